@@ -1,0 +1,48 @@
+// Which Resource a name or an address belongs to.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/resource.h"
+
+namespace tg {
+
+// Matcher finds the one Resource that a host belongs to. The order is a contract: single IP over smaller CIDR over larger;
+// exact name (an alias is one) over wildcard; more literal characters over fewer; then the smaller id. The winner's
+// rules decide alone: nobody falls through to a broader Resource.
+// Immutable once built. No I/O. Safe to read from several threads.
+class Matcher {
+ public:
+  Matcher();
+  explicit Matcher(std::vector<Resource> resources);
+  ~Matcher();
+  Matcher(Matcher&&) noexcept;
+  Matcher& operator=(Matcher&&) noexcept;
+
+  // find returns the winner, or null. `name` is canonical. The pointer lives as long as this Matcher.
+  // Cost: a hash look-up a label suffix, or a prefix length; independent of the number of Resources.
+  const Resource* find(std::string_view name) const;
+  const Resource* find(const IpAddress& ip) const;
+  const Resource* find(const Host& host) const;
+
+  // candidates returns every Resource that matches, the winner first and the others in the order in which they would win:
+  // for `explain`. May be linear in the number of Resources.
+  std::vector<const Resource*> candidates(const Host& host) const;
+
+  const Resource* by_id(ResourceId id) const;
+  std::span<const Resource> resources() const noexcept;   // sorted by id
+
+ private:
+  struct Index;
+  std::unique_ptr<Index> index_;
+};
+
+// target_host returns what a connector is asked for when `name` (canonical) was reached through `r`: the Resource's own
+// address when `name` is its alias, otherwise `name` itself.
+std::string target_host(const Resource& r, std::string_view name);
+
+}  // namespace tg

@@ -1,0 +1,16 @@
+// Text from outside on its way to a terminal or a log.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace tg {
+
+// printable returns `s` with every C0, DEL and C1 control, and every byte that is not UTF-8, written as \xNN, and cut with
+// "…" at `max` bytes: nothing that a stranger sends may move a cursor or forge a log line.
+std::string printable(std::string_view s, std::size_t max = 256);
+
+// lower returns `s` with A-Z in lower case; other bytes are left alone.
+std::string lower(std::string_view s);
+
+}  // namespace tg

@@ -1,0 +1,28 @@
+// What a client shows to a relay in the SNI of its ClientHello, so that the relay knows whom to ring.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/bytes.h"
+#include "core/result.h"
+#include "core/time.h"
+
+namespace tg {
+
+// Ticket admits to one connector until it expires. The relay learns which connector, nothing else; a stolen ticket buys a
+// TLS handshake that fails. The MAC is HMAC-SHA-256 cut to 128 bits over everything before it (RFC 2104 section 5).
+// Label: base32 of u64 connector, u32 expiry (Unix), 8 bytes nonce, 16 bytes MAC: 58 characters of the 63 that a label has.
+struct Ticket {
+  std::uint64_t connector = 0;
+  UnixTime expires{};
+  std::uint64_t nonce = 0;
+
+  // label returns the SNI label, sealed with `key` (32 bytes, known to controller and relay).
+  std::string label(Bytes key) const;
+  // open returns the ticket of a label. Errors: malformed; denied (the MAC is wrong); expired (with a leeway of 60 s).
+  static Result<Ticket> open(std::string_view label, Bytes key, UnixTime now);
+};
+
+}  // namespace tg

@@ -1,0 +1,99 @@
+// What one agent is told by the controller: a snapshot, then only what changed.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "core/resource.h"
+#include "core/result.h"
+#include "core/time.h"
+
+namespace tg {
+
+using Json = nlohmann::json;
+
+// View maps an item's key ("resource/7", "connector/3f…", "grant/home", "self") to its JSON. The controller computes one for
+// each agent, the agent keeps a copy, and only differences travel.
+using View = std::map<std::string, Json>;
+
+struct Delta {
+  View set;
+  std::vector<std::string> remove;
+  bool empty() const noexcept { return set.empty() && remove.empty(); }
+};
+Delta difference(const View& from, const View& to);
+void apply(View& view, const Delta& delta);
+
+// The items. from_json functions check everything: a controller is trusted, its bytes are not.
+// resource/ID, told to devices and connectors:
+Json to_json(const Resource& r);
+Result<Resource> resource_from_json(const Json& j);
+
+// connector/ID, told to devices: how a connector of one of their Networks is reached.
+struct ConnectorInfo {
+  std::string id;                     // 16 hex digits, as in its SAN URI
+  std::string name;
+  std::string network;
+  bool online = false;                // has a control stream to the controller now
+  std::vector<std::string> direct;    // "IP:PORT" where it listens, best first
+  std::vector<std::string> relays;    // "HOST:PORT"
+  std::string ticket;                 // SNI label for the relays; see core/ticket.h
+  bool operator==(const ConnectorInfo&) const = default;
+};
+Json to_json(const ConnectorInfo& c);
+Result<ConnectorInfo> connector_from_json(const Json& j);
+
+// self, told to devices: who they are.
+struct DeviceSelf {
+  std::string user;
+  std::string device;                 // id
+  std::string name;
+};
+Json to_json(const DeviceSelf& s);
+Result<DeviceSelf> device_self_from_json(const Json& j);
+
+// grant/NETWORK is a JSON string: the compact JWS.
+
+// self, told to connectors.
+struct ConnectorSelf {
+  std::string id;
+  std::string name;
+  std::string network;
+  std::string issuer;                 // instance name that grants must carry
+  Buffer grant_key;                   // Ed25519 public key
+  std::vector<std::string> relays;    // "HOST:PORT" to keep a control stream to
+  std::chrono::seconds grace{0};      // how long past their expiry grants are honoured while the controller is away
+};
+Json to_json(const ConnectorSelf& s);
+Result<ConnectorSelf> connector_self_from_json(const Json& j);
+
+// revoked/DEVICE, told to connectors: JSON number, the Unix time before which grants of that device are void.
+
+// The frames of a control stream: u32 length, then that many bytes of UTF-8 JSON with a "type". The controller reads at most
+// kControlBeforeIdentity bytes from a peer without a certificate.
+inline constexpr std::size_t kControlFrameMax = 16u << 20;
+inline constexpr std::size_t kControlBeforeIdentity = 64u << 10;
+
+// ControlReader cuts a byte stream into messages. Sans-I/O.
+class ControlReader {
+ public:
+  explicit ControlReader(std::size_t max = kControlFrameMax) : max_(max) {}
+  void set_max(std::size_t max) noexcept { max_ = max; }
+  void feed(Bytes b);
+  // next returns the next whole message, nothing when more bytes are needed, or Errc::protocol for a frame above the
+  // maximum, bytes that are not JSON, or an object without a string "type". After an error the stream must end.
+  Result<std::optional<Json>> next();
+
+ private:
+  Buffer pending_;
+  std::size_t at_ = 0;
+  std::size_t max_;
+};
+Buffer control_frame(const Json& message);
+
+}  // namespace tg
