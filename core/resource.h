@@ -25,8 +25,8 @@ struct PortRange {
 // Ports is a set of ports, as sorted ranges that neither overlap nor touch.
 class Ports {
  public:
-  static Ports all() { return Ports({{0, 65535}}); }
-  static Ports none() { return Ports({}); }
+  static Ports all() { return Ports(std::vector<PortRange>{{0, 65535}}); }
+  static Ports none() { return Ports(); }
   Ports() = default;                                  // none
   explicit Ports(std::vector<PortRange> ranges);      // any order; overlapping and touching ranges are joined
 

@@ -84,7 +84,8 @@ class Tls {
   // feed_first hands over bytes already read from the socket. Server side, before the Loop runs.
   void feed_first(Bytes bytes);
 
-  // write seals `plain` into the output queue; send() happens in flush(), or by itself when the Loop turns.
+  // write seals `plain` into the output queue; send() happens in flush(), or by itself when the Loop turns. Before on_open
+  // and after close() it does nothing.
   void write(Bytes plain);
   void flush();
   std::size_t queued() const noexcept;             // sealed bytes not yet taken by the kernel
@@ -97,8 +98,9 @@ class Tls {
   const std::string& root_pem() const noexcept;               // pinned(): the root that the peer showed
   Endpoint peer() const noexcept;
 
- private:
   struct State;
+
+ private:
   std::shared_ptr<State> state_;
 };
 

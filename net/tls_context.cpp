@@ -1,0 +1,257 @@
+#include "net/tls_context.h"
+
+#include <openssl/ec_key.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+
+#include <fmt/format.h>
+
+#include "core/encoding.h"
+#include "core/grant.h"
+
+namespace tg::net {
+namespace {
+
+constexpr std::string_view kScheme = "tg://";
+constexpr long kLeeway = 60;   // seconds of clock difference that a certificate's dates forgive
+
+std::string ssl_reason() {
+  const std::uint32_t code = ERR_get_error();
+  ERR_clear_error();
+  const char* reason = ERR_reason_error_string(code);
+  return reason != nullptr ? reason : "unknown";
+}
+
+bssl::UniquePtr<BIO> memory(const std::string& pem) {
+  return bssl::UniquePtr<BIO>(BIO_new_mem_buf(pem.data(), static_cast<ossl_ssize_t>(pem.size())));
+}
+
+bssl::UniquePtr<X509> read_certificate(BIO* bio) {
+  return bssl::UniquePtr<X509>(PEM_read_bio_X509(bio, nullptr, nullptr, nullptr));
+}
+
+bool has_pin(X509* certificate, Bytes pin) {
+  std::uint8_t* der = nullptr;
+  const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
+  if (size <= 0) return false;
+  const bssl::UniquePtr<std::uint8_t> owner(der);
+  return same_secret(sha256({der, static_cast<std::size_t>(size)}), pin);
+}
+
+// Called for each finding of the chain check. A date that is off by less than the leeway is forgiven.
+int forgive_small_clock_difference(int ok, X509_STORE_CTX* context) {
+  if (ok != 0) return ok;
+  const int error = X509_STORE_CTX_get_error(context);
+  X509* certificate = X509_STORE_CTX_get_current_cert(context);
+  if (certificate == nullptr) return 0;
+  std::time_t now = std::time(nullptr);
+  if (error == X509_V_ERR_CERT_HAS_EXPIRED) {
+    now -= kLeeway;
+    if (X509_cmp_time(X509_get0_notAfter(certificate), &now) > 0) return 1;
+  } else if (error == X509_V_ERR_CERT_NOT_YET_VALID) {
+    now += kLeeway;
+    if (X509_cmp_time(X509_get0_notBefore(certificate), &now) < 0) return 1;
+  }
+  return 0;
+}
+
+X509* find_pinned(STACK_OF(X509)* chain, Bytes pin) {
+  if (chain == nullptr) return nullptr;
+  for (std::size_t i = 0; i < sk_X509_num(chain); ++i) {
+    X509* certificate = sk_X509_value(chain, i);
+    if (has_pin(certificate, pin)) return certificate;
+  }
+  return nullptr;
+}
+
+// The check for the first contact: the chain must end in the root that the token pins. Dates are not looked at, since
+// this machine's clock may be the very thing that is wrong; the controller tells the time afterwards.
+int verify_pinned(X509_STORE_CTX* context, void* argument) {
+  const auto* state = static_cast<const TlsContext::State*>(argument);
+  X509* root = find_pinned(X509_STORE_CTX_get0_untrusted(context), state->pin);
+  if (root == nullptr) {
+    X509_STORE_CTX_set_error(context, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT);
+    return 0;
+  }
+  const bssl::UniquePtr<X509_STORE> store(X509_STORE_new());
+  X509_STORE_add_cert(store.get(), root);
+  const bssl::UniquePtr<X509_STORE_CTX> check(X509_STORE_CTX_new());
+  X509_STORE_CTX_init(check.get(), store.get(), X509_STORE_CTX_get0_cert(context),
+                      X509_STORE_CTX_get0_untrusted(context));
+  X509_STORE_CTX_set_flags(check.get(), X509_V_FLAG_NO_CHECK_TIME);
+  const int ok = X509_verify_cert(check.get());
+  X509_STORE_CTX_set_error(context, X509_STORE_CTX_get_error(check.get()));
+  return ok;
+}
+
+int select_alpn(SSL*, const std::uint8_t** out, std::uint8_t* out_size, const std::uint8_t* in, unsigned in_size, void* argument) {
+  const Buffer& own = static_cast<const TlsContext::State*>(argument)->alpn;
+  std::uint8_t* chosen = nullptr;
+  if (SSL_select_next_proto(&chosen, out_size, own.data(), static_cast<unsigned>(own.size()), in, in_size) !=
+      OPENSSL_NPN_NEGOTIATED) {
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+  }
+  *out = chosen;
+  return SSL_TLSEXT_ERR_OK;
+}
+
+Result<std::shared_ptr<TlsContext::State>> make(bool server, std::string_view alpn) {
+  auto state = std::make_shared<TlsContext::State>();
+  state->server = server;
+  state->context.reset(SSL_CTX_new(TLS_method()));
+  SSL_CTX* context = state->context.get();
+  SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
+  SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION);
+  SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+  // Older BoringSSL has no Kyber and refuses the list.
+  if (SSL_CTX_set1_curves_list(context, "X25519Kyber768:X25519") != 1 && SSL_CTX_set1_curves_list(context, "X25519") != 1) {
+    return fail(Errc::unsupported, "the TLS library has no X25519: " + ssl_reason());
+  }
+  ERR_clear_error();
+  state->alpn.push_back(static_cast<std::uint8_t>(alpn.size()));
+  state->alpn.insert(state->alpn.end(), alpn.begin(), alpn.end());
+  if (server) {
+    SSL_CTX_set_alpn_select_cb(context, select_alpn, state.get());
+  } else if (SSL_CTX_set_alpn_protos(context, state->alpn.data(), state->alpn.size()) != 0) {
+    return fail(Errc::invalid_argument, "bad ALPN: " + ssl_reason());
+  }
+  return state;
+}
+
+Result<> install(SSL_CTX* context, const Credentials& own, bool send_root) {
+  const auto key_bio = memory(own.key);
+  const bssl::UniquePtr<EVP_PKEY> key(PEM_read_bio_PrivateKey(key_bio.get(), nullptr, nullptr, nullptr));
+  if (!key || SSL_CTX_use_PrivateKey(context, key.get()) != 1) return fail(Errc::malformed, "bad private key: " + ssl_reason());
+  const auto chain = memory(own.chain);
+  const auto leaf = read_certificate(chain.get());
+  if (!leaf || SSL_CTX_use_certificate(context, leaf.get()) != 1) return fail(Errc::malformed, "bad certificate: " + ssl_reason());
+  while (const auto next = read_certificate(chain.get())) SSL_CTX_add1_chain_cert(context, next.get());
+  const auto root_bio = memory(own.root);
+  const auto root = read_certificate(root_bio.get());
+  if (!root) return fail(Errc::malformed, "bad root certificate: " + ssl_reason());
+  if (send_root) SSL_CTX_add1_chain_cert(context, root.get());
+  X509_STORE_add_cert(SSL_CTX_get_cert_store(context), root.get());
+  if (SSL_CTX_check_private_key(context) != 1) return fail(Errc::malformed, "the private key and the certificate do not belong together");
+  ERR_clear_error();
+  return {};
+}
+
+std::string uri_of(X509* leaf) {
+  const bssl::UniquePtr<GENERAL_NAMES> names(
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(leaf, NID_subject_alt_name, nullptr, nullptr)));
+  if (!names || sk_GENERAL_NAME_num(names.get()) != 1) return {};
+  const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), 0);
+  if (name->type != GEN_URI) return {};
+  const ASN1_IA5STRING* text = name->d.uniformResourceIdentifier;
+  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)), static_cast<std::size_t>(ASN1_STRING_length(text))};
+}
+
+bool plain_part(std::string_view s) {
+  if (s.empty() || s.size() > 64) return false;
+  return s.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string_view::npos;
+}
+
+}  // namespace
+
+std::string to_uri(const Identity& i) { return fmt::format("{}{}/{}/{}", kScheme, i.network, i.role, i.id); }
+
+Result<Identity> parse_uri(std::string_view uri) {
+  const auto bad = [&] { return fail(Errc::malformed, "not a tg identity"); };
+  if (!uri.starts_with(kScheme)) return bad();
+  uri.remove_prefix(kScheme.size());
+  const std::size_t first = uri.find('/');
+  if (first == std::string_view::npos) return bad();
+  const std::size_t second = uri.find('/', first + 1);
+  if (second == std::string_view::npos) return bad();
+  Identity i;
+  i.network = uri.substr(0, first);
+  i.role = uri.substr(first + 1, second - first - 1);
+  i.id = uri.substr(second + 1);
+  const bool known = i.role == "device" || i.role == "connector" || i.role == "relay" || i.role == "controller";
+  if (!known || !plain_part(i.network) || !plain_part(i.id)) return bad();
+  return i;
+}
+
+Result<Identity> read_identity(X509* leaf) {
+  auto identity = parse_uri(uri_of(leaf));
+  if (!identity) return fail(Errc::denied, "the peer's certificate names no tg identity");
+  const bssl::UniquePtr<EVP_PKEY> key(X509_get_pubkey(leaf));
+  const EC_KEY* ec = key ? EVP_PKEY_get0_EC_KEY(key.get()) : nullptr;
+  if (ec == nullptr) return fail(Errc::denied, "the peer's key is not P-256");
+  std::uint8_t* point = nullptr;
+  const std::size_t size = EC_KEY_key2buf(ec, POINT_CONVERSION_UNCOMPRESSED, &point, nullptr);
+  const bssl::UniquePtr<std::uint8_t> owner(point);
+  auto thumbprint = jwk_thumbprint({point, size});
+  if (!thumbprint) return fail(Errc::denied, "the peer's key is not P-256");
+  identity->key_thumbprint = std::move(*thumbprint);
+  std::int64_t not_after = 0;
+  if (ASN1_TIME_to_posix(X509_get0_notAfter(leaf), &not_after) == 1) identity->not_after = UnixTime(std::chrono::seconds(not_after));
+  return identity;
+}
+
+std::string verify_error(long code) {
+  switch (code) {
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+      return "its certificate is not valid yet; check this machine's clock";
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+      return "its certificate has expired; check this machine's clock";
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+      return "its certificate is from another CA than expected";
+    default: return fmt::format("its certificate was refused: {}", X509_verify_cert_error_string(code));
+  }
+}
+
+std::string pinned_root_pem(const SSL* ssl, Bytes pin) {
+  X509* root = find_pinned(SSL_get_peer_full_cert_chain(ssl), pin);
+  if (root == nullptr) return {};
+  const bssl::UniquePtr<BIO> bio(BIO_new(BIO_s_mem()));
+  PEM_write_bio_X509(bio.get(), root);
+  const std::uint8_t* data = nullptr;
+  std::size_t size = 0;
+  BIO_mem_contents(bio.get(), &data, &size);
+  return std::string(as_text({data, size}));
+}
+
+Result<TlsContext> TlsContext::server(const Credentials& own, std::string_view alpn, bool require_client) {
+  auto state = make(true, alpn);
+  if (!state) return pass_on(state);
+  SSL_CTX* context = (*state)->context.get();
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (require_client ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+                     forgive_small_clock_difference);
+  // A peer at its first contact knows only the root's hash, so it has to be shown the root.
+  if (auto done = install(context, own, !require_client); !done) return pass_on(done);
+  TlsContext out;
+  out.state_ = std::move(*state);
+  return out;
+}
+
+Result<TlsContext> TlsContext::client(const Credentials& own, std::string_view alpn) {
+  auto state = make(false, alpn);
+  if (!state) return pass_on(state);
+  SSL_CTX_set_verify((*state)->context.get(), SSL_VERIFY_PEER, forgive_small_clock_difference);
+  if (auto done = install((*state)->context.get(), own, false); !done) return pass_on(done);
+  TlsContext out;
+  out.state_ = std::move(*state);
+  return out;
+}
+
+Result<TlsContext> TlsContext::pinned(Bytes ca_pin, std::string_view alpn) {
+  auto state = make(false, alpn);
+  if (!state) return pass_on(state);
+  (*state)->pin.assign(ca_pin.begin(), ca_pin.end());
+  SSL_CTX_set_verify((*state)->context.get(), SSL_VERIFY_PEER, nullptr);
+  SSL_CTX_set_cert_verify_callback((*state)->context.get(), verify_pinned, state->get());
+  TlsContext out;
+  out.state_ = std::move(*state);
+  return out;
+}
+
+}  // namespace tg::net

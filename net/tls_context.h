@@ -1,0 +1,26 @@
+// The inside of TlsContext, for tls.cpp and tls_context.cpp only.
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include "net/tls.h"
+
+namespace tg::net {
+
+struct TlsContext::State {
+  bssl::UniquePtr<SSL_CTX> context;
+  bool server = false;
+  Buffer alpn;   // one protocol, length-prefixed (RFC 7301)
+  Buffer pin;    // 32 bytes for TlsContext::pinned, otherwise empty
+};
+
+// read_identity reads the SAN URI and the key of a verified leaf. Errors: Errc::denied when there is not exactly one URI.
+Result<Identity> read_identity(X509* leaf);
+
+// verify_error says in one line why a peer's certificate was refused.
+std::string verify_error(long code);
+
+// root_of returns the PEM of the root that the peer's chain carries: the one whose key has the pinned hash.
+std::string pinned_root_pem(const SSL* ssl, Bytes pin);
+
+}  // namespace tg::net
