@@ -1,0 +1,24 @@
+// Patterns of names: `*` stands for zero or more characters, dots too, and `?` for exactly one.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace tg {
+
+// has_wildcard says whether `*` or `?` is in `text`.
+bool has_wildcard(std::string_view text) noexcept;
+
+// normal_glob returns the shortest spelling of the same pattern: in each run of wildcards the `?` first, then one `*`.
+std::string normal_glob(std::string_view pattern);
+
+// glob_literals counts the characters that are neither `*` nor `?`.
+int glob_literals(std::string_view pattern) noexcept;
+
+// glob_matches says whether all of `name` fits. At worst the product of the two lengths, no allocation.
+bool glob_matches(std::string_view pattern, std::string_view name) noexcept;
+
+// globs_overlap says whether some name (no empty label, labels up to 63 and the whole up to 253 characters) fits both.
+bool globs_overlap(std::string_view a, std::string_view b);
+
+}  // namespace tg
