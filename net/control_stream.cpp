@@ -1,0 +1,119 @@
+#include "net/control_stream.h"
+
+#include <fmt/format.h>
+#include <openssl/rand.h>
+
+namespace tg::net {
+
+std::uint64_t random_seed() {
+  std::uint64_t seed = 0;
+  RAND_bytes(reinterpret_cast<std::uint8_t*>(&seed), sizeof seed);
+  return seed;
+}
+
+struct ControlStream::State {
+  Loop& loop;
+  HostPort peer;
+  ResolveHost resolve;
+  std::function<Result<TlsContext>()> context;
+  std::string instance;
+  std::string expect_role;
+  Callbacks callbacks;
+
+  Backoff backoff{kFirstRetry, kLongestRetry, random_seed()};
+  Timer retry{};
+  Timer attempt{};
+  std::unique_ptr<Dial> dial{};
+  std::unique_ptr<Tls> tls{};
+  ControlReader reader{};
+  bool up = false;
+  bool closed = false;
+
+  void start() {
+    if (closed) return;
+    drop();
+    dial = std::make_unique<Dial>(loop, peer, resolve, kAttempt, [this](Result<Fd> fd) {
+      if (!fd) return lost(fd.error());
+      connected(std::move(*fd));
+    });
+  }
+
+  void connected(Fd fd) {
+    auto tls_context = context();
+    if (!tls_context) return lost(tls_context.error());
+    reader = ControlReader();
+    tls = std::make_unique<Tls>(
+        loop, std::move(fd), *tls_context,
+        Tls::Callbacks{[this] { opened(); }, [this](Bytes b) { received(b); }, {}, [this](const Error& e) { lost(e); }});
+    attempt.after(kAttempt);
+  }
+
+  void opened() {
+    const auto& who = tls->identity();
+    if (!who || who->role != expect_role || who->network != instance) {
+      return lost({Errc::denied, fmt::format("{} is not the {} of {}", peer.to_string(), expect_role, instance)});
+    }
+    attempt.cancel();
+    up = true;
+    callbacks.on_up();
+  }
+
+  void received(Bytes bytes) {
+    reader.feed(bytes);
+    while (tls) {
+      auto message = reader.next();
+      if (!message) return lost(message.error());
+      if (!*message) return;
+      backoff.reset();
+      callbacks.on_message(**message);
+    }
+  }
+
+  void drop() {
+    up = false;
+    attempt.cancel();
+    tls.reset();
+    dial.reset();
+  }
+
+  void lost(const Error& error) {
+    drop();
+    if (closed) return;
+    retry.after(backoff.next());
+    callbacks.on_down(error);
+  }
+};
+
+ControlStream::ControlStream(Loop& loop, HostPort peer, ResolveHost resolve, std::function<Result<TlsContext>()> context,
+                             std::string instance, std::string expect_role, Callbacks callbacks)
+    : state_(std::make_shared<State>(State{loop, std::move(peer), std::move(resolve), std::move(context),
+                                           std::move(instance), std::move(expect_role), std::move(callbacks)})) {
+  State* s = state_.get();
+  s->retry = Timer(loop, [s] { s->start(); });
+  s->attempt = Timer(loop, [s] { s->lost({Errc::timed_out, fmt::format("{} does not answer", s->peer.to_string())}); });
+  s->start();
+}
+
+ControlStream::~ControlStream() = default;
+
+bool ControlStream::up() const noexcept { return state_->up; }
+
+void ControlStream::send(const Json& message) {
+  if (state_->up && state_->tls) state_->tls->write(control_frame(message));
+}
+
+void ControlStream::retry_now() {
+  state_->backoff.reset();
+  state_->start();
+}
+
+void ControlStream::close() {
+  if (state_->closed) return;
+  send({{"type", "goodbye"}});
+  state_->closed = true;
+  state_->retry.cancel();
+  state_->up = false;
+  if (state_->tls) state_->tls->flush();
+}
+
+}  // namespace tg::net

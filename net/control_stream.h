@@ -1,0 +1,54 @@
+// An agent's side of a control stream: JSON messages over mTLS, dialled again for ever.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/backoff.h"
+#include "core/view.h"
+#include "net/dial.h"
+#include "net/tls.h"
+
+namespace tg::net {
+
+// kFirstRetry and kLongestRetry bound the wait between two attempts of anything that comes back by itself. With the time of
+// an attempt, kAttempt, a way that is there again is found within 5 s.
+inline constexpr Duration kFirstRetry = std::chrono::milliseconds(200);
+inline constexpr Duration kLongestRetry = std::chrono::milliseconds(1500);
+inline constexpr Duration kAttempt = std::chrono::milliseconds(3000);
+
+// random_seed returns 64 bits from the system's generator.
+std::uint64_t random_seed();
+
+// ControlStream keeps one connection to `peer`, and dials again with jitter whenever it ends. Callbacks come from the Loop
+// and may not destroy the ControlStream.
+class ControlStream {
+ public:
+  struct Callbacks {
+    std::function<void()> on_up;                     // connected and verified: say hello
+    std::function<void(const Json&)> on_message;
+    std::function<void(const Error&)> on_down;       // once for each failed attempt and each lost connection
+  };
+
+  // `context` is asked for at each attempt, so that a renewed certificate is used. `expect_role`: the role in the peer's
+  // SAN URI, which must carry `instance` too.
+  ControlStream(Loop& loop, HostPort peer, ResolveHost resolve, std::function<Result<TlsContext>()> context,
+                std::string instance, std::string expect_role, Callbacks callbacks);
+  ~ControlStream();
+
+  bool up() const noexcept;
+  // send drops the message when the stream is down.
+  void send(const Json& message);
+  // retry_now dials at once, dropping a connection that may be dead: the network has changed.
+  void retry_now();
+  // close says goodbye and stays down.
+  void close();
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace tg::net

@@ -1,0 +1,217 @@
+#include "net/relay.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <charconv>
+#include <map>
+#include <unordered_map>
+
+#include <fmt/format.h>
+#include <openssl/rand.h>
+
+#include "core/client_hello.h"
+#include "core/encoding.h"
+#include "core/ticket.h"
+#include "core/view.h"
+#include "net/relay_protocol.h"
+#include "net/splice.h"
+
+namespace tg::net {
+namespace {
+
+constexpr Duration kPatience = std::chrono::seconds(10);
+
+// Fatal alerts in clear (RFC 8446 section 6.2), for a client that cannot be joined: it learns why without a time-out.
+constexpr std::uint8_t kUnrecognizedName[] = {0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70};   // the connector is not here
+constexpr std::uint8_t kAccessDenied[] = {0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x31};       // the ticket is not good
+
+void keep_alive(int fd) {
+  const int on = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+}
+
+}  // namespace
+
+struct Relay::State {
+  // A connection whose ClientHello has not come yet, or a client that waits for its connector to dial back.
+  struct Waiting {
+    Fd fd;
+    Endpoint from;
+    Buffer bytes;
+    Watch watch;
+    Timer deadline;
+  };
+  struct Control {
+    std::unique_ptr<Tls> tls;
+    ControlReader reader{kControlBeforeIdentity};
+    std::uint64_t connector = 0;
+  };
+
+  State(Loop& l, Fd fd, TlsContext c, Buffer key, std::string name)
+      : loop(l), listener(std::move(fd)), control_context(std::move(c)), ticket_key(std::move(key)), instance(std::move(name)) {}
+
+  Loop& loop;
+  Fd listener;
+  TlsContext control_context;
+  Buffer ticket_key;
+  std::string instance;
+  Watch accepting;
+  std::unordered_map<std::uint64_t, Waiting> greeting;          // by a number of our own
+  std::map<std::string, Waiting> waiting;                       // by rendezvous label
+  std::unordered_map<std::uint64_t, Control> controls;
+  std::unordered_map<std::uint64_t, std::uint64_t> online;      // connector -> its newest control
+  std::unordered_map<std::uint64_t, std::unique_ptr<Splice>> splices;
+  std::map<IpAddress, std::size_t> sources;                     // connections not joined yet
+  std::uint64_t next_number = 1;
+
+  void accept_all() {
+    for (int i = 0; i < 64; ++i) {
+      Endpoint from;
+      Fd fd = accept_from(listener.get(), &from);
+      if (!fd) return;
+      if (greeting.size() + waiting.size() >= kWaitingMax || sources[from.address] >= kWaitingPerSource) {
+        if (sources[from.address] == 0) sources.erase(from.address);
+        continue;   // closed
+      }
+      ++sources[from.address];
+      const std::uint64_t number = next_number++;
+      Waiting& w = greeting[number];
+      w.fd = std::move(fd);
+      w.from = from;
+      set_nodelay(w.fd.get());
+      keep_alive(w.fd.get());
+      w.deadline = Timer(loop, [this, number] { forget(greeting.extract(number).mapped()); });
+      w.deadline.after(kPatience);
+      w.watch = Watch(loop, w.fd.get(), [this, number] { greet(number); });
+      w.watch.want_read(true);
+    }
+  }
+
+  // Takes the connection out of the count of its source.
+  void forget(const Waiting& w) {
+    const auto it = sources.find(w.from.address);
+    if (it != sources.end() && --it->second == 0) sources.erase(it);
+  }
+
+  void greet(std::uint64_t number) {
+    Waiting& w = greeting.at(number);
+    std::uint8_t chunk[4096];
+    const ssize_t n = ::recv(w.fd.get(), chunk, sizeof chunk, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (n <= 0) return forget(greeting.extract(number).mapped());
+    w.bytes.insert(w.bytes.end(), chunk, chunk + n);
+    const auto hello = parse_client_hello(w.bytes);
+    if (hello && !*hello) return;   // more is to come
+    Waiting ready = std::move(greeting.extract(number).mapped());
+    ready.watch = {};
+    ready.deadline = {};
+    if (!hello) return forget(ready);
+    const std::string& name = (*hello)->server_name;
+    if (!name.ends_with(kSniSuffix)) return start_control(std::move(ready));
+    const std::string label = name.substr(0, name.size() - kSniSuffix.size());
+    if (label.starts_with(kRendezvousPrefix)) return join(label, std::move(ready), (*hello)->size);
+    ring(label, std::move(ready));
+  }
+
+  static void refuse(const Waiting& w, Bytes alert) { ::send(w.fd.get(), alert.data(), alert.size(), MSG_NOSIGNAL); }
+
+  void ring(const std::string& label, Waiting client) {
+    const auto ticket = Ticket::open(label, ticket_key, Loop::wall());
+    if (!ticket) {
+      refuse(client, kAccessDenied);
+      return forget(client);
+    }
+    const auto connector = online.find(ticket->connector);
+    if (connector == online.end()) {
+      refuse(client, kUnrecognizedName);
+      return forget(client);
+    }
+    std::uint8_t nonce[16];
+    RAND_bytes(nonce, sizeof nonce);
+    const std::string rendezvous = std::string(kRendezvousPrefix) + base32(nonce);
+    Waiting& w = waiting[rendezvous];
+    w = std::move(client);
+    w.deadline = Timer(loop, [this, rendezvous] { forget(waiting.extract(rendezvous).mapped()); });
+    w.deadline.after(kPatience);
+    controls.at(connector->second).tls->write(control_frame({{"type", "dial"}, {"rendezvous", rendezvous}}));
+  }
+
+  void join(const std::string& rendezvous, Waiting connector, std::size_t hello_size) {
+    forget(connector);
+    const auto it = waiting.find(rendezvous);
+    if (it == waiting.end() || connector.bytes.size() != hello_size) return;
+    Waiting client = std::move(it->second);
+    waiting.erase(it);
+    forget(client);
+    client.deadline = {};
+    const std::uint64_t number = next_number++;
+    auto splice = Splice::start(loop, std::move(client.fd), std::move(connector.fd), std::move(client.bytes),
+                                [this, number] { splices.erase(number); });
+    if (splice) splices[number] = std::move(*splice);
+  }
+
+  void start_control(Waiting w) {
+    forget(w);
+    const std::uint64_t number = next_number++;
+    Control& c = controls[number];
+    c.tls = std::make_unique<Tls>(loop, std::move(w.fd), control_context,
+                                  Tls::Callbacks{[this, number] { control_up(number); },
+                                                 [this, number](Bytes b) { control_said(number, b); },
+                                                 {},
+                                                 [this, number](const Error&) { control_down(number); }});
+    c.tls->feed_first(w.bytes);
+  }
+
+  void control_up(std::uint64_t number) {
+    Control& c = controls.at(number);
+    const auto& who = c.tls->identity();
+    std::uint64_t id = 0;
+    const bool known = who && who->role == "connector" && who->network == instance && who->id.size() == 16 &&
+                       std::from_chars(who->id.data(), who->id.data() + 16, id, 16).ptr == who->id.data() + 16;
+    if (!known) return control_down(number);
+    c.connector = id;
+    online[id] = number;   // a restarted connector takes the place of its former self
+    c.tls->write(control_frame({{"type", "welcome"}}));
+  }
+
+  void control_said(std::uint64_t number, Bytes bytes) {
+    Control& c = controls.at(number);
+    c.reader.feed(bytes);
+    for (;;) {
+      const auto message = c.reader.next();
+      if (!message) return control_down(number);
+      if (!*message) return;
+      const std::string type = (**message)["type"];
+      if (type == "ping") c.tls->write(control_frame({{"type", "pong"}}));
+      if (type == "goodbye") return control_down(number);
+    }
+  }
+
+  void control_down(std::uint64_t number) {
+    const auto it = controls.find(number);
+    if (it == controls.end()) return;
+    const auto o = online.find(it->second.connector);
+    if (o != online.end() && o->second == number) online.erase(o);
+    controls.erase(it);
+  }
+};
+
+Relay::Relay(Loop& loop, Fd listener, const TlsContext& control, Buffer ticket_key, std::string instance)
+    : state_(std::make_unique<State>(loop, std::move(listener), control, std::move(ticket_key), std::move(instance))) {
+  state_->accepting = Watch(loop, state_->listener.get(), [s = state_.get()] { s->accept_all(); });
+  state_->accepting.want_read(true);
+}
+Relay::~Relay() = default;
+
+std::size_t Relay::connectors() const noexcept { return state_->online.size(); }
+std::size_t Relay::joined() const noexcept { return state_->splices.size(); }
+
+void Relay::goodbye() {
+  for (auto& [number, c] : state_->controls) {
+    c.tls->write(control_frame({{"type", "goodbye"}}));
+    c.tls->flush();
+  }
+}
+
+}  // namespace tg::net

@@ -1,0 +1,36 @@
+// The relay: joins a client and a connector that both dialled out to it. It passes ciphertext and knows no key.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/bytes.h"
+#include "net/loop.h"
+#include "net/socket.h"
+#include "net/tls.h"
+
+namespace tg::net {
+
+// Relay serves one listener. See net/relay_protocol.h for what is said on it. Bounds: 10 s for a ClientHello and for a dial
+// back, kWaitingMax connections that are not joined yet, kWaitingPerSource of them from one address.
+class Relay {
+ public:
+  static constexpr std::size_t kWaitingMax = 4096;
+  static constexpr std::size_t kWaitingPerSource = 256;
+
+  // `control`: a server context for kAlpnRelay that wants client certificates. `ticket_key`: 32 bytes. `instance`: the name
+  // that connectors' SAN URIs must carry.
+  Relay(Loop& loop, Fd listener, const TlsContext& control, Buffer ticket_key, std::string instance);
+  ~Relay();
+
+  std::size_t connectors() const noexcept;   // control streams up
+  std::size_t joined() const noexcept;       // pairs being passed on
+  // goodbye tells the connectors that this relay is about to end.
+  void goodbye();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tg::net

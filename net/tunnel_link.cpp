@@ -1,0 +1,144 @@
+#include "net/tunnel_link.h"
+
+namespace tg::net {
+
+struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
+  State(Loop& l, Tunnel::Side side, TunnelHandler& handler, Callbacks c)
+      : loop(l), callbacks(std::move(c)), tunnel(side, handler, Loop::now()) {}
+
+  Loop& loop;
+  Callbacks callbacks;
+  Tunnel tunnel;
+  std::unique_ptr<Tls> tls;
+  Timer timer, attempt, proof;
+  std::uint64_t in = 0, out = 0;
+  std::uint64_t in_at_probe = 0;
+  bool open = false;
+  bool ended = false;
+  bool kicked = false;
+  bool closing = false;
+
+  void pump() {
+    if (!open || ended) return;
+    alignas(64) std::uint8_t record[Tls::kRecord];
+    while (tls->queued() < Tls::kHighWater) {
+      const std::size_t n = tunnel.produce(record, Loop::now());
+      if (n == 0) break;
+      out += n;
+      tls->write({record, n});
+    }
+    tls->flush();
+    if (ended) return;
+    timer.at(tunnel.next_deadline());
+    if (closing && !tunnel.wants_output()) tls->close();
+  }
+
+  void received(Bytes bytes) {
+    in += bytes.size();
+    auto fed = tunnel.feed(bytes, Loop::now());
+    if (!fed) {
+      pump();   // the GOAWAY that says why
+      return end(fed.error());
+    }
+    kick();
+  }
+
+  void kick() {
+    if (kicked || ended || !open) return;
+    kicked = true;
+    loop.post([weak = weak_from_this()] {
+      if (auto s = weak.lock()) {
+        s->kicked = false;
+        s->pump();
+      }
+    });
+  }
+
+  void on_timer() {
+    if (auto alive = tunnel.on_timeout(Loop::now()); !alive) return end(alive.error());
+    pump();
+  }
+
+  void end(const Error& e) {
+    if (ended) return;
+    const auto self = shared_from_this();
+    ended = true;
+    open = false;
+    timer = {};
+    attempt = {};
+    proof = {};
+    tls.reset();
+    if (callbacks.on_close) callbacks.on_close(e);
+  }
+};
+
+TunnelLink::TunnelLink(Loop& loop, Fd fd, const TlsContext& context, Tunnel::Side side, TunnelHandler& handler,
+                       Callbacks callbacks, std::string server_name, std::string expect_uri, Duration attempt)
+    : state_(std::make_shared<State>(loop, side, handler, std::move(callbacks))) {
+  const std::weak_ptr<State> weak = state_;
+  const auto later = [weak](void (State::*what)()) {
+    return [weak, what] {
+      if (auto s = weak.lock(); s && !s->ended) (s.get()->*what)();
+    };
+  };
+  state_->timer = Timer(loop, later(&State::on_timer));
+  state_->proof = Timer(loop, [weak] {
+    if (auto s = weak.lock(); s && s->in == s->in_at_probe) s->end({Errc::timed_out, "the tunnel is dead"});
+  });
+  state_->attempt = Timer(loop, [weak] {
+    if (auto s = weak.lock()) s->end({Errc::timed_out, "no answer"});
+  });
+  state_->attempt.after(attempt);
+  state_->tls = std::make_unique<Tls>(
+      loop, std::move(fd), context,
+      Tls::Callbacks{[s = state_.get()] {
+                       s->attempt.cancel();
+                       s->open = true;
+                       s->timer.at(s->tunnel.next_deadline());
+                       if (s->callbacks.on_open) s->callbacks.on_open();
+                       s->kick();
+                     },
+                     [s = state_.get()](Bytes b) {
+                       const auto self = s->shared_from_this();
+                       s->received(b);
+                     },
+                     [s = state_.get()] { s->pump(); }, [s = state_.get()](const Error& e) { s->end(e); }},
+      std::move(server_name), std::move(expect_uri));
+}
+
+TunnelLink::~TunnelLink() {
+  state_->ended = true;
+  state_->timer = {};
+  state_->attempt = {};
+  state_->proof = {};
+  state_->tls.reset();
+}
+
+Tunnel& TunnelLink::tunnel() noexcept { return state_->tunnel; }
+void TunnelLink::kick() { state_->kick(); }
+
+void TunnelLink::probe(Duration patience) {
+  State& s = *state_;
+  if (!s.open) return;
+  s.in_at_probe = s.in;
+  s.tunnel.ping(Loop::now());
+  s.proof.after(patience);
+  s.kick();
+}
+
+void TunnelLink::close(Code code) {
+  state_->tunnel.goaway(code);
+  state_->closing = true;
+  state_->kick();
+}
+
+bool TunnelLink::open() const noexcept { return state_->open; }
+const std::optional<Identity>& TunnelLink::identity() const noexcept {
+  static const std::optional<Identity> none;
+  return state_->tls ? state_->tls->identity() : none;
+}
+Endpoint TunnelLink::peer() const noexcept { return state_->tls ? state_->tls->peer() : Endpoint{}; }
+std::uint64_t TunnelLink::bytes_in() const noexcept { return state_->in; }
+std::uint64_t TunnelLink::bytes_out() const noexcept { return state_->out; }
+
+}  // namespace tg::net
