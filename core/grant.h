@@ -31,8 +31,9 @@ struct Grant {
 
   // verify checks form, algorithm (EdDSA only), signature, issuer, network, times (60 s leeway) and that the grant is bound
   // to `thumbprint`. Errors: malformed, denied (signature, issuer, network or binding), expired.
+  // `grace`: how long past its expiry it is honoured, for while the controller is away.
   static Result<Grant> verify(std::string_view jws, Bytes public_key, std::string_view issuer, std::string_view network,
-                              std::string_view thumbprint, UnixTime now);
+                              std::string_view thumbprint, UnixTime now, std::chrono::seconds grace = {});
 };
 
 // ed25519_public_key returns the 32-byte public key of a 32-byte seed (RFC 8032).

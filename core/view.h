@@ -7,15 +7,12 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
+#include "core/json.h"
 #include "core/resource.h"
 #include "core/result.h"
 #include "core/time.h"
 
 namespace tg {
-
-using Json = nlohmann::json;
 
 // View maps an item's key ("resource/7", "connector/3f…", "grant/home", "self") to its JSON. The controller computes one for
 // each agent, the agent keeps a copy, and only differences travel.
@@ -30,6 +27,10 @@ Delta difference(const View& from, const View& to);
 void apply(View& view, const Delta& delta);
 
 // The items. from_json functions check everything: a controller is trusted, its bytes are not.
+// Protocols: {"tcp": "all" or ["22", "8000-8100"], "udp": likewise, "icmp": true}. All three keys, always.
+Json to_json(const Protocols& p);
+Result<Protocols> protocols_from_json(const Json& j);
+
 // resource/ID, told to devices and connectors:
 Json to_json(const Resource& r);
 Result<Resource> resource_from_json(const Json& j);
@@ -93,6 +94,7 @@ class ControlReader {
   Buffer pending_;
   std::size_t at_ = 0;
   std::size_t max_;
+  bool broken_ = false;
 };
 Buffer control_frame(const Json& message);
 

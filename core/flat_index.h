@@ -1,0 +1,110 @@
+// A hash table of numbers: the keys stay where they are.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+
+namespace tg {
+
+// mix64 spreads every bit of `x` over all bits (the finalizer of SplitMix64).
+constexpr std::uint64_t mix64(std::uint64_t x) noexcept {
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
+  return x ^ (x >> 31);
+}
+
+// hash_bytes is for tables in memory: fast, the same on every machine of one byte order, and no defence against forged keys.
+inline std::uint64_t hash_bytes(std::string_view s) noexcept {
+  constexpr std::uint64_t kStep = 0x9E3779B97F4A7C15ull;
+  std::uint64_t h = s.size() * kStep;
+  for (; s.size() >= 8; s.remove_prefix(8)) {
+    std::uint64_t word;
+    std::memcpy(&word, s.data(), 8);
+    h = mix64(h ^ word) + kStep;
+  }
+  std::uint64_t word = 0;
+  if (!s.empty()) std::memcpy(&word, s.data(), s.size());
+  return mix64(h ^ word);
+}
+
+// FlatIndex maps a 64-bit hash to numbers below 2^32-1. The caller owns the keys and says by `same(number)` whether one is
+// the key that is looked for. Linear probing at a load of at most two thirds: 8 bytes a slot, 12 to 24 bytes a number.
+class FlatIndex {
+ public:
+  static constexpr std::uint32_t kNone = 0xFFFFFFFF;
+
+  std::size_t size() const noexcept { return size_; }
+
+  // reserve makes room for `n` numbers in one step.
+  void reserve(std::size_t n) {
+    if (n > 0 && n * 3 > slots_.size() * 2) resize(std::bit_ceil(n * 3 / 2 + 1));
+  }
+
+  template <class Same>
+  std::uint32_t find(std::uint64_t hash, Same same) const {
+    if (size_ == 0) return kNone;
+    const std::uint32_t tag = tag_of(hash);
+    for (std::size_t i = tag & mask_; slots_[i] != 0; i = (i + 1) & mask_) {
+      if (tag_in(slots_[i]) == tag && same(value_in(slots_[i]))) return value_in(slots_[i]);
+    }
+    return kNone;
+  }
+
+  // insert adds `value`; the caller knows that its key is not there yet.
+  void insert(std::uint64_t hash, std::uint32_t value) {
+    TG_CHECK(value != kNone);
+    if ((size_ + 1) * 3 > slots_.size() * 2) resize(slots_.empty() ? 8 : slots_.size() * 2);
+    place(std::uint64_t{tag_of(hash)} << 32 | (value + 1));
+    ++size_;
+  }
+
+  // erase removes `value`, which was inserted under `hash`.
+  void erase(std::uint64_t hash, std::uint32_t value) {
+    const std::uint64_t slot = std::uint64_t{tag_of(hash)} << 32 | (value + 1);
+    std::size_t hole = tag_of(hash) & mask_;
+    while (slots_[hole] != slot) {
+      TG_CHECK(slots_[hole] != 0);
+      hole = (hole + 1) & mask_;
+    }
+    // Whoever probed past the hole moves back into it, so that no marks of the dead are needed.
+    for (std::size_t i = (hole + 1) & mask_; slots_[i] != 0; i = (i + 1) & mask_) {
+      const std::size_t home = tag_in(slots_[i]) & mask_;
+      if (((i - home) & mask_) < ((i - hole) & mask_)) continue;
+      slots_[hole] = slots_[i];
+      hole = i;
+    }
+    slots_[hole] = 0;
+    --size_;
+  }
+
+ private:
+  static std::uint32_t tag_of(std::uint64_t hash) { return static_cast<std::uint32_t>(hash >> 32); }
+  static std::uint32_t tag_in(std::uint64_t slot) { return static_cast<std::uint32_t>(slot >> 32); }
+  static std::uint32_t value_in(std::uint64_t slot) { return static_cast<std::uint32_t>(slot) - 1; }
+
+  void place(std::uint64_t slot) {
+    std::size_t i = tag_in(slot) & mask_;
+    while (slots_[i] != 0) i = (i + 1) & mask_;
+    slots_[i] = slot;
+  }
+
+  void resize(std::size_t capacity) {
+    std::vector<std::uint64_t> old(capacity);
+    old.swap(slots_);
+    mask_ = capacity - 1;
+    for (const std::uint64_t slot : old) {
+      if (slot != 0) place(slot);
+    }
+  }
+
+  std::vector<std::uint64_t> slots_;   // tag and number + 1; 0 is free
+  std::size_t mask_ = 0;
+  std::size_t size_ = 0;
+};
+
+}  // namespace tg

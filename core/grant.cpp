@@ -1,0 +1,142 @@
+#include "core/grant.h"
+
+#include <algorithm>
+#include <array>
+
+#include <openssl/curve25519.h>
+
+#include "core/encoding.h"
+#include "core/json.h"
+
+namespace tg {
+namespace {
+
+constexpr std::size_t kJwsMax = 1u << 20;   // some 100,000 Resources
+constexpr std::chrono::seconds kLeeway(60);
+
+std::string encoded(const Json& j) { return base64url(as_bytes(json_text(j))); }
+
+// Jws is the compact form cut at its dots (RFC 7515 section 7.1).
+struct Jws {
+  std::string_view signed_part;   // header.payload
+  std::string_view header, payload, signature;
+};
+
+Result<Jws> cut(std::string_view text) {
+  const auto first = text.find('.');
+  const auto second = first == std::string_view::npos ? first : text.find('.', first + 1);
+  if (second == std::string_view::npos || text.size() > kJwsMax) return fail(Errc::malformed, "the grant is no JWS");
+  return Jws{text.substr(0, second), text.substr(0, first), text.substr(first + 1, second - first - 1), text.substr(second + 1)};
+}
+
+std::optional<Json> decoded(std::string_view part) {
+  const auto bytes = unbase64url(part);
+  return bytes ? parse_json(as_text(*bytes)) : std::nullopt;
+}
+
+// check_header takes EdDSA and nothing else, and no extension that has to be understood (RFC 7515 section 4.1.11).
+Result<> check_header(std::string_view part) {
+  const auto header = decoded(part);
+  if (!header || !header->is_object()) return fail(Errc::malformed, "the grant's header is not JSON");
+  if (header->value("alg", Json()) != "EdDSA") return fail(Errc::denied, "the grant is not signed with EdDSA");
+  if (header->contains("crit")) return fail(Errc::denied, "the grant has critical extensions");
+  return {};
+}
+
+Result<> check_signature(const Jws& jws, Bytes public_key) {
+  const auto signature = unbase64url(jws.signature);
+  if (!signature || signature->size() != ED25519_SIGNATURE_LEN) return fail(Errc::malformed, "the grant's signature is cut");
+  const Bytes message = as_bytes(jws.signed_part);
+  if (ED25519_verify(message.data(), message.size(), signature->data(), public_key.data()) != 1) {
+    return fail(Errc::denied, "the grant is not signed by this controller");
+  }
+  return {};
+}
+
+Result<Grant> read_claims(std::string_view part) {
+  const auto claims = decoded(part);
+  if (!claims) return fail(Errc::malformed, "the grant's claims are not JSON");
+  Fields f(*claims, "grant");
+  constexpr std::uint64_t kTimeMax = 1ull << 40;
+  Grant g;
+  g.issuer = f.text("iss");
+  g.user = f.text("sub");
+  g.device = f.text("device");
+  g.network = f.text("network");
+  g.issued = UnixTime(std::chrono::seconds(f.number("iat", kTimeMax)));
+  g.expires = UnixTime(std::chrono::seconds(f.number("exp", kTimeMax)));
+  if (const Json* cnf = f.any("cnf")) {
+    Fields c(*cnf, "grant cnf");
+    g.key_thumbprint = c.text("jkt");
+    if (!c.ok()) return c.error();
+  }
+  if (const Json* list = f.any("resources"); list != nullptr && list->is_array()) {
+    for (const Json& id : *list) {
+      if (id.is_number_unsigned()) g.resources.push_back(id.get<ResourceId>());
+    }
+    const bool rising = std::adjacent_find(g.resources.begin(), g.resources.end(), std::greater_equal<>()) == g.resources.end();
+    if (g.resources.size() != list->size() || !rising) f.refuse("resources", "is not a rising list of ids");
+  } else {
+    f.refuse("resources", "is not a list");
+  }
+  if (!f.ok()) return f.error();
+  return g;
+}
+
+}  // namespace
+
+bool Grant::covers(ResourceId id) const noexcept { return std::binary_search(resources.begin(), resources.end(), id); }
+
+std::string Grant::sign(Bytes seed) const {
+  TG_CHECK(seed.size() == 32);
+  std::vector<ResourceId> ids = resources;
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  const auto unix_seconds = [](UnixTime t) { return static_cast<std::uint64_t>(std::max<std::int64_t>(0, t.time_since_epoch().count())); };
+  const Json claims = {{"iss", issuer}, {"sub", user}, {"device", device}, {"network", network}, {"resources", ids},
+                       {"iat", unix_seconds(issued)}, {"exp", unix_seconds(expires)}, {"cnf", {{"jkt", key_thumbprint}}}};
+  std::string out = encoded({{"alg", "EdDSA"}, {"typ", "JWT"}}) + "." + encoded(claims);
+  std::array<std::uint8_t, ED25519_PUBLIC_KEY_LEN> public_key{};
+  std::array<std::uint8_t, ED25519_PRIVATE_KEY_LEN> private_key{};
+  std::array<std::uint8_t, ED25519_SIGNATURE_LEN> signature{};
+  ED25519_keypair_from_seed(public_key.data(), private_key.data(), seed.data());
+  const Bytes message = as_bytes(out);
+  TG_CHECK(ED25519_sign(signature.data(), message.data(), message.size(), private_key.data()) == 1);
+  return out + "." + base64url(signature);
+}
+
+Result<Grant> Grant::verify(std::string_view jws, Bytes public_key, std::string_view issuer, std::string_view network,
+                            std::string_view thumbprint, UnixTime now, std::chrono::seconds grace) {
+  TG_CHECK(public_key.size() == ED25519_PUBLIC_KEY_LEN);
+  auto parts = cut(jws);
+  if (!parts) return pass_on(parts);
+  if (auto ok = check_header(parts->header); !ok) return pass_on(ok);
+  if (auto ok = check_signature(*parts, public_key); !ok) return pass_on(ok);
+  auto grant = read_claims(parts->payload);
+  if (!grant) return grant;
+  if (grant->issuer != issuer) return fail(Errc::denied, "the grant is of another controller");
+  if (grant->network != network) return fail(Errc::denied, "the grant is for another network");
+  if (!same_secret(as_bytes(grant->key_thumbprint), as_bytes(thumbprint))) {
+    return fail(Errc::denied, "the grant is bound to another device's key");
+  }
+  if (grant->issued > now + kLeeway) return fail(Errc::expired, "the grant is from the future; check the clocks");
+  if (now > grant->expires + kLeeway + grace) return fail(Errc::expired, "the grant has expired");
+  return grant;
+}
+
+Buffer ed25519_public_key(Bytes seed) {
+  TG_CHECK(seed.size() == 32);
+  Buffer public_key(ED25519_PUBLIC_KEY_LEN);
+  std::array<std::uint8_t, ED25519_PRIVATE_KEY_LEN> private_key{};
+  ED25519_keypair_from_seed(public_key.data(), private_key.data(), seed.data());
+  return public_key;
+}
+
+Result<std::string> jwk_thumbprint(Bytes point) {
+  if (point.size() != 65 || point[0] != 4) return fail(Errc::malformed, "not an uncompressed P-256 point");
+  const std::string jwk = R"({"crv":"P-256","kty":"EC","x":")" + base64url(point.subspan(1, 32)) + R"(","y":")" +
+                          base64url(point.subspan(33, 32)) + R"("})";
+  return base64url(sha256(as_bytes(jwk)));
+}
+
+}  // namespace tg

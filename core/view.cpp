@@ -1,0 +1,70 @@
+#include "core/view.h"
+
+#include "core/json.h"
+
+namespace tg {
+
+Delta difference(const View& from, const View& to) {
+  Delta out;
+  auto old = from.begin();
+  for (const auto& [key, value] : to) {
+    for (; old != from.end() && old->first < key; ++old) out.remove.push_back(old->first);
+    const bool known = old != from.end() && old->first == key;
+    if (!known || old->second != value) out.set.emplace_hint(out.set.end(), key, value);
+    if (known) ++old;
+  }
+  for (; old != from.end(); ++old) out.remove.push_back(old->first);
+  return out;
+}
+
+void apply(View& view, const Delta& delta) {
+  for (const std::string& key : delta.remove) view.erase(key);
+  for (const auto& [key, value] : delta.set) view.insert_or_assign(key, value);
+}
+
+void ControlReader::feed(Bytes b) {
+  // What was read goes when it is at least half of what is held: each byte is moved once on average.
+  if (at_ == pending_.size()) {
+    pending_.clear();
+    if (pending_.capacity() > kControlBeforeIdentity) Buffer().swap(pending_);
+    at_ = 0;
+  } else if (at_ > pending_.size() / 2) {
+    pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(at_));
+    at_ = 0;
+  }
+  pending_.insert(pending_.end(), b.begin(), b.end());
+}
+
+Result<std::optional<Json>> ControlReader::next() {
+  if (broken_) return fail(Errc::protocol, "the control stream is broken");
+  Reader r(Bytes(pending_).subspan(at_));
+  if (r.left() < 4) return std::optional<Json>();
+  const std::uint32_t size = r.u32();
+  broken_ = true;   // until it turns out otherwise
+  if (size > max_) return fail(Errc::protocol, "a control message of " + std::to_string(size) + " bytes is too large");
+  if (r.left() < size) {
+    broken_ = false;
+    return std::optional<Json>();
+  }
+  auto message = parse_json(as_text(r.bytes(size)));
+  if (!message) return fail(Errc::protocol, "a control message is not JSON");
+  if (!message->is_object() || !message->contains("type") || !(*message)["type"].is_string()) {
+    return fail(Errc::protocol, "a control message has no type");
+  }
+  broken_ = false;
+  at_ += r.offset();
+  return message;
+}
+
+Buffer control_frame(const Json& message) {
+  const std::string text = json_text(message);
+  TG_CHECK(text.size() <= kControlFrameMax);
+  Buffer out;
+  out.reserve(4 + text.size());
+  Writer w(out);
+  w.u32(static_cast<std::uint32_t>(text.size()));
+  w.text(text);
+  return out;
+}
+
+}  // namespace tg
