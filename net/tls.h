@@ -19,12 +19,16 @@ struct Identity {
   std::string role;            // "device", "connector", "relay" or "controller"
   std::string id;
   std::string key_thumbprint;  // RFC 7638, see core/grant.h
+  UnixTime not_before{};
   UnixTime not_after{};
   bool operator==(const Identity&) const = default;
 };
 std::string to_uri(const Identity& i);
 // parse_uri reads tg://NETWORK/ROLE/ID, with nothing before or behind it. The rest of Identity stays empty.
 Result<Identity> parse_uri(std::string_view uri);
+
+// leaf_identity reads the first certificate of a PEM chain, unverified: for an agent's own.
+Result<Identity> leaf_identity(const std::string& chain_pem);
 
 // Credentials are PEM: a private key (P-256), its certificate chain (leaf first), and the root that peers must chain to.
 struct Credentials {

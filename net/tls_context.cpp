@@ -151,6 +151,12 @@ std::string uri_of(X509* leaf) {
   return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)), static_cast<std::size_t>(ASN1_STRING_length(text))};
 }
 
+UnixTime to_unix(const ASN1_TIME* time) {
+  std::int64_t seconds = 0;
+  ASN1_TIME_to_posix(time, &seconds);
+  return UnixTime(std::chrono::seconds(seconds));
+}
+
 bool plain_part(std::string_view s) {
   if (s.empty() || s.size() > 64) return false;
   return s.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string_view::npos;
@@ -189,9 +195,16 @@ Result<Identity> read_identity(X509* leaf) {
   auto thumbprint = jwk_thumbprint({point, size});
   if (!thumbprint) return fail(Errc::denied, "the peer's key is not P-256");
   identity->key_thumbprint = std::move(*thumbprint);
-  std::int64_t not_after = 0;
-  if (ASN1_TIME_to_posix(X509_get0_notAfter(leaf), &not_after) == 1) identity->not_after = UnixTime(std::chrono::seconds(not_after));
+  identity->not_before = to_unix(X509_get0_notBefore(leaf));
+  identity->not_after = to_unix(X509_get0_notAfter(leaf));
   return identity;
+}
+
+Result<Identity> leaf_identity(const std::string& chain_pem) {
+  const auto bio = memory(chain_pem);
+  const auto leaf = read_certificate(bio.get());
+  if (!leaf) return fail(Errc::malformed, "bad certificate: " + ssl_reason());
+  return read_identity(leaf.get());
 }
 
 std::string verify_error(long code) {

@@ -1,0 +1,192 @@
+#include "cmd/agent_identity.h"
+
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "core/encoding.h"
+#include "core/text.h"
+#include "net/files.h"
+#include "net/keys.h"
+
+namespace tg::cmd {
+namespace {
+
+constexpr std::chrono::seconds kClockTolerance{120};
+
+struct Enrolled {
+  std::string key, chain, root;
+};
+
+// enroll spends the token: one connection, one question, one answer.
+class Enrolment {
+ public:
+  Enrolment(const Token& token, std::string key, std::string csr) : token_(token), key_(std::move(key)), csr_(std::move(csr)) {}
+
+  Result<Enrolled> run(const MakeResolver& dns, std::chrono::seconds timeout) {
+    auto context = net::TlsContext::pinned(token_.ca_pin, net::kAlpnControl);
+    if (!context) return pass_on(context);
+    net::Timer deadline(loop_, [this] { finish(unreachable("it does not answer")); });
+    deadline.after(timeout);
+    net::Dial dial(loop_, token_.controller, dns(loop_), timeout, [&](Result<net::Fd> fd) {
+      if (!fd) return finish(unreachable(fd.error().text));
+      tls_ = std::make_unique<net::Tls>(loop_, std::move(*fd), *context,
+                                        net::Tls::Callbacks{[this] { ask(); }, [this](Bytes b) { answered(b); }, {},
+                                                            [this](const Error& e) { ended(e); }});
+    });
+    loop_.run();
+    tls_.reset();
+    return std::move(result_);
+  }
+
+ private:
+  tl::unexpected<Error> unreachable(const std::string& why) const {
+    return fail(Errc::unreachable, fmt::format("the controller at {} cannot be reached: {}", token_.controller.to_string(), why));
+  }
+
+  void ask() {
+    tls_->write(control_frame({{"type", "enroll"},
+                               {"token_id", hex(token_.id)},
+                               {"secret", hex(token_.secret)},
+                               {"role", to_string(token_.role)},
+                               {"name", net::host_name()},
+                               {"csr", csr_}}));
+  }
+
+  void answered(Bytes bytes) {
+    reader_.feed(bytes);
+    auto next = reader_.next();
+    if (!next) return finish(pass_on(next));
+    if (!*next) return;
+    const Json& m = **next;
+    if (m["type"] == "enrolled") return finish(accept(m));
+    const std::string code = m.value("code", "denied");
+    const std::string text = printable(m.value("text", "the controller refuses the token"));
+    finish(fail(code == "expired" ? Errc::expired : Errc::denied, text));
+  }
+
+  Result<Enrolled> accept(const Json& m) const {
+    const auto now = net::Loop::wall().time_since_epoch();
+    const std::chrono::seconds theirs(m.value("time", std::int64_t{0}));
+    const auto off = now - theirs;
+    if (off > kClockTolerance || off < -kClockTolerance) {
+      return fail(Errc::denied,
+                  fmt::format("this machine's clock is {} s {} the controller's; set it, and ask for a new token",
+                              std::abs(off.count()), off.count() > 0 ? "ahead of" : "behind"));
+    }
+    return Enrolled{key_, m.value("chain", ""), m.value("root", "")};
+  }
+
+  void ended(const Error& e) {
+    if (e.code == Errc::denied) {
+      return finish(fail(Errc::denied, fmt::format("{} is not the controller that the token is for: {}",
+                                                   token_.controller.to_string(), e.text)));
+    }
+    finish(unreachable(e.text));
+  }
+
+  void finish(Result<Enrolled> r) {
+    if (done_) return;
+    done_ = true;
+    result_ = std::move(r);
+    loop_.stop();
+  }
+
+  net::Loop loop_;
+  const Token& token_;
+  std::string key_, csr_;
+  std::unique_ptr<net::Tls> tls_;
+  ControlReader reader_;
+  Result<Enrolled> result_ = fail(Errc::unreachable, "");
+  bool done_ = false;
+};
+
+}  // namespace
+
+Result<> AgentIdentity::read_leaf() {
+  auto self = net::leaf_identity(credentials_.chain);
+  if (!self) return pass_on(self);
+  self_ = std::move(*self);
+  renewal_due_ = self_.not_before + (self_.not_after - self_.not_before) / 2;
+  return {};
+}
+
+Result<AgentIdentity> AgentIdentity::load(const std::string& state) {
+  const auto about = net::read_file(state + "/agent.json");
+  if (!about) {
+    if (about.error().code == Errc::denied) return fail(Errc::denied, fmt::format("{} belongs to somebody else; run with sudo", state));
+    return fail(Errc::login_needed, "this machine is not enrolled: start once with --token, which an administrator makes with "
+                                    "'tg controller device token USER' or 'tg controller connector token NAME'");
+  }
+  AgentIdentity out;
+  out.state_ = state;
+  const Json j = Json::parse(*about, nullptr, false);
+  auto controller = HostPort::parse(j.is_object() ? j.value("controller", "") : "");
+  auto key = net::read_file(state + "/key.pem");
+  auto chain = net::read_file(state + "/chain.pem");
+  auto root = net::read_file(state + "/root.pem");
+  if (!controller || !key || !chain || !root) {
+    return fail(Errc::malformed, fmt::format("the identity in {} is damaged; remove {}/agent.json and enroll again", state, state));
+  }
+  out.controller_ = std::move(*controller);
+  out.token_id_ = j.value("token", "");
+  out.credentials_ = {std::move(*key), std::move(*chain), std::move(*root)};
+  if (auto read = out.read_leaf(); !read) return pass_on(read);
+  return out;
+}
+
+Result<> AgentIdentity::save() const {
+  const Json about = {{"controller", controller_.to_string()}, {"uri", net::to_uri(self_)}, {"token", token_id_}};
+  for (const auto& [file, content] : {std::pair<const char*, const std::string&>{"/key.pem", credentials_.key},
+                                      {"/chain.pem", credentials_.chain},
+                                      {"/root.pem", credentials_.root},
+                                      {"/agent.json", about.dump(2) + "\n"}}) {
+    if (auto written = net::write_file(state_ + file, content); !written) return written;
+  }
+  return {};
+}
+
+Result<AgentIdentity> AgentIdentity::obtain(const std::string& state, std::string_view text, Token::Role role,
+                                            const MakeResolver& dns, std::chrono::seconds timeout) {
+  auto known = load(state);
+  if (text.empty()) return known;
+  const auto token = Token::parse(text);
+  if (!token) return fail(token.error().code, token.error().text);
+  // The same command line again, as a service manager does it: the token has done its work.
+  if (known && known->token_id_ == hex(token->id)) return known;
+  if (token->role != role) {
+    return fail(Errc::invalid_argument, fmt::format("this token is for a {}, not for a {}", to_string(token->role), to_string(role)));
+  }
+  auto key = net::new_key_pem();
+  if (!key) return pass_on(key);
+  auto csr = net::make_csr(*key);
+  if (!csr) return pass_on(csr);
+  auto enrolled = Enrolment(*token, *key, *csr).run(dns, timeout);
+  if (!enrolled) return pass_on(enrolled);
+  AgentIdentity out;
+  out.state_ = state;
+  out.controller_ = token->controller;
+  out.token_id_ = hex(token->id);
+  out.credentials_ = {enrolled->key, enrolled->chain, enrolled->root};
+  if (auto read = out.read_leaf(); !read) return pass_on(read);
+  if (auto saved = out.save(); !saved) return pass_on(saved);
+  return out;
+}
+
+Result<Json> AgentIdentity::renewal() const {
+  auto csr = net::make_csr(credentials_.key);
+  if (!csr) return pass_on(csr);
+  return Json{{"type", "renew"}, {"csr", *csr}};
+}
+
+Result<> AgentIdentity::renewed(const Json& answer) {
+  const std::string chain = answer.value("chain", "");
+  const auto fresh = net::leaf_identity(chain);
+  if (!fresh) return fail(Errc::malformed, "the controller sent a certificate that cannot be read");
+  if (net::to_uri(*fresh) != net::to_uri(self_)) return fail(Errc::denied, "the controller sent somebody else's certificate");
+  credentials_.chain = chain;
+  if (auto read = read_leaf(); !read) return read;
+  return net::write_file(state_ + "/chain.pem", chain);
+}
+
+}  // namespace tg::cmd

@@ -1,0 +1,54 @@
+// Who an agent is to the controller: its key and certificate, from the first token to the daily renewal.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/token.h"
+#include "core/view.h"
+#include "net/dial.h"
+#include "net/tls.h"
+
+namespace tg::cmd {
+
+// MakeResolver makes what finds addresses of names, for one Loop.
+using MakeResolver = std::function<net::ResolveHost(net::Loop&)>;
+
+// AgentIdentity lives in the state directory: key.pem, chain.pem, root.pem and agent.json, all of mode 0600.
+class AgentIdentity {
+ public:
+  // load reads what an earlier enroll left. Errors: login_needed when this machine was never enrolled; malformed.
+  static Result<AgentIdentity> load(const std::string& state);
+
+  // obtain returns the identity in `state`; with a `token` that was not used here yet, it enrolls first, which needs the
+  // controller. It runs an event loop of its own for at most `timeout`.
+  // Errors: login_needed (no token, nothing in `state`); denied or expired (the controller refuses the token); malformed
+  // (no token); unreachable; invalid_argument (a token for another role).
+  static Result<AgentIdentity> obtain(const std::string& state, std::string_view token, Token::Role role,
+                                      const MakeResolver& dns, std::chrono::seconds timeout);
+
+  const net::Identity& self() const noexcept { return self_; }
+  const HostPort& controller() const noexcept { return controller_; }
+
+  Result<net::TlsContext> client_context(std::string_view alpn) const { return net::TlsContext::client(credentials_, alpn); }
+  Result<net::TlsContext> server_context(std::string_view alpn) const { return net::TlsContext::server(credentials_, alpn); }
+
+  // renewal_due says when to ask for the next certificate: at half of the present one's life.
+  UnixTime renewal_due() const noexcept { return renewal_due_; }
+  // renewal returns the message that asks for it, and renewed takes the answer and saves it.
+  Result<Json> renewal() const;
+  Result<> renewed(const Json& answer);
+
+ private:
+  Result<> read_leaf();
+  Result<> save() const;
+
+  std::string state_;
+  net::Credentials credentials_;
+  net::Identity self_;
+  HostPort controller_;
+  std::string token_id_;
+  UnixTime renewal_due_{};
+};
+
+}  // namespace tg::cmd

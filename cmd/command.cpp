@@ -1,0 +1,106 @@
+#include "cmd/command.h"
+
+#include <cstdio>
+#include <csignal>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cmd/completion.h"
+#include "cmd/settings.h"
+#include "core/text.h"
+
+namespace tg::cmd {
+namespace {
+
+int report(const Error& e) {
+  std::fputs(fmt::format("tg: {}\n", printable(e.text, 2000)).c_str(), stderr);
+  return exit_code(e.code);
+}
+
+void add_version(CLI::App& app) {
+  static bool json = false;
+  CLI::App* version = add_command(app, "version", "Print the version", []() -> Result<int> {
+    if (json) {
+      print_json({{"version", TG_VERSION}});
+    } else {
+      std::puts("tg " TG_VERSION);
+    }
+    return 0;
+  });
+  add_json_option(*version, json);
+}
+
+}  // namespace
+
+CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& help, Run run) {
+  CLI::App* command = parent.add_subcommand(name, help);
+  command->final_callback([run = std::move(run)] {
+    auto status = run();
+    std::fflush(stdout);
+    throw CLI::RuntimeError(status ? *status : report(status.error()));
+  });
+  return command;
+}
+
+void add_state_option(CLI::App& command, std::string& state, const std::string& role) {
+  state = "/var/lib/tg/" + role;
+  command.add_option("--state", state, "State directory")->type_name("DIR")->capture_default_str();
+}
+
+void add_config_option(CLI::App& command) {
+  command.add_option("--config", "Read options from a TOML file: every option's long name is a key")->type_name("FILE");
+}
+
+void add_json_option(CLI::App& command, bool& json) { command.add_flag("--json", json, "Print JSON with a schema_version"); }
+
+void add_timeout_option(CLI::App& command, std::chrono::seconds& timeout, std::chrono::seconds standard) {
+  timeout = standard;
+  command
+      .add_option_function<unsigned>(
+          "--timeout", [&timeout](unsigned s) { timeout = std::chrono::seconds(s); }, "The longest to wait for anything")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(1u, 86400u))
+      ->default_str(std::to_string(standard.count()));
+}
+
+void print_json(nlohmann::json object) {
+  object["schema_version"] = 1;
+  std::puts(object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+}
+
+int run_command_line(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  CLI::App app{"tg: access to private Resources by name, without joining the private network", "tg"};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "tg " TG_VERSION);
+  app.get_formatter()->column_width(34);
+  controller::add_commands(app);
+  connector::add_commands(app);
+  client::add_commands(app);
+  relay::add_commands(app);
+  add_version(app);
+  add_completion(app);
+  name_variables(app);
+
+  auto arguments = with_settings(app, {argv + 1, argv + argc});
+  if (!arguments) return report(arguments.error());
+  std::reverse(arguments->begin(), arguments->end());   // CLI11 takes them from the back
+  try {
+    app.parse(*arguments);
+  } catch (const CLI::RuntimeError& e) {
+    return e.get_exit_code();
+  } catch (const CLI::Success& e) {   // --help, --version
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    std::string text = e.what();
+    if (const auto end = text.find('\n'); end != std::string::npos) text.resize(end);
+    return report({Errc::invalid_argument, fmt::format("{}; see 'tg {}--help'", text, chosen_command(app, {argv + 1, argv + argc}))});
+  }
+  return 0;
+}
+
+}  // namespace tg::cmd

@@ -1,0 +1,3 @@
+#include "cmd/command.h"
+
+int main(int argc, char** argv) { return tg::cmd::run_command_line(argc, argv); }

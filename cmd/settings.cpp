@@ -1,0 +1,116 @@
+#include "cmd/settings.h"
+
+#include <cctype>
+#include <cstdlib>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+namespace tg::cmd {
+namespace {
+
+// These say where to look or what to print; a file cannot.
+bool is_setting(const CLI::Option& o) {
+  const std::string name = o.get_single_name();
+  return !o.get_lnames().empty() && name != "help" && name != "version" && name != "config";
+}
+
+std::string variable_of(const std::string& option) {
+  std::string out = "TG_";
+  for (const char c : option) out += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return out;
+}
+
+CLI::App* descend(CLI::App& app, const std::vector<std::string>& arguments) {
+  CLI::App* at = &app;
+  for (const std::string& a : arguments) {
+    const auto named = at->get_subcommands([&](CLI::App* sub) { return sub->get_name() == a; });
+    if (!named.empty()) at = named.front();
+  }
+  return at;
+}
+
+std::string value_of(const std::vector<std::string>& arguments, const std::string& option) {
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] == option && i + 1 < arguments.size()) return arguments[i + 1];
+    if (arguments[i].starts_with(option + "=")) return arguments[i].substr(option.size() + 1);
+  }
+  return {};
+}
+
+bool given(const std::vector<std::string>& arguments, const std::string& option) {
+  for (const std::string& a : arguments) {
+    if (a == option || a.starts_with(option + "=")) return true;
+  }
+  return false;
+}
+
+Result<std::string> scalar(const toml::node& node, const std::string& where) {
+  if (const auto* s = node.as_string()) return s->get();
+  if (const auto* i = node.as_integer()) return std::to_string(i->get());
+  if (const auto* b = node.as_boolean()) return std::string(b->get() ? "true" : "false");
+  return fail(Errc::malformed, where + " must be a string, a number, true or false");
+}
+
+}  // namespace
+
+void name_variables(CLI::App& app) {
+  for (CLI::Option* o : app.get_options()) {
+    if (is_setting(*o) || o->get_single_name() == "config") o->envname(variable_of(o->get_single_name()));
+  }
+  for (CLI::App* sub : app.get_subcommands([](CLI::App*) { return true; })) name_variables(*sub);
+}
+
+std::string chosen_command(CLI::App& app, const std::vector<std::string>& arguments) {
+  std::string out;
+  for (CLI::App* at = descend(app, arguments); at != &app; at = at->get_parent()) out = at->get_name() + " " + out;
+  return out;
+}
+
+Result<std::vector<std::string>> with_settings(CLI::App& app, std::vector<std::string> arguments) {
+  CLI::App* command = descend(app, arguments);
+  if (command->get_option_no_throw("--config") == nullptr) return arguments;
+  std::string file = value_of(arguments, "--config");
+  if (file.empty()) {
+    if (const char* variable = std::getenv("TG_CONFIG")) file = variable;
+  }
+  if (file.empty()) return arguments;
+
+  const toml::parse_result parsed = toml::parse_file(file);
+  if (!parsed) {
+    const auto line = parsed.error().source().begin.line;
+    return fail(Errc::invalid_argument, line == 0 ? fmt::format("{}: {}", file, parsed.error().description())
+                                                  : fmt::format("{}:{}: {}", file, line, parsed.error().description()));
+  }
+  std::vector<std::string> known;
+  for (const CLI::Option* o : command->get_options()) {
+    if (is_setting(*o)) known.push_back(o->get_single_name());
+  }
+  for (const auto& [key, node] : parsed.table()) {
+    const std::string name(key.str());
+    const std::string where = fmt::format("{}:{}: {}", file, node.source().begin.line, name);
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      return fail(Errc::invalid_argument, fmt::format("{}: unknown key; 'tg {}' knows {}", where,
+                                                      chosen_command(app, arguments), fmt::join(known, ", ")));
+    }
+    if (given(arguments, "--" + name) || std::getenv(variable_of(name).c_str()) != nullptr) continue;
+    std::vector<const toml::node*> values{&node};
+    if (const toml::array* list = node.as_array()) {
+      values.clear();
+      for (const toml::node& item : *list) values.push_back(&item);
+    }
+    for (const toml::node* value : values) {
+      auto text = scalar(*value, where);
+      if (!text) return fail(Errc::invalid_argument, text.error().text);
+      arguments.push_back(fmt::format("--{}={}", name, *text));
+    }
+  }
+  return arguments;
+}
+
+}  // namespace tg::cmd

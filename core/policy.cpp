@@ -1,0 +1,39 @@
+#include "core/policy.h"
+
+namespace tg {
+
+const Resource* Policy::winner(const Grant& grant, const Host& host) const {
+  const Resource* first = matcher_.find(host);
+  if (first == nullptr || grant.covers(first->id)) return first;
+  // Somebody else's Resource wins here, and the device does not know of it: look at the ones that it knows.
+  for (const Resource* r : matcher_.candidates(host)) {
+    if (grant.covers(r->id)) return r;
+  }
+  return nullptr;
+}
+
+Policy::Decision Policy::decide(const Grant& grant, ResourceId claimed, const std::string& text) const {
+  const auto host = parse_host(text);
+  if (!host) return {};
+  const Resource* r = winner(grant, *host);
+  if (r == nullptr || r->id != claimed) return {};
+  const auto* name = std::get_if<std::string>(&*host);
+  return {Code::none, r, name != nullptr ? target_host(*r, *name) : to_string(*host)};
+}
+
+Policy::Decision Policy::decide(const Grant& grant, const OpenRequest& request) const {
+  Decision d = decide(grant, request.resource, request.host);
+  if (d.code == Code::none && !d.resource->protocols.allow(request.protocol, request.port)) d.code = Code::port_not_allowed;
+  return d;
+}
+
+Policy::Decision Policy::decide(const Grant& grant, const Query& query) const {
+  return decide(grant, query.resource, query.name);
+}
+
+bool Policy::names(const Grant& grant, const IpAddress& ip, Protocol protocol, std::uint16_t port) const {
+  const Resource* r = winner(grant, Host(ip));
+  return r != nullptr && r->protocols.allow(protocol, port);
+}
+
+}  // namespace tg

@@ -1,0 +1,73 @@
+#include "net/files.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+namespace tg::net {
+
+Result<std::string> read_file(const std::string& path) {
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return tl::unexpected(os_error(errno, "read " + path));
+  std::string out;
+  char chunk[65536];
+  for (;;) {
+    const ssize_t n = ::read(fd.get(), chunk, sizeof chunk);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return tl::unexpected(os_error(errno, "read " + path));
+    if (n == 0) return out;
+    out.append(chunk, static_cast<std::size_t>(n));
+  }
+}
+
+Result<> write_file(const std::string& path, std::string_view content, mode_t mode) {
+  const std::string fresh = path + ".new";
+  const std::string what = "write " + path;
+  Fd fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
+  if (!fd) return tl::unexpected(os_error(errno, what));
+  while (!content.empty()) {
+    const ssize_t n = ::write(fd.get(), content.data(), content.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return tl::unexpected(os_error(errno, what));
+    content.remove_prefix(static_cast<std::size_t>(n));
+  }
+  if (::fsync(fd.get()) != 0) return tl::unexpected(os_error(errno, what));
+  if (::rename(fresh.c_str(), path.c_str()) != 0) return tl::unexpected(os_error(errno, what));
+  return {};
+}
+
+Result<Fd> lock_state_dir(const std::string& path, const std::string& role) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) {
+    std::filesystem::create_directories(path, error);
+    if (error) return tl::unexpected(os_error(error.value(), fmt::format("make the state directory {} (see --state)", path)));
+    ::chmod(path.c_str(), 0700);
+  }
+  const std::string file = path + "/lock";
+  Fd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd) return tl::unexpected(os_error(errno, fmt::format("use the state directory {} (see --state)", path)));
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    const auto holder = read_file(file);
+    return fail(Errc::conflict, fmt::format("another tg {} (process {}) uses {}", role,
+                                            holder && !holder->empty() ? *holder : "unknown", path));
+  }
+  const std::string pid = std::to_string(::getpid());
+  if (::ftruncate(fd.get(), 0) != 0 || ::pwrite(fd.get(), pid.data(), pid.size(), 0) < 0) {
+    return tl::unexpected(os_error(errno, "write " + file));
+  }
+  return fd;
+}
+
+std::string host_name() {
+  char name[256] = {};
+  if (::gethostname(name, sizeof name - 1) != 0 || name[0] == 0) return "unnamed";
+  return name;
+}
+
+}  // namespace tg::net

@@ -1,0 +1,53 @@
+// One TCP connection of this host, joined to a stream of a tunnel. The same on both ends.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "core/tunnel.h"
+#include "net/loop.h"
+#include "net/socket.h"
+#include "net/tunnel_link.h"
+
+namespace tg::net {
+
+// TcpFlow moves bytes between a connected socket and a stream. FIN travels as a half-close both ways, RST as RST. What the
+// socket does not take at once is kept here, bounded by the stream's credit.
+class TcpFlow {
+ public:
+  // `ended` is called once, when both directions have ended or one side has reset; it destroys the TcpFlow. It may be
+  // called from within data(), fin() and pull().
+  TcpFlow(Loop& loop, Fd fd, TunnelLink& link, StreamId id, std::function<void()> ended);
+  ~TcpFlow();
+
+  // The tunnel's calls for this stream.
+  Pull pull(MutBytes out);
+  void data(Bytes bytes);
+  void fin();
+  // reset sends RST to the socket's peer. `ended` is not called.
+  void reset();
+
+  std::uint64_t from_socket() const noexcept { return from_socket_; }
+  std::uint64_t to_socket() const noexcept { return to_socket_; }
+
+ private:
+  void on_readable();
+  void on_writable();
+  void failed();
+  bool finish_if_over();
+
+  TunnelLink& link_;
+  Fd fd_;
+  Watch watch_;
+  StreamId id_;
+  std::function<void()> ended_;
+  Buffer pending_;              // for the socket
+  std::size_t pending_at_ = 0;
+  std::uint64_t from_socket_ = 0;
+  std::uint64_t to_socket_ = 0;
+  bool socket_ended_ = false;   // the socket said FIN, and so did we
+  bool stream_ended_ = false;   // the stream said FIN
+  bool shut_ = false;           // and the socket was told
+};
+
+}  // namespace tg::net
