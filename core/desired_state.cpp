@@ -1,0 +1,214 @@
+// What is impossible in a desired state, and what has to change for it. For overlaps see core/overlaps.cpp.
+#include "core/desired_state.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "core/text.h"
+
+namespace tg {
+namespace {
+
+std::string quoted(std::string_view s) { return "\"" + printable(s) + "\""; }
+std::string line_of(const Place& p) { return p.line > 0 ? " in line " + std::to_string(p.line) : ""; }
+
+// Names are the entries of one kind by name, with the first place of each.
+using Names = std::map<std::string, Place, std::less<>>;
+
+class Checker {
+ public:
+  explicit Checker(const DesiredState& s) : state_(s) {}
+
+  std::vector<Problem> run() {
+    const Names networks = names("network", state_.networks, &NetworkSpec::name);
+    names("connector", state_.connectors, &ConnectorSpec::name);
+    const Names users = names("user", state_.users, &UserSpec::email);
+    const Names groups = names("group", state_.groups, &GroupSpec::name);
+    names("resource", state_.resources, &ResourceSpec::name);
+    for (const ConnectorSpec& c : state_.connectors) refer(c.place, "connector " + c.name + ": network", "network", c.network, networks);
+    for (const UserSpec& u : state_.users) check_email(u);
+    for (const GroupSpec& g : state_.groups) refer_all(g.place, "group " + g.name + ": members", "user", g.members, users);
+    for (const ResourceSpec& r : state_.resources) {
+      refer(r.place, "resource " + r.name + ": network", "network", r.network, networks);
+      refer_all(r.place, "resource " + r.name + ": groups", "group", r.groups, groups);
+    }
+    check_aliases();
+    std::stable_sort(out_.begin(), out_.end(), [](const Problem& a, const Problem& b) { return a.place.line < b.place.line; });
+    return std::move(out_);
+  }
+
+ private:
+  void add(const Place& place, std::string key, std::string text) {
+    out_.push_back({place, printable(key), std::move(text)});
+  }
+
+  // names collects the names of one kind, and complains of those that are empty, unprintable or there twice.
+  template <class Spec>
+  Names names(const std::string& kind, const std::vector<Spec>& specs, std::string Spec::*name) {
+    Names out;
+    for (const Spec& s : specs) {
+      const std::string& n = s.*name;
+      if (n.empty()) add(s.place, kind, "the name is empty");
+      else if (printable(n) != n || n.size() > 200) add(s.place, kind + " " + n, "the name has control characters or is too long");
+      const auto [at, fresh] = out.try_emplace(n, s.place);
+      if (!fresh) add(s.place, kind + " " + n, "is there twice (first" + line_of(at->second) + "); give one another name");
+    }
+    return out;
+  }
+
+  void refer(const Place& place, const std::string& key, const std::string& kind, const std::string& name, const Names& known) {
+    if (known.find(name) == known.end()) add(place, key, "there is no " + kind + " " + quoted(name) + "; add a [[" + kind + "]] for it");
+  }
+
+  void refer_all(const Place& place, const std::string& key, const std::string& kind, const std::vector<std::string>& list,
+                 const Names& known) {
+    std::set<std::string_view> seen;
+    for (const std::string& name : list) {
+      refer(place, key, kind, name, known);
+      if (!seen.insert(name).second) add(place, key, quoted(name) + " is written twice");
+    }
+  }
+
+  void check_email(const UserSpec& u) {
+    const auto at = u.email.find('@');
+    const bool whole = at != std::string::npos && at > 0 && at + 1 < u.email.size() && u.email.find('@', at + 1) == std::string::npos &&
+                       u.email.find_first_of(" \t\r\n,;<>\"") == std::string::npos;
+    if (!whole) add(u.place, "user " + u.email, "is no e-mail address, as in alice@example.com");
+  }
+
+  void check_aliases() {
+    std::map<std::string_view, const ResourceSpec*> addresses, aliases;
+    for (const ResourceSpec& r : state_.resources) {
+      if (r.address.kind() == Address::Kind::name) addresses.try_emplace(r.address.text(), &r);
+    }
+    for (const ResourceSpec& r : state_.resources) {
+      if (r.alias.empty()) continue;
+      const std::string key = "resource " + r.name + ": alias";
+      const auto canonical = canonical_name(r.alias);
+      if (!canonical || *canonical != r.alias) add(r.place, key, canonical ? "is not in lower case" : canonical.error().text);
+      else if (r.alias.find('.') == std::string::npos) add(r.place, key, quoted(r.alias) + " needs a dot, as in nas.tg");
+      const bool one_host = r.address.kind() == Address::Kind::name ||
+                            (r.address.kind() == Address::Kind::network && r.address.network().single());
+      if (!one_host) add(r.place, key, quoted(r.address.text()) + " is more than one host, which an alias cannot stand for; remove the alias");
+      if (const auto at = addresses.find(r.alias); at != addresses.end()) {
+        add(r.place, key, quoted(r.alias) + " is also the address of resource " + at->second->name + "; choose another");
+      }
+      const auto [at, fresh] = aliases.try_emplace(r.alias, &r);
+      if (!fresh) add(r.place, key, quoted(r.alias) + " is also the alias of resource " + at->second->name + "; choose another");
+    }
+  }
+
+  const DesiredState& state_;
+  std::vector<Problem> out_;
+};
+
+// The differences of two entries of one name, as text; empty when there are none.
+class Differences {
+ public:
+  void value(const char* what, const std::string& from, const std::string& to) {
+    if (from != to) add(std::string(what) + " " + shown(from) + " -> " + shown(to));
+  }
+  void list(const char* what, const std::vector<std::string>& from, const std::vector<std::string>& to) {
+    const std::set<std::string> old(from.begin(), from.end()), fresh(to.begin(), to.end());
+    std::string text;
+    for (const std::string& s : fresh) text += old.contains(s) ? "" : " +" + s;
+    for (const std::string& s : old) text += fresh.contains(s) ? "" : " -" + s;
+    if (!text.empty()) add(what + text);
+  }
+  const std::string& text() const noexcept { return text_; }
+
+ private:
+  static std::string shown(const std::string& s) { return s.empty() ? "none" : s; }
+  void add(const std::string& part) { text_ += (text_.empty() ? "" : "; ") + part; }
+  std::string text_;
+};
+
+std::string differences(const NetworkSpec&, const NetworkSpec&) { return ""; }
+std::string differences(const UserSpec&, const UserSpec&) { return ""; }
+std::string differences(const ConnectorSpec& from, const ConnectorSpec& to) {
+  Differences d;
+  d.value("network", from.network, to.network);
+  return d.text();
+}
+std::string differences(const GroupSpec& from, const GroupSpec& to) {
+  Differences d;
+  d.list("members", from.members, to.members);
+  return d.text();
+}
+std::string differences(const ResourceSpec& from, const ResourceSpec& to) {
+  Differences d;
+  d.value("network", from.network, to.network);
+  d.value("address", from.address.text(), to.address.text());
+  d.value("alias", from.alias, to.alias);
+  d.list("groups", from.groups, to.groups);
+  if (from.protocols != to.protocols) d.value("protocols", from.protocols.to_string(), to.protocols.to_string());
+  return d.text();
+}
+
+std::string described(const NetworkSpec&) { return ""; }
+std::string described(const UserSpec&) { return ""; }
+std::string described(const ConnectorSpec& c) { return "network " + c.network; }
+std::string described(const GroupSpec& g) {
+  return std::to_string(g.members.size()) + (g.members.size() == 1 ? " member" : " members");
+}
+std::string described(const ResourceSpec& r) { return r.address.text(); }
+
+class Planner {
+ public:
+  template <class Spec>
+  void compare(const char* kind, const std::vector<Spec>& now, const std::vector<Spec>& wanted, std::string Spec::*name) {
+    std::map<std::string_view, const Spec*> old;
+    for (const Spec& s : now) old.try_emplace(s.*name, &s);
+    for (const Spec& s : wanted) {
+      const auto at = old.find(s.*name);
+      if (at == old.end()) {
+        creations_.push_back({Change::Verb::create, kind, s.*name, described(s)});
+        continue;
+      }
+      if (std::string d = differences(*at->second, s); !d.empty()) {
+        updates_.push_back({Change::Verb::update, kind, s.*name, std::move(d)});
+      }
+      old.erase(at);
+    }
+    for (const Spec& s : now) {
+      if (old.erase(s.*name) > 0) removals_.push_back({Change::Verb::remove, kind, s.*name, ""});
+    }
+  }
+
+  std::vector<Change> result(bool prune) {
+    std::vector<Change> out = std::move(creations_);
+    out.insert(out.end(), updates_.begin(), updates_.end());
+    if (prune) out.insert(out.end(), removals_.rbegin(), removals_.rend());   // what refers goes before what is referred to
+    return out;
+  }
+
+ private:
+  std::vector<Change> creations_, updates_, removals_;
+};
+
+}  // namespace
+
+std::vector<Problem> problems(const DesiredState& state) { return Checker(state).run(); }
+
+std::vector<Change> plan(const DesiredState& now, const DesiredState& wanted, bool prune) {
+  Planner p;
+  p.compare("network", now.networks, wanted.networks, &NetworkSpec::name);
+  p.compare("connector", now.connectors, wanted.connectors, &ConnectorSpec::name);
+  p.compare("user", now.users, wanted.users, &UserSpec::email);
+  p.compare("group", now.groups, wanted.groups, &GroupSpec::name);
+  p.compare("resource", now.resources, wanted.resources, &ResourceSpec::name);
+  return p.result(prune);
+}
+
+std::string to_string(const Change& c) {
+  const std::string what = c.kind + " " + printable(c.name);
+  switch (c.verb) {
+    case Change::Verb::create: return "+ " + what + (c.detail.empty() ? "" : " (" + printable(c.detail) + ")");
+    case Change::Verb::update: return "~ " + what + ": " + printable(c.detail, 1000);
+    case Change::Verb::remove: break;
+  }
+  return "- " + what;
+}
+
+}  // namespace tg

@@ -1,0 +1,119 @@
+// Which Resources of a desired state share hosts, and which of them such a host belongs to.
+#include <algorithm>
+#include <map>
+
+#include "core/desired_state.h"
+#include "core/text.h"
+
+namespace tg {
+namespace {
+
+// Claim is one thing by which a Resource takes hosts: its address, or its alias.
+struct Claim {
+  const ResourceSpec* resource;
+  std::size_t order;      // place in the file; ids are given in this order
+  Address address;
+  bool is_alias = false;
+};
+
+// first_wins says whether `a` takes the hosts that both mean, by the rules of core/matcher.h.
+// `by_age`: nothing but the smaller id decides.
+bool first_wins(const Claim& a, const Claim& b, bool& by_age) {
+  by_age = false;
+  const auto rank = [](const Claim& c) {
+    if (c.address.kind() == Address::Kind::network) return c.address.network().prefix();
+    return c.address.kind() == Address::Kind::name ? 1000 : c.address.literals();   // a name has at most 253 characters
+  };
+  if (rank(a) != rank(b)) return rank(a) > rank(b);
+  by_age = true;
+  return a.order < b.order;
+}
+
+std::string shown(const Claim& c) {
+  return (c.is_alias ? "alias " : "") + c.address.text() + " of resource " + printable(c.resource->name);
+}
+
+class Finder {
+ public:
+  explicit Finder(const DesiredState& state) {
+    for (std::size_t i = 0; i < state.resources.size(); ++i) {
+      const ResourceSpec& r = state.resources[i];
+      add({&r, i, r.address});
+      if (r.alias.empty()) continue;
+      if (auto alias = Address::parse(r.alias); alias && alias->kind() == Address::Kind::name) add({&r, i, *alias, true});
+    }
+  }
+
+  std::vector<Problem> run() {
+    same_names();
+    for (std::size_t i = 0; i < wildcards_.size(); ++i) {
+      for (std::size_t j = i + 1; j < wildcards_.size(); ++j) {
+        if (wildcards_[i].address.overlaps(wildcards_[j].address)) warn(wildcards_[i], wildcards_[j]);
+      }
+      for (const Claim& name : names_) {
+        if (wildcards_[i].address.matches(name.address.text())) warn(wildcards_[i], name);
+      }
+    }
+    nested_networks();
+    std::stable_sort(out_.begin(), out_.end(), [](const Problem& a, const Problem& b) { return a.place.line < b.place.line; });
+    return std::move(out_);
+  }
+
+ private:
+  void add(Claim c) {
+    switch (c.address.kind()) {
+      case Address::Kind::name: names_.push_back(std::move(c)); break;
+      case Address::Kind::wildcard: wildcards_.push_back(std::move(c)); break;
+      case Address::Kind::network: networks_.push_back(std::move(c)); break;
+    }
+  }
+
+  // warn stands at the later of the two. A pair is told once, though an alias may overlap as well.
+  void warn(const Claim& a, const Claim& b) {
+    if (a.resource == b.resource) return;
+    const Claim& early = a.order < b.order ? a : b;
+    const Claim& late = a.order < b.order ? b : a;
+    if (!told_.emplace(std::pair(early.order, late.order), true).second) return;
+    bool by_age = false;
+    const Claim& winner = first_wins(early, late, by_age) ? early : late;
+    out_.push_back({late.resource->place, "resource " + printable(late.resource->name) + (late.is_alias ? ": alias" : ": address"),
+                    shown(late) + " shares hosts with " + shown(early) + "; they belong to " + printable(winner.resource->name) +
+                        (by_age ? ", the one that was created first" : ", the more exact one")});
+  }
+
+  void same_names() {
+    std::map<std::string_view, std::vector<const Claim*>> by_name;
+    for (const Claim& c : names_) by_name[c.address.text()].push_back(&c);
+    for (const auto& [name, claims] : by_name) {
+      for (std::size_t i = 0; i < claims.size(); ++i) {
+        for (std::size_t j = i + 1; j < claims.size(); ++j) warn(*claims[i], *claims[j]);
+      }
+    }
+  }
+
+  // Two networks overlap only when one is in the other, so those that are open around the next one, in order, are all it meets.
+  void nested_networks() {
+    std::sort(networks_.begin(), networks_.end(), [](const Claim& a, const Claim& b) {
+      const Cidr &x = a.address.network(), &y = b.address.network();
+      if (x.base().is_v6() != y.base().is_v6()) return y.base().is_v6();
+      if (x.base() != y.base()) return x.base() < y.base();
+      return x.prefix() != y.prefix() ? x.prefix() < y.prefix() : a.order < b.order;
+    });
+    std::vector<const Claim*> around;
+    for (const Claim& c : networks_) {
+      while (!around.empty() && !around.back()->address.overlaps(c.address)) around.pop_back();
+      for (const Claim* outer : around) warn(*outer, c);
+      around.push_back(&c);
+    }
+  }
+
+  std::vector<Claim> names_, wildcards_, networks_;
+  std::map<std::pair<std::size_t, std::size_t>, bool> told_;
+  std::vector<Problem> out_;
+};
+
+}  // namespace
+
+std::vector<Problem> overlaps(const DesiredState& state) { return Finder(state).run(); }
+
+}  // namespace tg
