@@ -1,0 +1,373 @@
+"""Network namespaces as hosts: made, entered, and always removed.
+
+A Space is a set of namespaces NAME-HOST with a folder of logs and state. It removes itself at the end of its `with` block,
+on an exception, on SIGINT, SIGTERM and SIGHUP; and a watchdog, a process that waits for this one's death on a pipe, removes it
+after kill -9. Only processes inside the Space's own namespaces are ever signalled.
+
+    python3 netns.py end NAME      removes a Space that was kept
+"""
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pathlib
+import secrets
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, Callable, Iterator, Sequence
+
+NETNS = pathlib.Path("/run/netns")
+ETC_NETNS = pathlib.Path("/etc/netns")
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Failed(AssertionError):
+    """Something in the lab did not come out as it must."""
+
+
+def wait_for(what: str, condition: Callable[[], Any], deadline: float = 5.0, every: float = 0.02,
+             explain: Callable[[], str] = lambda: "") -> Any:
+    """Calls `condition` until it returns something true, and returns that. After `deadline` seconds: Failed, with `explain`."""
+    end = time.monotonic() + deadline
+    while True:
+        value = condition()
+        if value:
+            return value
+        left = end - time.monotonic()
+        if left <= 0:
+            raise Failed(f"not within {deadline:g} s: {what}\n{explain()}".rstrip())
+        threading.Event().wait(min(every, left))
+
+
+@dataclass
+class Result:
+    """How a command ended. `code` is 124 when it had to be killed at its timeout."""
+    command: str
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    def ok(self) -> Result:
+        if self.code != 0:
+            raise Failed(str(self))
+        return self
+
+    def __str__(self) -> str:
+        return f"$ {self.command}\nexit status {self.code} after {self.seconds:.2f} s\n{self.out}{self.err}"
+
+
+class Process:
+    """A process started in a host; what it prints goes to `log`."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], name: str, log: pathlib.Path) -> None:
+        self.popen, self.name, self.log = popen, name, log
+        self._start = log.stat().st_size
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def alive(self) -> bool:
+        return self.popen.poll() is None
+
+    def text(self) -> str:
+        """What this process has printed so far."""
+        with self.log.open("rb") as f:
+            f.seek(self._start)
+            return f.read().decode(errors="replace")
+
+    def wait_text(self, wanted: str, deadline: float = 5.0) -> None:
+        def there() -> bool:
+            if wanted in self.text():
+                return True
+            if not self.alive():
+                raise Failed(f"{self.name} ended with {self.popen.returncode} before it said {wanted!r}:\n{self.text()}")
+            return False
+        wait_for(f"{self.name} says {wanted!r}", there, deadline, explain=self.text)
+
+    def signal(self, number: int) -> None:
+        if self.alive():
+            self.popen.send_signal(number)
+
+    def wait(self, deadline: float = 10.0) -> int:
+        try:
+            return self.popen.wait(deadline)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"{self.name} did not end within {deadline:g} s:\n{self.text()[-3000:]}") from None
+
+    def stop(self, deadline: float = 10.0) -> int:
+        """SIGTERM, and the exit status (negative: the signal that it died of)."""
+        self.signal(signal.SIGTERM)
+        return self.wait(deadline)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+
+class Host:
+    """One network namespace. /etc/netns/NAMESPACE/* stand over /etc/* for what runs in it."""
+
+    def __init__(self, space: Space, name: str) -> None:
+        self.space, self.name, self.namespace = space, name, f"{space.name}-{name}"
+        self.etc = ETC_NETNS / self.namespace
+        self.etc.mkdir(parents=True)
+        (self.etc / "resolv.conf").write_text("")
+        ip("netns", "add", self.namespace)
+        self._fd = os.open(NETNS / self.namespace, os.O_RDONLY | os.O_CLOEXEC)
+        self.sysctl("net.ipv6.conf.default.disable_ipv6", 1)
+        self.sysctl("net.ipv6.conf.all.disable_ipv6", 1)
+        self.sysctl("net.ipv4.ping_group_range", "0 2147483647")
+        self.ip("link set lo up")
+
+    @property
+    def resolv_conf(self) -> pathlib.Path:
+        return self.etc / "resolv.conf"
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    # -- inside -------------------------------------------------------------------------------------------------------------
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """This thread is in the host's network for a while: sockets made meanwhile belong to it for good."""
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _setns(self._fd)
+            try:
+                yield
+            finally:
+                _setns(own)
+        finally:
+            os.close(own)
+
+    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, proto: int = 0,
+               timeout: float | None = 10.0) -> socket.socket:
+        with self.inside():
+            made = socket.socket(family, kind, proto)
+        made.settimeout(timeout)
+        return made
+
+    def listen(self, address: str, port: int, backlog: int = 128) -> socket.socket:
+        listener = self.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(backlog)
+        return listener
+
+    def sysctl(self, key: str, value: Any) -> None:
+        with self.inside():
+            pathlib.Path("/proc/sys", key.replace(".", "/")).write_text(str(value))
+
+    # -- commands -----------------------------------------------------------------------------------------------------------
+    def argv(self, command: Sequence[Any] | str) -> list[str]:
+        words = ["sh", "-c", command] if isinstance(command, str) else [str(w) for w in command]
+        return ["ip", "netns", "exec", self.namespace, *words]
+
+    def run(self, command: Sequence[Any] | str, timeout: float = 15.0, input: str | bytes | None = None,
+            env: dict[str, str] | None = None) -> Result:
+        """Runs a command (a string goes through the shell) and returns how it ended."""
+        shown = command if isinstance(command, str) else " ".join(str(w) for w in command)
+        data = input.encode() if isinstance(input, str) else input
+        started = time.monotonic()
+        with subprocess.Popen(self.argv(command), stdin=subprocess.PIPE if data is not None else subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                              env={**os.environ, **(env or {})}, cwd=self.space.root) as p:
+            try:
+                out, err = p.communicate(data, timeout)
+                code = p.returncode
+            except subprocess.TimeoutExpired as e:
+                held = p.poll() is not None
+                _kill_group(p.pid)
+                out, err, code = e.stdout or b"", e.stderr or b"", 124
+                err += (b"\n[it ended, but something that it started still holds its output]\n" if held
+                        else b"\n[killed at its timeout of %g s]\n" % timeout)
+                for pipe in (p.stdout, p.stderr):
+                    if pipe:
+                        pipe.close()
+            except BaseException:
+                _kill_group(p.pid)
+                raise
+        return Result(f"{self.name}: {shown}", code, out.decode(errors="replace"), err.decode(errors="replace"),
+                      time.monotonic() - started)
+
+    def start(self, command: Sequence[Any] | str, name: str, ready: str | None = None, env: dict[str, str] | None = None,
+              deadline: float = 10.0) -> Process:
+        """Starts a process that stays; with `ready`, waits until it has printed that."""
+        path = self.space.logs / f"{self.name}-{name}.log"
+        with path.open("ab") as log:
+            popen = subprocess.Popen(self.argv(command), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                                     start_new_session=True, env={**os.environ, **(env or {})}, cwd=self.space.root)
+        started = Process(popen, f"{self.name}-{name}", path)
+        self.space.processes.append(started)
+        if ready is not None:
+            started.wait_text(ready, deadline)
+        return started
+
+    def ip(self, *commands: str) -> None:
+        """Runs ip commands in one batch: ip("link set eth0 up", "route add …")."""
+        done = subprocess.run(["ip", "-n", self.namespace, "-batch", "-"], input="\n".join(commands), text=True,
+                              capture_output=True)
+        if done.returncode != 0:
+            raise Failed(f"{self.name}: ip -batch: {done.stderr}{commands}")
+
+    def nft(self, rules: str) -> None:
+        self.run(["nft", "-f", "-"], input=rules).ok()
+
+    def pids(self, executable: str | os.PathLike[str] | None = None) -> list[int]:
+        """The processes in this host, or those of one program."""
+        return [pid for pid in _pids_in({os.fstat(self._fd).st_ino})
+                if executable is None or _executable(pid) == os.path.realpath(executable)]
+
+
+@dataclass
+class Space:
+    """A set of hosts, and a folder for what they write."""
+    name: str = field(default_factory=lambda: f"tg{os.getpid()}{secrets.token_hex(2)}")
+    keep: bool = False
+    hosts: list[Host] = field(default_factory=list)
+    processes: list[Process] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.root = pathlib.Path(tempfile.gettempdir(), self.name)
+        self.logs = self.root / "logs"
+        self.logs.mkdir(parents=True)
+        self._watchdog = subprocess.Popen([sys.executable, "-S", "-E", __file__, "watch", self.name], stdin=subprocess.PIPE,
+                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)     # a shell's background job has it ignored
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, lambda n, _: sys.exit(128 + n))
+
+    def host(self, name: str) -> Host:
+        made = Host(self, name)
+        self.hosts.append(made)
+        return made
+
+    def log_tails(self, lines: int = 25, only: str = "") -> str:
+        """The ends of the logs, for failure texts."""
+        parts = []
+        for path in sorted([*self.logs.glob("*.log"), *self.root.glob("state/**/*.log")]):
+            if only in path.name and path.stat().st_size:
+                tail = path.read_text(errors="replace").splitlines()[-lines:]
+                parts.append(f"--- {path.relative_to(self.root)}\n" + "\n".join(tail))
+        return "\n".join(parts)
+
+    def close(self) -> None:
+        """Removes everything, or with `keep` leaves it to a later `end`."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+        for host in self.hosts:
+            host.close()
+        if not self.keep:
+            remove(self.name)
+            for process in self.processes:
+                process.popen.wait()
+        if self._watchdog.stdin:
+            self._watchdog.stdin.write(b"done")
+            self._watchdog.stdin.close()
+        self._watchdog.wait()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+    def __enter__(self) -> Space:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def ip(*words: str) -> None:
+    done = subprocess.run(["ip", *words], text=True, capture_output=True)
+    if done.returncode != 0:
+        raise Failed(f"ip {' '.join(words)}: {done.stderr}")
+
+
+def remove(name: str) -> None:
+    """Ends every process in the Space's namespaces, and removes these, their /etc/netns and the folder."""
+    spaces = [p for p in NETNS.glob(f"{name}-*")] if NETNS.exists() else []
+    for _ in range(3):                      # a process may fork while we look
+        pids = _pids_in({p.stat().st_ino for p in spaces})
+        if not pids:
+            break
+        _kill_and_wait(pids)
+    for p in spaces:
+        subprocess.run(["ip", "netns", "del", p.name], capture_output=True)
+    for p in ETC_NETNS.glob(f"{name}-*"):
+        shutil.rmtree(p, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        ETC_NETNS.rmdir()                   # only when nobody else has anything there
+    shutil.rmtree(pathlib.Path(tempfile.gettempdir(), name), ignore_errors=True)
+
+
+def _setns(fd: int) -> None:
+    if _libc.setns(fd, CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def _pids_in(inodes: set[int]) -> list[int]:
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if (entry / "ns/net").stat().st_ino in inodes and int(entry.name) != os.getpid():
+                    found.append(int(entry.name))
+    return found
+
+
+def _executable(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
+    except OSError:
+        return ""
+
+
+def _kill_group(leader: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def _kill_and_wait(pids: list[int], deadline: float = 3.0) -> None:
+    handles = []
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            handles.append(os.pidfd_open(pid))
+            signal.pidfd_send_signal(handles[-1], signal.SIGKILL)
+    end = time.monotonic() + deadline
+    for handle in handles:
+        select.select([handle], [], [], max(0.0, end - time.monotonic()))
+        os.close(handle)
+
+
+def _main(argv: list[str]) -> int:
+    match argv:
+        case ["watch", name]:
+            if sys.stdin.buffer.read() != b"done":
+                remove(name)
+            return 0
+        case ["end", name] if name.startswith("tg") and name.isalnum():
+            remove(name)
+            return 0
+    print("usage: netns.py end NAME", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:]))
