@@ -15,4 +15,15 @@ Code code_of_errno(int err) noexcept {
   }
 }
 
+Code code_of_error(const Error& error) noexcept {
+  switch (error.code) {
+    case Errc::refused: return Code::refused;
+    case Errc::timed_out: return Code::timed_out;
+    case Errc::exhausted: return Code::exhausted;
+    case Errc::unsupported: return Code::unsupported;
+    case Errc::denied: return Code::host_unreachable;
+    default: return Code::network_unreachable;   // connect(2) says at once only that there is no route
+  }
+}
+
 }  // namespace tg::net

@@ -1,0 +1,208 @@
+#include <netinet/in.h>
+#include <netinet/ip_icmp.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "cmd/connector/flow.h"
+#include "core/checksum.h"
+#include "net/far_error.h"
+
+namespace tg::connector {
+namespace {
+
+constexpr std::size_t kWaitingMax = 256 * 1024;   // bytes of datagrams kept until connect()
+constexpr std::size_t kDatagramMax = 65535;
+
+// The part that UDP and ping sockets share: a connected datagram socket, what waits for it, and errors of the far side.
+class DatagramFlow : public Flow {
+ public:
+  explicit DatagramFlow(FlowContext c) : c_(std::move(c)), moved_(net::Loop::now()) {}
+
+  void connect(std::vector<Endpoint> targets) override {
+    Code why = Code::name_not_found;
+    for (const Endpoint& to : targets) {
+      auto fd = open(to);
+      if (fd) {
+        fd_ = std::move(*fd);
+        break;
+      }
+      why = net::code_of_error(fd.error());
+    }
+    if (!fd_) return end(why);
+    // With IP_RECVERR the kernel tells of every ICMP error, not only of those that it calls hard (ip(7)).
+    const int on = 1;
+    ::setsockopt(fd_.get(), IPPROTO_IP, IP_RECVERR, &on, sizeof on);
+    watch_ = net::Watch(c_.loop, fd_.get(), [this] { receive(); });
+    watch_.want_read(true);
+    c_.link.tunnel().opened(c_.id);
+    c_.link.kick();
+    for (Buffer& b : waiting_) {
+      seal(b);
+      if (!transmit(b)) return;
+    }
+    waiting_.clear();
+  }
+
+  Instant idle_since() const override { return moved_; }
+
+ protected:
+  virtual Result<net::Fd> open(const Endpoint& to) = 0;
+  virtual void received(Bytes datagram) = 0;
+  // seal completes a datagram that was made before the socket was.
+  virtual void seal(Buffer&) {}
+  bool is_open() const { return static_cast<bool>(fd_); }
+
+  void submit(Bytes datagram) {
+    moved_ = net::Loop::now();
+    if (fd_) {
+      transmit(datagram);
+    } else if (waiting_size_ + datagram.size() <= kWaitingMax) {
+      waiting_size_ += datagram.size();
+      waiting_.emplace_back(datagram.begin(), datagram.end());
+    }
+  }
+
+  FlowContext c_;
+
+ private:
+  // transmit returns false when the flow has ended, and this is gone.
+  bool transmit(Bytes b) {
+    if (::send(fd_.get(), b.data(), b.size(), MSG_NOSIGNAL) >= 0 || errno == EAGAIN || errno == ENOBUFS || errno == EMSGSIZE) {
+      return true;
+    }
+    return failed(errno);
+  }
+
+  void receive() {
+    std::uint8_t datagram[kDatagramMax];
+    for (int i = 0; i < 64; ++i) {
+      const ssize_t n = ::recv(fd_.get(), datagram, sizeof datagram, 0);
+      if (n < 0 && (errno == EAGAIN || errno == EINTR)) break;
+      if (n < 0) {
+        failed(errno);
+        return;
+      }
+      moved_ = net::Loop::now();
+      received({datagram, static_cast<std::size_t>(n)});
+    }
+    c_.link.kick();
+  }
+
+  // failed reads the details that IP_RECVERR has queued, so that they are not told again, and ends the flow for an error
+  // that an application would have seen.
+  bool failed(int err) {
+    std::uint8_t sink[64], control[512];
+    iovec part{sink, sizeof sink};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    while (::recvmsg(fd_.get(), &message, MSG_ERRQUEUE | MSG_DONTWAIT) >= 0) message.msg_controllen = sizeof control;
+    if (err == EMSGSIZE) return true;   // path MTU: the kernel cuts into fragments from now on
+    end(net::code_of_errno(err));
+    return false;
+  }
+
+  void end(Code code) {
+    c_.link.tunnel().reset(c_.id, code);
+    c_.link.kick();
+    const auto ended = c_.ended;
+    ended();   // destroys this
+  }
+
+  net::Fd fd_;
+  net::Watch watch_;
+  Instant moved_;
+  std::vector<Buffer> waiting_;
+  std::size_t waiting_size_ = 0;
+};
+
+class UdpFlow final : public DatagramFlow {
+ public:
+  using DatagramFlow::DatagramFlow;
+  void datagram(Bytes b) override { submit(b); }
+
+ private:
+  Result<net::Fd> open(const Endpoint& to) override {
+    auto fd = net::udp_connect(to);
+    if (fd) {   // no DF: large datagrams are cut into fragments as on any host
+      const int never = IP_PMTUDISC_DONT;
+      ::setsockopt(fd->get(), IPPROTO_IP, IP_MTU_DISCOVER, &never, sizeof never);
+    }
+    return fd;
+  }
+  void received(Bytes b) override { c_.link.tunnel().datagram(c_.id, b); }
+};
+
+// Ping sockets (icmp(7), net.ipv4.ping_group_range) need no privilege, and the kernel keeps their identifiers apart. Where they
+// are not allowed a raw socket does, with CAP_NET_RAW.
+class IcmpFlow final : public DatagramFlow {
+ public:
+  using DatagramFlow::DatagramFlow;
+
+  void echo(const Echo& e) override {
+    Buffer packet;
+    Writer w(packet);
+    w.u32(0);   // type, code and checksum: see seal()
+    w.u16(0);
+    w.u16(e.sequence);
+    w.bytes(e.payload);
+    if (is_open()) seal(packet);
+    submit(packet);
+  }
+
+ private:
+  static constexpr std::uint8_t kEchoRequest6 = 128, kEchoReply6 = 129;   // RFC 4443
+
+  // The kernel fills in the identifier of ping sockets, and the checksum of those and of IPv6.
+  void seal(Buffer& packet) override {
+    packet[0] = v6_ ? kEchoRequest6 : static_cast<std::uint8_t>(ICMP_ECHO);
+    packet[4] = static_cast<std::uint8_t>(identifier_ >> 8);
+    packet[5] = static_cast<std::uint8_t>(identifier_);
+    if (raw_ && !v6_) Writer(packet).put_u16(2, checksum(packet));
+  }
+
+  Result<net::Fd> open(const Endpoint& to) override {
+    v6_ = to.address.is_v6();
+    const int family = v6_ ? AF_INET6 : AF_INET;
+    const int protocol = v6_ ? static_cast<int>(IPPROTO_ICMPV6) : static_cast<int>(IPPROTO_ICMP);
+    net::Fd fd(::socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
+    if (!fd) {
+      fd = net::Fd(::socket(family, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
+      raw_ = true;
+      identifier_ = static_cast<std::uint16_t>(net::Loop::now().time_since_epoch().count() ^ c_.id);
+    }
+    if (!fd) return fail(Errc::unsupported, "ping needs net.ipv4.ping_group_range or CAP_NET_RAW");
+    const net::SockAddr address({to.address, 0});
+    if (::connect(fd.get(), address.raw(), address.size) != 0) return tl::unexpected(net::os_error(errno, "ping"));
+    return fd;
+  }
+
+  void received(Bytes b) override {
+    if (raw_ && !v6_) {   // behind the IPv4 header
+      if (b.empty()) return;
+      b = b.subspan(std::min(b.size(), static_cast<std::size_t>(b[0] & 15) * 4));
+    }
+    Reader r(b);
+    const std::uint8_t type = r.u8();
+    r.skip(3);
+    const std::uint16_t identifier = r.u16();
+    const std::uint16_t sequence = r.u16();
+    if (!r.ok() || type != (v6_ ? kEchoReply6 : ICMP_ECHOREPLY) || (raw_ && identifier != identifier_)) return;
+    c_.link.tunnel().echo(c_.id, {sequence, r.rest()});
+  }
+
+  std::uint16_t identifier_ = 0;
+  bool raw_ = false;
+  bool v6_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Flow> make_udp_flow(FlowContext context) { return std::make_unique<UdpFlow>(std::move(context)); }
+std::unique_ptr<Flow> make_icmp_flow(FlowContext context) { return std::make_unique<IcmpFlow>(std::move(context)); }
+
+}  // namespace tg::connector
