@@ -1,0 +1,209 @@
+"""tg in the lab: a controller, a connector and a client, started with the commands that a person would type."""
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import socket
+import time
+
+from support.dnswire import ask
+from support.lab import CONTROLLER, Lab
+from support.netns import Failed, Host, Process, Result, wait_for
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+STUB = "100.95.0.251"
+STUBS = ["100.95.0.251", "100.95.0.252", "100.95.0.253", "100.95.0.254"]
+CLIENT_ADDRESS = "172.16.30.1"
+LISTEN, RELAY_LISTEN, PUBLIC = f"{CONTROLLER}:8443", f"{CONTROLLER}:8444", f"{CONTROLLER}:8443"
+
+PEOPLE = """
+[[network]]
+name = "home"
+[[connector]]
+name = "home-1"
+network = "home"
+[[user]]
+email = "alice@example.com"
+[[user]]
+email = "bob@example.com"
+[[group]]
+name = "family"
+members = ["alice@example.com"]
+"""
+
+
+def resource(name: str, address: str, more: str = "", groups: str = '["family"]') -> str:
+    return f'[[resource]]\nname = "{name}"\nnetwork = "home"\naddress = "{address}"\ngroups = {groups}\n{more}\n'
+
+
+RESOURCES = "".join([
+    resource("NAS", "nas.home.int", 'alias = "nas.tg"'),
+    resource("Web only", "web.home.int", 'protocols = { tcp = ["80", "8000-8100"], udp = "none", icmp = false }'),
+    resource("Lab", "*.lab.home.int"),
+    resource("Shop", "shop.example.org"),
+    resource("Gone", "gone.home.int"),
+    resource("Down", "down.home.int"),
+    resource("Multi", "multi.home.int"),
+    resource("Six", "six.home.int"),
+    resource("Evil", "evil.home.int"),
+    resource("Metadata", "metadata.home.int"),
+    resource("Self", "self.home.int"),
+    resource("Box", "10.0.1.25"),
+    resource("Boxes", "10.0.5.0/24"),
+    resource("Bob's", "bob.home.int", groups="[]"),
+])
+
+
+def binary() -> pathlib.Path:
+    """What is tested: TG_BINARY, or the dev build, or the release build."""
+    chosen = os.environ.get("TG_BINARY")
+    for path in [pathlib.Path(chosen)] if chosen else [REPOSITORY / f"build/{p}/tg" for p in ("dev", "release")]:
+        if path.exists():
+            return path.resolve()
+    raise Failed("there is no tg to test: run scripts/build dev, or set TG_BINARY")
+
+
+class Tg:
+    """The tg processes of a Lab. State directories are ROOT/state/ROLE."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab, self.binary = lab, binary()
+        self.reports = lab.root / "sanitizer"
+        self.reports.mkdir(exist_ok=True)
+        self.controller: Process | None = None
+        self.connector: Process | None = None
+        self.policy = PEOPLE + RESOURCES
+        self.connector_arguments: list[str] = []
+        self.client_arguments: list[str] = []
+        (lab.root / "bin").mkdir(exist_ok=True)
+        (lab.root / "bin/tg").symlink_to(self.binary)
+
+    # -- commands -----------------------------------------------------------------------------------------------------------
+    def state(self, role: str) -> pathlib.Path:
+        return self.lab.root / "state" / role
+
+    def env(self) -> dict[str, str]:
+        path = f"log_path={self.reports}/report"
+        def with_path(key: str) -> str:
+            return ":".join(filter(None, [os.environ.get(key), path]))
+        return {"ASAN_OPTIONS": with_path("ASAN_OPTIONS"), "UBSAN_OPTIONS": with_path("UBSAN_OPTIONS"),
+                "TSAN_OPTIONS": with_path("TSAN_OPTIONS"), "PATH": f"{self.lab.root}/bin:{os.environ['PATH']}"}
+
+    def words(self, command: str, state: str | None = None) -> list[str]:
+        role = state or command.split()[0]
+        return [str(self.binary), *command.split(), "--state", str(self.state(role))]
+
+    def run(self, host: Host, command: str, *more: str, state: str | None = None, timeout: float = 20.0) -> Result:
+        """run(lab.laptop, "client status", "--json"): with the role's own --state."""
+        return host.run([*self.words(command, state), *more], timeout, env=self.env())
+
+    def client(self, command: str, *more: str, timeout: float = 20.0) -> Result:
+        return self.run(self.lab.laptop, f"client {command}", *more, timeout=timeout)
+
+    def admin(self, command: str, *more: str, timeout: float = 20.0) -> Result:
+        return self.run(self.lab.internet, f"controller {command}", *more, timeout=timeout)
+
+    def status(self) -> dict[str, object]:
+        return json.loads(self.client("status", "--json").ok().out)
+
+    def token(self, kind: str, name: str, *more: str) -> str:
+        out = self.admin(f"{kind} token", name, *more).ok().out
+        if not re.fullmatch(r"\S+\n", out):
+            raise Failed(f"a token is one word and nothing else, not {out!r}")
+        return out.strip()
+
+    # -- start and stop -----------------------------------------------------------------------------------------------------
+    def start_controller(self) -> Process:
+        self.controller = self.lab.internet.start(
+            [*self.words("controller serve"), "--listen", LISTEN, "--relay-listen", RELAY_LISTEN, "--public", PUBLIC],
+            "tg-controller", env=self.env())
+        for port in (8443, 8444):
+            self.wait_listening(self.lab.internet, self.controller, port)
+        return self.controller
+
+    def wait_listening(self, host: Host, process: Process, port: int, address: str = CONTROLLER) -> None:
+        def up() -> bool:
+            if not process.alive():
+                raise Failed(f"{process.name} ended with {process.popen.returncode}:\n{process.text()}")
+            with host.socket(timeout=1) as s:
+                return s.connect_ex((address, port)) == 0
+        wait_for(f"{process.name} listens on {port}", up, 15, explain=process.text)
+
+    def apply(self, policy: str | None = None, *more: str) -> Result:
+        if policy is not None:
+            self.policy = policy
+        path = self.lab.root / "home.toml"
+        path.write_text(self.policy)
+        return self.run(self.lab.internet, "controller apply", str(path), *more)
+
+    def start_connector(self, token: str | None = None) -> Process:
+        more = ["--token", token] if token else []
+        self.connector = self.lab.connector.start([*self.words("connector run"), *more, *self.connector_arguments],
+                                                  "tg-connector", env=self.env())
+        self.wait_connector()
+        return self.connector
+
+    def wait_connector(self, deadline: float = 15.0) -> None:
+        assert self.connector
+        process = self.connector
+        def up() -> bool:
+            if not process.alive():
+                raise Failed(f"the connector ended with {process.popen.returncode}:\n{process.text()}")
+            return self.run(self.lab.connector, "connector health").code == 0
+        wait_for("tg connector health says that it is online", up, deadline, 0.1, self.lab.log_tails)
+
+    def client_up(self, token: str | None = None, timeout: float = 30.0) -> Result:
+        return self.client("up", *(["--token", token] if token else []), *self.client_arguments, timeout=timeout)
+
+    def client_pids(self) -> list[int]:
+        """The client's processes. Short-lived commands such as `status` are among them while they run."""
+        return self.lab.laptop.pids(self.binary)
+
+    def start(self) -> None:
+        """From nothing to a client that is online."""
+        self.start_controller()
+        self.apply().ok()
+        self.start_connector(self.token("connector", "home-1"))
+        self.client_up(self.token("device", "alice@example.com")).ok()
+
+    # -- health -------------------------------------------------------------------------------------------------------------
+    def works(self, timeout: float = 2.0) -> bool:
+        """A new flow through everything: a name, an address, an answer of the NAS."""
+        try:
+            with self.connect("nas.home.int", 80, timeout) as s:
+                s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                return s.recv(64).startswith(b"HTTP/1.1 200")
+        except (OSError, AssertionError):
+            return False
+
+    def wait_works(self, deadline: float, since: str) -> float:
+        """Waits until a new flow works, and returns how long that took."""
+        started = time.monotonic()
+        wait_for(f"a new flow works after {since}", lambda: self.works(1.0), deadline, 0.05, self.explain)
+        return time.monotonic() - started
+
+    def lookup(self, name: str) -> str:
+        answer = ask(self.lab.laptop, STUB, name)
+        if not answer.answer:
+            raise Failed(f"{name} has no address: rcode {answer.rcode}")
+        return answer.answer[0].text
+
+    def connect(self, name: str, port: int, timeout: float = 10.0) -> socket.socket:
+        """A TCP connection from the laptop, by name as an application makes it."""
+        s = self.lab.laptop.socket(timeout=timeout)
+        try:
+            s.connect((name if name[0].isdigit() else self.lookup(name), port))
+        except BaseException:
+            s.close()
+            raise
+        return s
+
+    def explain(self) -> str:
+        status = self.client("status", "--json", timeout=5)
+        return f"{status}\n{self.lab.log_tails(only='tg-')}\n{self.lab.log_tails(only='client')}"
+
+    def findings(self) -> list[str]:
+        """What the sanitizers reported."""
+        return [p.read_text(errors="replace") for p in sorted(self.reports.iterdir()) if p.stat().st_size]
