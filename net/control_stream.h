@@ -18,6 +18,8 @@ namespace tg::net {
 inline constexpr Duration kFirstRetry = std::chrono::milliseconds(200);
 inline constexpr Duration kLongestRetry = std::chrono::milliseconds(1500);
 inline constexpr Duration kAttempt = std::chrono::milliseconds(3000);
+// kCheckPatience is how long a line may be silent after the network has changed.
+inline constexpr Duration kCheckPatience = std::chrono::milliseconds(1500);
 
 // random_seed returns 64 bits from the system's generator.
 std::uint64_t random_seed();

@@ -1,0 +1,182 @@
+#include "cmd/connector/agent.h"
+
+#include <csignal>
+
+#include "net/host_addresses.h"
+#include "net/log.h"
+
+namespace tg::connector {
+namespace {
+
+constexpr Duration kFarewell = std::chrono::milliseconds(300);   // for goodbyes to leave
+constexpr Duration kSettle = std::chrono::milliseconds(200);     // a network change comes as several messages
+
+net::ResolveHost resolve_with(net::Resolver& resolver) {
+  return [&resolver](const std::string& name, auto callback) { resolver.resolve_host(name, std::move(callback)); };
+}
+
+dns::Resolver::Config dns_config(std::vector<Endpoint> servers) {
+  dns::Resolver::Config config;
+  config.servers.servers = std::move(servers);
+  return config;
+}
+
+}  // namespace
+
+Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, std::vector<Endpoint> dns)
+    : loop_(loop), options_(options), identity_(std::move(identity)), resolver_(loop, dns_config(std::move(dns))),
+      own_(net::host_addresses()), own_addresses_([this] { return own_; }) {}
+
+Result<> Agent::start() {
+  auto local = net::LocalServer::start(loop_, options_.state + "/control.sock",
+                                       [this](const Json& request, const net::LocalServer::Reply& reply) {
+                                         if (request["type"] == "status") return reply(status());
+                                         reply(net::local_error({Errc::unsupported, "unknown request"}));
+                                       });
+  if (!local) return pass_on(local);
+  local_ = std::move(*local);
+  if (options_.listen) {
+    auto fd = net::tcp_listen(*options_.listen);
+    if (!fd) return pass_on(fd);
+    listener_ = std::move(*fd);
+    accepting_ = net::Watch(loop_, listener_.get(), [this] { accept_direct(); });
+    accepting_.want_read(true);
+  }
+  auto network = net::LinkWatch::start(loop_, [this] { settle_.after(kSettle); });
+  if (!network) return pass_on(network);
+  network_ = std::move(*network);
+  settle_ = net::Timer(loop_, [this] { network_changed(); });
+  controller_ = std::make_unique<cmd::ControllerLink>(
+      loop_, identity_, resolve_with(resolver_), [this] { return Json{{"direct", direct_addresses()}}; },
+      cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [this] {
+                                       rules_.controller_up = controller_->up();
+                                       for (auto& [number, s] : sessions_) s->rules_changed();
+                                     }});
+  loop_.on_signal({SIGTERM, SIGINT}, [this](int) { stop(); });
+  return {};
+}
+
+void Agent::view_changed() {
+  Rules fresh;
+  fresh.controller_up = true;
+  std::vector<Resource> resources;
+  for (const auto& [key, item] : controller_->view()) {
+    if (key == "self") {
+      auto self = connector_self_from_json(item);
+      if (!self) return net::log(net::Level::error, "the controller sent nonsense: {}", self.error().text);
+      fresh.self = std::move(*self);
+    } else if (key.starts_with("resource/")) {
+      auto resource = resource_from_json(item);
+      if (resource) resources.push_back(std::move(*resource));
+      else net::log(net::Level::error, "the controller sent a Resource that makes no sense: {}", resource.error().text);
+    } else if (key.starts_with("revoked/") && item.is_number_integer()) {
+      fresh.revoked[key.substr(8)] = UnixTime(std::chrono::seconds(item.get<std::int64_t>()));
+    }
+  }
+  fresh.policy = Policy(std::move(resources));
+  rules_ = std::move(fresh);
+  for (auto& [number, s] : sessions_) s->rules_changed();
+  update_relays();
+}
+
+void Agent::update_relays() {
+  std::map<std::string, std::unique_ptr<net::RelayClient>> wanted;
+  for (const std::string& relay : rules_.self.relays) {
+    if (auto known = relays_.extract(relay)) {
+      wanted.insert(std::move(known));
+      continue;
+    }
+    auto where = HostPort::parse(relay);
+    if (!where) continue;
+    wanted[relay] = std::make_unique<net::RelayClient>(
+        loop_, *where, resolve_with(resolver_), [this] { return identity_.client_context(net::kAlpnRelay); },
+        identity_.self().network,
+        net::RelayClient::Callbacks{[this](net::Fd fd) { take_client(std::move(fd)); }, [relay](bool up, const Error* why) {
+                                      if (up) net::log(net::Level::info, "relay {}: connected", relay);
+                                      else net::log(net::Level::warning, "relay {}: {}", relay, why ? why->text : "gone");
+                                    }});
+  }
+  relays_ = std::move(wanted);
+}
+
+void Agent::accept_direct() {
+  for (int i = 0; i < 64; ++i) {
+    net::Fd fd = net::accept_from(listener_.get());
+    if (!fd) return;
+    take_client(std::move(fd));
+  }
+}
+
+void Agent::take_client(net::Fd fd) {
+  if (stopping_) return;
+  auto context = identity_.server_context(net::kAlpnTunnel);
+  if (!context) return net::log(net::Level::error, "{}", context.error().text);
+  const std::uint64_t number = next_session_++;
+  sessions_[number] = std::make_unique<Session>(Session::Shared{loop_, resolver_, rules_, own_addresses_}, std::move(fd), *context,
+                                                [this, number](const Error& e) {
+                                                  net::log(net::Level::debug, "a tunnel ended: {}", e.text);
+                                                  sessions_.erase(number);
+                                                });
+}
+
+void Agent::network_changed() {
+  auto now = net::host_addresses();
+  if (now == own_) return;
+  own_ = std::move(now);
+  net::log(net::Level::info, "the network has changed");
+  controller_->hello_again();   // the addresses for direct paths may be others
+  controller_->check_now();
+  for (auto& [name, relay] : relays_) relay->check_now();
+}
+
+std::vector<std::string> Agent::direct_addresses() const {
+  if (!options_.listen) return {};
+  const std::uint16_t port = net::local_endpoint(listener_.get()).port;
+  if (options_.listen->address != IpAddress()) return {Endpoint{options_.listen->address, port}.to_string()};
+  std::vector<std::string> out;
+  for (const IpAddress& ip : own_) {
+    if (ip.is_v4() && ip.bytes()[0] != 127) out.push_back(Endpoint{ip, port}.to_string());
+  }
+  return out;
+}
+
+void Agent::stop() {
+  if (stopping_) return loop_.stop();   // asked twice
+  stopping_ = true;
+  net::log(net::Level::info, "stopping");
+  accepting_ = {};
+  listener_.reset();
+  for (auto& [number, s] : sessions_) s->close(Code::shutting_down);
+  for (auto& [name, relay] : relays_) relay->close();
+  controller_->close();
+  farewell_ = net::Timer(loop_, [this] { loop_.stop(); });
+  farewell_.after(kFarewell);
+}
+
+Json Agent::status() const {
+  Json relays = Json::array();
+  bool reachable = static_cast<bool>(listener_);
+  for (const auto& [name, relay] : relays_) {
+    relays.push_back({{"relay", name}, {"connected", relay->up()}});
+    reachable = reachable || relay->up();
+  }
+  std::size_t flows = 0;
+  for (const auto& [number, s] : sessions_) flows += s->flows();
+  Json servers = Json::array();
+  for (const Endpoint& e : resolver_.servers()) servers.push_back(e.to_string());
+  return {{"type", "status"},
+          {"role", "connector"},
+          {"version", TG_VERSION},
+          {"state", controller_->up() && reachable ? "online" : controller_->up() ? "unreachable" : "offline"},
+          {"name", rules_.self.name},
+          {"network", rules_.self.network},
+          {"id", identity_.self().id},
+          {"controller", {{"address", identity_.controller().to_string()}, {"connected", controller_->up()}, {"problem", controller_->problem()}}},
+          {"relays", relays},
+          {"direct", direct_addresses()},
+          {"dns", servers},
+          {"tunnels", sessions_.size()},
+          {"flows", flows}};
+}
+
+}  // namespace tg::connector

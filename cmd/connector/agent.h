@@ -1,0 +1,66 @@
+// A connector at work.
+#pragma once
+
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cmd/agent_identity.h"
+#include "cmd/connector/session.h"
+#include "cmd/controller_link.h"
+#include "net/link_watch.h"
+#include "net/local_socket.h"
+#include "net/relay_client.h"
+
+namespace tg::connector {
+
+struct Options {
+  std::string state;
+  std::string token;
+  std::vector<std::string> dns;      // IP[:PORT]; empty: those of /etc/resolv.conf
+  std::optional<Endpoint> listen;    // for direct paths
+  std::chrono::seconds timeout{20};  // for the first contact
+};
+
+// Agent is one running connector: the line to the controller, to the relays, a listener for direct paths, and a Session for
+// each client. run() returns when SIGTERM or SIGINT has come and goodbye is said.
+class Agent {
+ public:
+  Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, std::vector<Endpoint> dns);
+
+  // start errors: conflict (the port of --listen, or the state directory's socket, is taken); denied.
+  Result<> start();
+  Json status() const;
+
+ private:
+  void view_changed();
+  void update_relays();
+  void accept_direct();
+  void take_client(net::Fd fd);
+  void network_changed();
+  std::vector<std::string> direct_addresses() const;
+  void stop();
+
+  net::Loop& loop_;
+  Options options_;
+  cmd::AgentIdentity identity_;
+  net::Resolver resolver_;
+  Rules rules_;
+  std::vector<IpAddress> own_;
+  std::function<std::vector<IpAddress>()> own_addresses_;
+  std::unique_ptr<cmd::ControllerLink> controller_;
+  std::map<std::string, std::unique_ptr<net::RelayClient>> relays_;
+  net::Fd listener_;
+  net::Watch accepting_;
+  std::map<std::uint64_t, std::unique_ptr<Session>> sessions_;
+  std::uint64_t next_session_ = 1;
+  std::unique_ptr<net::LocalServer> local_;
+  net::LinkWatch network_;
+  net::Timer settle_, farewell_;
+  bool stopping_ = false;
+};
+
+}  // namespace tg::connector

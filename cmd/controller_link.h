@@ -1,0 +1,45 @@
+// An agent's line to its controller: what the agent is told, and its certificate kept fresh.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "cmd/agent_identity.h"
+#include "core/view.h"
+#include "net/control_stream.h"
+
+namespace tg::cmd {
+
+// ControllerLink keeps the control stream, says hello, keeps the View up to date, renews the certificate at half of its life
+// and notices a silent controller within 15 s. It comes back by itself, for ever; the View outlives an absence.
+class ControllerLink {
+ public:
+  struct Callbacks {
+    std::function<void()> on_view;               // view() has changed
+    std::function<void()> on_state;              // up() or problem() has changed
+  };
+
+  // `hello`: more members for the hello message, asked for at each connection. `identity` must outlive the link.
+  ControllerLink(net::Loop& loop, AgentIdentity& identity, net::ResolveHost resolve, std::function<Json()> hello,
+                 Callbacks callbacks);
+  ~ControllerLink();
+
+  const View& view() const noexcept;
+  bool up() const noexcept;                      // the stream stands and a snapshot has come
+  const std::string& problem() const noexcept;   // why it is down; "" while it is up
+  // refused says that the controller knows this agent no more: an administrator removed or blocked it.
+  bool refused() const noexcept;
+
+  // check_now is for when the network has changed: dial at once, or find out soon whether the line still works.
+  void check_now();
+  // hello_again tells the controller what has changed about this agent.
+  void hello_again();
+  void close();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tg::cmd

@@ -1,0 +1,92 @@
+#include "net/relay_client.h"
+
+#include <sys/socket.h>
+
+#include <map>
+
+#include "net/relay_protocol.h"
+
+namespace tg::net {
+namespace {
+constexpr Duration kPingEvery = std::chrono::seconds(10);
+constexpr Duration kPingPatience = std::chrono::seconds(5);
+}
+
+struct RelayClient::State {
+  Loop& loop;
+  HostPort relay;
+  ResolveHost resolve;
+  Callbacks callbacks;
+  std::unique_ptr<ControlStream> stream{};
+  std::map<std::uint64_t, std::unique_ptr<Dial>> dials{};
+  std::uint64_t next = 1;
+  Timer ping{}, silence{};
+  bool welcome = false;   // the relay knows who we are
+
+  void set_up(bool up, const Error* why) {
+    if (up == welcome && up) return;
+    welcome = up;
+    callbacks.on_state(up, why);
+  }
+
+  void on_message(const Json& m) {
+    silence.cancel();
+    const std::string type = m["type"];
+    if (type == "welcome") {
+      set_up(true, nullptr);
+      ping.after(kPingEvery);
+    } else if (type == "dial") {
+      const std::string rendezvous = m.value("rendezvous", "");
+      if (rendezvous.starts_with(kRendezvousPrefix) && rendezvous.size() < 64) dial_back(rendezvous);
+    } else if (type == "goodbye") {
+      stream->retry_now();
+    }
+  }
+
+  void dial_back(const std::string& rendezvous) {
+    const std::uint64_t number = next++;
+    dials[number] = std::make_unique<Dial>(loop, relay, resolve, kAttempt, [this, number, rendezvous](Result<Fd> fd) {
+      const auto done = std::move(dials.extract(number).mapped());
+      if (!fd) return;
+      // A fresh connection takes this much in one call.
+      const Buffer hello = rendezvous_hello(rendezvous + std::string(kSniSuffix));
+      if (::send(fd->get(), hello.data(), hello.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(hello.size())) return;
+      callbacks.on_client(std::move(*fd));
+    });
+  }
+};
+
+RelayClient::RelayClient(Loop& loop, HostPort relay, ResolveHost resolve, std::function<Result<TlsContext>()> context,
+                         std::string instance, Callbacks callbacks)
+    : state_(new State{loop, std::move(relay), std::move(resolve), std::move(callbacks)}) {
+  State* s = state_.get();
+  s->ping = Timer(loop, [s] {
+    s->stream->send({{"type", "ping"}});
+    s->ping.after(kPingEvery);
+    s->silence.after(kPingPatience);
+  });
+  s->silence = Timer(loop, [s] {
+    const Error dead{Errc::timed_out, "the relay is silent"};
+    s->set_up(false, &dead);
+    s->stream->retry_now();
+  });
+  s->stream = std::make_unique<ControlStream>(loop, s->relay, s->resolve, std::move(context), std::move(instance), "relay",
+                                              ControlStream::Callbacks{[] {}, [s](const Json& m) { s->on_message(m); },
+                                                                       [s](const Error& e) {
+                                                                         s->ping.cancel();
+                                                                         s->silence.cancel();
+                                                                         s->set_up(false, &e);
+                                                                       }});
+}
+RelayClient::~RelayClient() = default;
+
+const HostPort& RelayClient::relay() const noexcept { return state_->relay; }
+bool RelayClient::up() const noexcept { return state_->welcome; }
+void RelayClient::check_now() {
+  if (!state_->stream->up()) return state_->stream->retry_now();
+  state_->stream->send({{"type", "ping"}});
+  state_->silence.after(kCheckPatience);
+}
+void RelayClient::close() { state_->stream->close(); }
+
+}  // namespace tg::net
