@@ -5,74 +5,25 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string>
 #include <string_view>
 
 #include "core/bytes.h"
-#include "core/resource.h"
+#include "core/frame.h"
 #include "core/result.h"
 #include "core/time.h"
 
 namespace tg {
 
-using StreamId = std::uint32_t;
-
-// Code says why a stream or a tunnel ended. The first ones carry the far errno, in a numbering of our own, since errno's
-// differs among systems. Numbers are wire format (core/FRAME.md): never renumber.
-enum class Code : std::uint16_t {
-  none = 0,               // cancelled by the peer without a reason worth telling
-  refused = 1,            // ECONNREFUSED, or ICMP port unreachable for UDP
-  host_unreachable = 2,   // EHOSTUNREACH
-  network_unreachable = 3,// ENETUNREACH
-  timed_out = 4,          // ETIMEDOUT
-  reset = 5,              // ECONNRESET, EPIPE: the far side sent RST
-  name_not_found = 16,    // NXDOMAIN or no address
-  name_failed = 17,       // the private DNS did not answer, or SERVFAIL
-  denied = 32,            // the grant does not cover this Resource, or it is not the winner, or none was presented
-  port_not_allowed = 33,  // the Resource's rules do not let this protocol or port through
-  address_forbidden = 34, // the name resolved to an address that a connector does not dial
-  grant_expired = 35,
-  revoked = 36,
-  exhausted = 48,         // out of streams, descriptors or memory
-  unsupported = 49,       // for example: ICMP is not possible on this host
-  shutting_down = 64,     // GOAWAY: the connector is restarting; go elsewhere
-  protocol_error = 65,    // GOAWAY: the peer broke the protocol
-  flood = 66,             // GOAWAY: a budget is used up
-};
-std::string_view to_string(Code c) noexcept;   // "refused", "host_unreachable", …
-
-// OpenRequest asks a connector for one flow.
-struct OpenRequest {
-  ResourceId resource = 0;
-  Protocol protocol = Protocol::tcp;
-  std::uint16_t port = 0;       // 0 for ICMP
-  std::string host;             // canonical name, or an address in text
-  bool operator==(const OpenRequest&) const = default;
-};
-
-// Query asks the connector's private DNS about a name of a Resource. The answer's records never hold an address.
-struct Query {
-  ResourceId resource = 0;
-  std::string name;             // canonical
-  std::uint16_t type = 0;       // DNS type; A means "does this name exist?"
-  bool operator==(const Query&) const = default;
-};
-
-// Echo is one ICMP echo request or reply on an ICMP stream.
-struct Echo {
-  std::uint16_t sequence = 0;
-  Bytes payload;
-};
-
 // Pull is what came of asking the owner of a stream for bytes to send.
 struct Pull {
   std::size_t size = 0;     // bytes written to the front of `out`
-  bool more = false;        // ask again; otherwise not before readable() is called again
+  bool more = false;        // ask again; otherwise, and always when there were no bytes, not before readable() is called
   bool fin = false;         // nothing will follow: FIN is sent behind these bytes
 };
 
-// TunnelHandler is what a Tunnel calls. No call may re-enter feed() or produce(); every other member may be called. Once
-// on_reset, or both FINs, were seen or sent, the stream is gone and its id is never used again.
+// TunnelHandler is what a Tunnel calls. No call may re-enter feed() or produce(), or destroy the Tunnel; every other member
+// may be called. Once on_reset or on_answer, or both FINs, were seen or sent, the stream is gone and its id is never used
+// again. Bytes handed over live as long as the call.
 class TunnelHandler {
  public:
   virtual ~TunnelHandler() = default;
@@ -87,24 +38,28 @@ class TunnelHandler {
   // `rcode` is DNS's. `records`: answer and authority of a DNS message in wire form, or empty; see Query.
   virtual void on_answer(StreamId id, std::uint8_t rcode, Bytes records) = 0;
 
-  // Both ways. TCP streams: on_data takes all of it, keeping what it can't pass on; consumed() gives the credit back.
+  // Both ways. TCP streams: on_data takes all of it, keeping what it can't pass on (never more than the stream's window);
+  // consumed() gives the credit back.
   virtual void on_data(StreamId id, Bytes data) = 0;
   virtual void on_fin(StreamId id) = 0;
   virtual void on_datagram(StreamId id, Bytes datagram) = 0;          // UDP streams, one whole datagram
   virtual void on_echo(StreamId id, const Echo& echo) = 0;            // ICMP streams
   virtual void on_reset(StreamId id, Code code) = 0;
-  virtual void on_goaway(Code code) = 0;                              // open nothing more; live streams go on unless the
-                                                                      // code is an error
+  // on_goaway: open nothing more. Live streams go on; those that the peer never took up are reset with shutting_down right
+  // after this call. With protocol_error or flood the tunnel is over: feed() fails, and the owner ends the streams.
+  virtual void on_goaway(Code code) = 0;
 
-  // pull writes bytes to be sent on TCP stream `id` to `out`. Called from produce() for a stream that was called readable().
+  // pull writes bytes to be sent on TCP stream `id` to `out`, which is never empty. Called from produce() for a stream that
+  // was called readable(). Bytes returned after a reset() from within are dropped.
   virtual Pull pull(StreamId id, MutBytes out) = 0;
 };
 
-// TunnelLimits are one side's promises. The defaults are the protocol's.
+// TunnelLimits are one side's promises. The peer's may differ: OPEN and OPENED say the first credit.
 struct TunnelLimits {
   std::uint32_t first_credit = 256 * 1024;          // bytes a peer may send on a new stream
   std::uint32_t max_credit = 8 * 1024 * 1024;       // what a stream's credit may grow to
-  std::uint64_t total_credit = 64 * 1024 * 1024;    // above this sum of windows nothing grows
+  std::uint64_t total_credit = 64 * 1024 * 1024;    // above this sum of windows nothing grows, and new streams start small
+  std::uint32_t least_credit = 16 * 1024;           // what a new stream gets then
   std::size_t max_streams = 65536;
   std::size_t max_queued_datagrams = 4 * 1024 * 1024;  // bytes of datagrams waiting to be sent; more are dropped, as a
                                                        // full interface queue would
@@ -126,8 +81,11 @@ class Tunnel {
   Tunnel& operator=(const Tunnel&) = delete;
 
   // --- client
-  void send_grant(std::string_view jws);
-  // open and query return the new stream's id. Errors: Errc::exhausted (max_streams), Errc::closed (after GOAWAY).
+  // send_grant returns false, and sends nothing, when `jws` is above kGrantMax.
+  bool send_grant(std::string_view jws);
+  // open and query return the new stream's id. Errors: Errc::exhausted (max_streams, a peer that does not read, or so many
+  // streams reset within a second that the peer could take it for an attack), Errc::closed (after GOAWAY or an error),
+  // Errc::invalid_argument (a host or name that does not fit a frame).
   Result<StreamId> open(const OpenRequest& request);
   Result<StreamId> query(const Query& query);
 
@@ -140,7 +98,8 @@ class Tunnel {
   void readable(StreamId id);
   // consumed gives back credit for bytes that on_data handed over and that have now left this process.
   void consumed(StreamId id, std::size_t bytes);
-  // datagram and echo return false when the queue was full, and the datagram was dropped.
+  // datagram and echo return false when it was dropped: the queue was full, it is above kDatagramMax or kEchoMax, the stream
+  // is gone or of another kind, or (connector) not yet opened().
   bool datagram(StreamId id, Bytes payload);
   bool echo(StreamId id, const Echo& echo);
   // reset ends the stream both ways at once. Unknown ids are ignored: the peer may have been faster.
@@ -149,13 +108,14 @@ class Tunnel {
   void goaway(Code code);
 
   // --- bytes and time
-  // feed takes bytes from the peer. Errors: Errc::protocol (a GOAWAY with the reason is queued; close once it is sent).
+  // feed takes bytes from the peer, in any cut. Errors: Errc::protocol, a flood too (a GOAWAY with the reason is queued; close
+  // once it is sent); Errc::closed (the peer's GOAWAY said that we broke the protocol). An error is for good.
   Result<> feed(Bytes bytes, Instant now);
   // produce writes frames to the front of `out` and returns their size; 0 when there is nothing to send. Give it the room
   // of one TLS record (16384): no frame is cut, and a record is filled before it returns.
   std::size_t produce(MutBytes out, Instant now);
   bool wants_output() const noexcept;
-  // on_timeout sends what is due. Errors: Errc::timed_out when the peer is dead.
+  // on_timeout sends what is due. Errors: Errc::timed_out when the peer is dead; those of feed() when the tunnel is over.
   Result<> on_timeout(Instant now);
   Instant next_deadline() const noexcept;
 
