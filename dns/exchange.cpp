@@ -101,7 +101,7 @@ Exchanges::Id Exchanges::start(Exchange exchange, Instant now, Instant deadline)
     finish(e, {id, End::unreachable, {}, {}});
     return id;
   }
-  next_server(e, false, now);
+  next_server(e, std::nullopt, now);
   return id;
 }
 
@@ -131,7 +131,6 @@ Buffer Exchanges::compose(const Exchange& e, Attempt& a) {
 // send asks one server, now. After kMaxAttempts nothing more is sent, and what is open is waited for.
 void Exchanges::send(Exchange& e, std::size_t server, bool tcp, Instant now) {
   e.retry_at = now + e.wait;
-  e.wait = std::min(2 * e.wait, std::max(kLongestWait, config_.retry_after));
   if (e.attempts < kMaxAttempts) {
     ++e.attempts;
     if (e.open.size() == kMaxOpen) drop(e, e.open.front().transaction);
@@ -148,14 +147,14 @@ void Exchanges::send(Exchange& e, std::size_t server, bool tcp, Instant now) {
   schedule(e);
 }
 
-// next_server asks the next one in turn that may still know. `only_fresh`: only one that has not failed and is not being
-// asked already; when there is none, the retry timer has to bring us back here.
-void Exchanges::next_server(Exchange& e, bool only_fresh, Instant now) {
+// next_server asks the next one in turn that may still know. `failures`: only one that is not being asked already and whose
+// socket failed at most so often; when there is none, the retry timer has to bring us back here.
+void Exchanges::next_server(Exchange& e, std::optional<int> failures, Instant now) {
   for (std::size_t i = 0; i < e.servers.size(); ++i) {
     const std::size_t s = (e.next + i) % e.servers.size();
     if (e.servers[s].out) continue;
     const bool asked = std::any_of(e.open.begin(), e.open.end(), [&](const Attempt& a) { return a.server == s; });
-    if (only_fresh && (asked || e.servers[s].failures > 0)) continue;
+    if (failures && (asked || e.servers[s].failures > *failures)) continue;
     e.next = s + 1;
     send(e, s, e.tcp, now);
     return;
@@ -228,7 +227,7 @@ void Exchanges::take(Exchange& e, Attempt& a, Bytes reply, Instant now) {
       e.answered_badly = true;
       e.servers[server].out = true;
       drop(e, a.transaction);
-      return next_server(e, true, now);
+      return next_server(e, 0, now);
   }
 }
 
@@ -241,7 +240,7 @@ void Exchanges::take_forged(Exchange& e, Attempt& a, Instant now) {
   if (!tcp) return send(e, server, true, now);
   e.answered_badly = true;
   e.servers[server].out = true;   // nobody forges inside a connection: this server talks nonsense
-  next_server(e, true, now);
+  next_server(e, 0, now);
 }
 
 void Exchanges::on_datagram(Transaction t, const Endpoint& from, Bytes datagram, Instant now) {
@@ -272,17 +271,22 @@ void Exchanges::on_failed(Transaction t, Instant now) {
   Server& server = e->servers[a.server];
   // Asked over TCP because of what came over UDP: there is nothing left to try with this server.
   const bool second_way = a.tcp && !e->tcp;
-  if (++server.failures > 1 || second_way) server.out = true;
+  const int before = server.failures++;
+  if (before > 0 || second_way) server.out = true;
   drop(*e, t);
-  next_server(*e, true, now);
+  next_server(*e, before, now);
 }
 
 void Exchanges::on_timeout(Instant now) {
   while (!due_.empty() && due_.begin()->first <= now) {
     Exchange& e = exchanges_.at(due_.begin()->second);
     if (!e.open.empty()) servers_.silent(e.servers[e.open.back().server].endpoint, now);
-    if (e.deadline <= now) give_up(e);
-    else next_server(e, false, now);
+    if (e.deadline <= now) {
+      give_up(e);
+      continue;
+    }
+    e.wait = std::min(2 * e.wait, std::max(kLongestWait, config_.retry_after));
+    next_server(e, std::nullopt, now);
   }
 }
 

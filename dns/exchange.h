@@ -128,7 +128,7 @@ class Exchanges final : public Asker {
   };
   struct Server {
     Endpoint endpoint;
-    bool out = false;             // has said that it cannot, or failed twice
+    bool out = false;             // has said that it cannot, or its socket failed twice
     int failures = 0;             // of sockets
   };
   struct Exchange {
@@ -152,7 +152,7 @@ class Exchanges final : public Asker {
   Id start(Exchange exchange, Instant now, Instant deadline);
   void send(Exchange& e, std::size_t server, bool tcp, Instant now);
   Buffer compose(const Exchange& e, Attempt& a);
-  void next_server(Exchange& e, bool only_fresh, Instant now);
+  void next_server(Exchange& e, std::optional<int> failures, Instant now);
   Verdict judge(const Exchange& e, const Attempt& a, Bytes reply, Message& parsed) const;
   void take(Exchange& e, Attempt& a, Bytes reply, Instant now);
   void take_forged(Exchange& e, Attempt& a, Instant now);

@@ -208,6 +208,24 @@ TEST(Exchange, tries_a_refusing_server_twice_and_then_ends) {
   x.expect_nothing_left();
 }
 
+TEST(Exchange, knows_after_400_ms_that_several_servers_refuse) {
+  Exchanging x(3);
+  x.ask();
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 1; i <= 3; ++i) {
+      const Action sent = x.wires.next();
+      EXPECT_EQ(sent.server, server(i));
+      x.wires.fail(sent);
+    }
+    if (round == 0) {
+      EXPECT_TRUE(x.waiting());
+      x.wires.pass(400ms);
+    }
+  }
+  EXPECT_EQ(x.reply().end, Exchanges::End::unreachable);
+  x.expect_nothing_left();
+}
+
 TEST(Exchange, is_unreachable_without_servers) {
   Exchanging x(0);
   x.ask();
