@@ -78,9 +78,15 @@ Error os_error(int err, const std::string& what) {
 
 namespace {
 
+std::uint32_t socket_mark = 0;   // of the whole process, set once at its start
+
 Result<Fd> make_socket(int family, int type, const std::string& what) {
   Fd fd(::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return tl::unexpected(os_error(errno, what));
+  if (socket_mark != 0 && family != AF_UNIX &&
+      ::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &socket_mark, sizeof socket_mark) != 0) {
+    return tl::unexpected(os_error(errno, what));
+  }
   return fd;
 }
 
@@ -184,6 +190,8 @@ Fd accept_from(int listener, Endpoint* peer) {
   if (fd && peer != nullptr) *peer = address.endpoint();
   return fd;
 }
+
+void set_socket_mark(std::uint32_t mark) noexcept { socket_mark = mark; }
 
 void set_nodelay(int fd) noexcept {
   const int on = 1;

@@ -2,7 +2,6 @@
 
 #include <csignal>
 
-#include "net/host_addresses.h"
 #include "net/log.h"
 
 namespace tg::connector {
@@ -25,7 +24,7 @@ dns::Resolver::Config dns_config(std::vector<Endpoint> servers) {
 
 Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, std::vector<Endpoint> dns)
     : loop_(loop), options_(options), identity_(std::move(identity)), resolver_(loop, dns_config(std::move(dns))),
-      own_(net::host_addresses()), own_addresses_([this] { return own_; }) {}
+      own_(net::local_addresses().value_or(std::vector<IpAddress>())), own_addresses_([this] { return own_; }) {}
 
 Result<> Agent::start() {
   auto local = net::LocalServer::start(loop_, options_.state + "/control.sock",
@@ -42,10 +41,9 @@ Result<> Agent::start() {
     accepting_ = net::Watch(loop_, listener_.get(), [this] { accept_direct(); });
     accepting_.want_read(true);
   }
-  auto network = net::LinkWatch::start(loop_, [this] { settle_.after(kSettle); });
+  auto network = net::NetworkMonitor::open();
   if (!network) return pass_on(network);
-  network_ = std::move(*network);
-  settle_ = net::Timer(loop_, [this] { network_changed(); });
+  watch_network(std::move(*network));
   controller_ = std::make_unique<cmd::ControllerLink>(
       loop_, identity_, resolve_with(resolver_), [this] { return Json{{"direct", direct_addresses()}}; },
       cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [this] {
@@ -119,10 +117,17 @@ void Agent::take_client(net::Fd fd) {
                                                 });
 }
 
+void Agent::watch_network(net::NetworkMonitor monitor) {
+  network_ = std::move(monitor);
+  settle_ = net::Timer(loop_, [this] { network_changed(); });
+  network_watch_ = net::Watch(loop_, network_->fd(), [this] {
+    if (network_->drain().any()) settle_.after(kSettle);
+  });
+  network_watch_.want_read(true);
+}
+
 void Agent::network_changed() {
-  auto now = net::host_addresses();
-  if (now == own_) return;
-  own_ = std::move(now);
+  if (auto now = net::local_addresses()) own_ = std::move(*now);
   net::log(net::Level::info, "the network has changed");
   controller_->hello_again();   // the addresses for direct paths may be others
   controller_->check_now();
@@ -135,7 +140,7 @@ std::vector<std::string> Agent::direct_addresses() const {
   if (options_.listen->address != IpAddress()) return {Endpoint{options_.listen->address, port}.to_string()};
   std::vector<std::string> out;
   for (const IpAddress& ip : own_) {
-    if (ip.is_v4() && ip.bytes()[0] != 127) out.push_back(Endpoint{ip, port}.to_string());
+    if (ip.is_v4()) out.push_back(Endpoint{ip, port}.to_string());
   }
   return out;
 }

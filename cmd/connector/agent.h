@@ -11,8 +11,8 @@
 #include "cmd/agent_identity.h"
 #include "cmd/connector/session.h"
 #include "cmd/controller_link.h"
-#include "net/link_watch.h"
 #include "net/local_socket.h"
+#include "net/network_monitor.h"
 #include "net/relay_client.h"
 
 namespace tg::connector {
@@ -40,6 +40,7 @@ class Agent {
   void update_relays();
   void accept_direct();
   void take_client(net::Fd fd);
+  void watch_network(net::NetworkMonitor monitor);
   void network_changed();
   std::vector<std::string> direct_addresses() const;
   void stop();
@@ -58,7 +59,8 @@ class Agent {
   std::map<std::uint64_t, std::unique_ptr<Session>> sessions_;
   std::uint64_t next_session_ = 1;
   std::unique_ptr<net::LocalServer> local_;
-  net::LinkWatch network_;
+  std::optional<net::NetworkMonitor> network_;
+  net::Watch network_watch_;
   net::Timer settle_, farewell_;
   bool stopping_ = false;
 };

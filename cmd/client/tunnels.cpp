@@ -1,0 +1,161 @@
+#include "cmd/client/tunnels.h"
+
+#include <algorithm>
+#include <set>
+
+#include "core/encoding.h"
+#include "net/log.h"
+
+namespace tg::client {
+
+struct Tunnels::Waiter {
+  std::string network;
+  OpenRequest request;
+  Stream* user;
+  bool wanted = true;      // false: the user has left
+  Instant until;
+};
+
+Tunnels::Tunnels(net::Loop& loop, const cmd::AgentIdentity& identity, net::ResolveHost resolve)
+    : loop_(loop), identity_(identity), resolve_(std::move(resolve)), waiting_(loop, [this] { expire_waiters(); }) {}
+
+Tunnels::~Tunnels() {
+  for (const auto& w : waiters_) {
+    if (w->wanted) w->user->waiting_ = nullptr;
+  }
+}
+
+void Tunnels::update(const View& view) {
+  grants_.clear();
+  std::map<std::string, std::vector<ConnectorInfo>> by_network;
+  for (const auto& [key, item] : view) {
+    if (key.starts_with("grant/") && item.is_string()) {
+      grants_[key.substr(6)] = item.get<std::string>();
+    } else if (key.starts_with("connector/")) {
+      auto info = connector_from_json(item);
+      if (info) by_network[info->network].push_back(std::move(*info));
+      else net::log(net::Level::error, "the controller sent a connector that makes no sense: {}", info.error().text);
+    }
+  }
+  // Devices spread over a network's connectors by a hash; connectors that the controller sees come first.
+  std::map<std::string, std::unique_ptr<Peer>> wanted;
+  for (auto& [network, infos] : by_network) {
+    const auto rank = [&](const ConnectorInfo& c) {
+      return std::pair(!c.online, hex(sha256(as_bytes(identity_.self().id + c.id))));
+    };
+    std::sort(infos.begin(), infos.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+    if (infos.size() > kPerNetwork) infos.resize(kPerNetwork);
+    for (const ConnectorInfo& info : infos) {
+      const std::string& grant = grants_[network];
+      if (auto known = peers_.extract(info.id)) {
+        known.mapped()->update(info, grant);
+        wanted.insert(std::move(known));
+      } else {
+        wanted[info.id] = std::make_unique<Peer>(loop_, identity_, resolve_, info, grant, [this] {
+          loop_.post([this] { serve_waiters(); });
+        });
+      }
+    }
+  }
+  peers_ = std::move(wanted);
+  serve_waiters();
+}
+
+Peer* Tunnels::best(const std::string& network) {
+  Peer* found = nullptr;
+  std::string rank;
+  for (const auto& [id, peer] : peers_) {
+    if (peer->info().network != network || peer->active() == nullptr) continue;
+    const std::string r = hex(sha256(as_bytes(identity_.self().id + id)));
+    if (found == nullptr || r < rank) {
+      found = peer.get();
+      rank = r;
+    }
+  }
+  return found;
+}
+
+// No tunnel can be had now: every way was tried.
+bool Tunnels::hopeless(const std::string& network) const {
+  return std::none_of(peers_.begin(), peers_.end(), [&](const auto& p) {
+    return p.second->info().network == network && (p.second->active() != nullptr || p.second->trying() || p.second->info().online);
+  });
+}
+
+void Tunnels::open(const std::string& network, const OpenRequest& request, Stream& user) {
+  if (Peer* peer = best(network); peer != nullptr && peer->active()->open(request, user)) return;
+  auto w = std::make_unique<Waiter>(Waiter{network, request, &user, true, net::Loop::now() + kWait});
+  user.waiting_ = &w->wanted;
+  waiters_.push_back(std::move(w));
+  waiting_.at(waiters_.front()->until);
+  if (hopeless(network)) loop_.post([this] { serve_waiters(); });
+}
+
+bool Tunnels::query(const std::string& network, const Query& query, Stream& user) {
+  Peer* peer = best(network);
+  return peer != nullptr && peer->active()->query(query, user).has_value();
+}
+
+void Tunnels::serve_waiters() {
+  auto all = std::move(waiters_);
+  waiters_.clear();
+  for (auto& w : all) {
+    if (!w->wanted) continue;
+    Peer* peer = best(w->network);
+    if (peer == nullptr && !hopeless(w->network)) {
+      waiters_.push_back(std::move(w));
+      continue;
+    }
+    w->user->waiting_ = nullptr;
+    if (peer == nullptr || !peer->active()->open(w->request, *w->user)) w->user->on_end(Code::host_unreachable);
+  }
+}
+
+void Tunnels::expire_waiters() {
+  const Instant now = net::Loop::now();
+  while (!waiters_.empty() && waiters_.front()->until <= now) {
+    const auto w = std::move(waiters_.front());
+    waiters_.pop_front();
+    if (!w->wanted) continue;
+    w->user->waiting_ = nullptr;
+    w->user->on_end(Code::host_unreachable);
+  }
+  waiting_.at(waiters_.empty() ? kNever : waiters_.front()->until);
+}
+
+void Tunnels::network_changed() {
+  for (const auto& [id, peer] : peers_) peer->network_changed();
+}
+
+void Tunnels::close() {
+  for (const auto& [id, peer] : peers_) peer->close();
+}
+
+bool Tunnels::any_up() const {
+  return std::any_of(peers_.begin(), peers_.end(), [](const auto& p) { return p.second->active() != nullptr; });
+}
+
+Json Tunnels::status() const {
+  Json out = Json::array();
+  for (const auto& [id, peer] : peers_) {
+    Json j = {{"connector", peer->info().name}, {"id", id}, {"network", peer->info().network}, {"online", peer->info().online}};
+    if (ClientTunnel* t = peer->active()) {
+      j["state"] = "up";
+      j["path"] = t->path().direct ? "direct" : "relayed";
+      j["address"] = t->path().address;
+      j["flows"] = t->streams();
+      if (const auto rtt = t->link().tunnel().round_trip()) {
+        j["round_trip_ms"] = std::chrono::duration<double, std::milli>(*rtt).count();
+      }
+      j["bytes_in"] = t->link().bytes_in();
+      j["bytes_out"] = t->link().bytes_out();
+    } else {
+      j["state"] = "down";
+      j["problem"] = peer->problem();
+    }
+    out.push_back(std::move(j));
+  }
+  return out;
+}
+
+}  // namespace tg::client

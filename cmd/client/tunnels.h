@@ -1,0 +1,64 @@
+// Which tunnel a flow takes: connectors of a Network, direct and relayed paths, and coming back.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cmd/agent_identity.h"
+#include "cmd/client/peer.h"
+#include "core/view.h"
+#include "net/dial.h"
+
+namespace tg::client {
+
+// Tunnels keeps a tunnel to a connector of every Network that the device is told of (to at most kPerNetwork of them, chosen by
+// the device's id so that devices spread), direct where that works, otherwise relayed; a direct path that comes up later
+// takes over for new flows. Everything is dialled again for ever.
+class Tunnels {
+ public:
+  static constexpr std::size_t kPerNetwork = 2;
+  // kWait is how long a flow waits for a tunnel that is being made.
+  static constexpr Duration kWait = std::chrono::seconds(8);
+
+  Tunnels(net::Loop& loop, const cmd::AgentIdentity& identity, net::ResolveHost resolve);
+  ~Tunnels();
+
+  // update takes what the controller says now.
+  void update(const View& view);
+
+  // open begins a stream, now or within kWait. When no connector of the Network can be had, user.on_end(host_unreachable)
+  // follows, never from inside this call.
+  void open(const std::string& network, const OpenRequest& request, Stream& user);
+  // query does the same for a DNS question, but does not wait: false when there is no tunnel now.
+  bool query(const std::string& network, const Query& query, Stream& user);
+
+  // network_changed makes sure that dead tunnels are found soon, and that direct paths are looked for again.
+  void network_changed();
+  // close says goodbye on all tunnels.
+  void close();
+
+  Json status() const;      // an array: connector, network, state, path, address, round trip, streams
+  bool any_up() const;
+
+ private:
+  struct Waiter;
+
+  Peer* best(const std::string& network);
+  bool hopeless(const std::string& network) const;
+  void serve_waiters();
+  void expire_waiters();
+
+  net::Loop& loop_;
+  const cmd::AgentIdentity& identity_;
+  net::ResolveHost resolve_;
+  std::map<std::string, std::unique_ptr<Peer>> peers_;     // by connector id
+  std::map<std::string, std::string> grants_;              // by network
+  std::deque<std::unique_ptr<Waiter>> waiters_;
+  net::Timer waiting_;
+};
+
+}  // namespace tg::client
