@@ -1,0 +1,114 @@
+#include "net/routes.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace tg::net {
+namespace {
+
+constexpr std::uint32_t kRuleOfMain = 32766;
+
+Result<> remove_ours(Netlink& netlink, std::uint32_t table, std::uint32_t priority) {
+  auto rules = netlink.rules();
+  if (!rules) return pass_on(rules);
+  for (const Rule& r : *rules) {
+    if (r.priority != priority || r.table != table) continue;
+    if (auto done = netlink.remove_rule(r); !done) return done;
+  }
+  auto routes = netlink.routes();
+  if (!routes) return pass_on(routes);
+  for (const Route& r : *routes) {
+    if (r.table != table || r.protocol != kOwnProtocol) continue;
+    if (auto done = netlink.remove_route(r); !done) return done;
+  }
+  return {};
+}
+
+bool same_place(const Route& a, const Route& b) noexcept { return a.to == b.to; }
+bool before(const Route& a, const Route& b) noexcept { return a.to < b.to; }
+
+}  // namespace
+
+Result<> remove_left_over(std::uint32_t table, std::uint32_t priority) {
+  auto netlink = Netlink::open();
+  if (!netlink) return pass_on(netlink);
+  return remove_ours(*netlink, table, priority);
+}
+
+Result<Routes> Routes::install(Config config) {
+  if (config.priority == 0 || config.priority >= kRuleOfMain) {
+    return fail(Errc::invalid_argument, fmt::format("the routing rule's priority {} must lie between 1 and {}: before main's", config.priority, kRuleOfMain - 1));
+  }
+  if (config.table == 0 || (config.table >= 253 && config.table <= 255)) {
+    return fail(Errc::invalid_argument, fmt::format("the routing table {} is the system's: choose another", config.table));
+  }
+  auto netlink = Netlink::open();
+  if (!netlink) return pass_on(netlink);
+  if (auto clean = remove_ours(*netlink, config.table, config.priority); !clean) return pass_on(clean);
+  Routes routes(std::move(*netlink), std::move(config));
+  routes.installed_ = true;
+  if (auto done = routes.put_in(); !done) return pass_on(done);   // the destructor takes out what is in
+  return routes;
+}
+
+Result<> Routes::put_in() {
+  if (auto done = netlink_.change_link(config_.index, {config_.mtu, config_.queue_length, true, true}); !done) return done;
+  std::vector<Ipv4> addresses{config_.address};
+  addresses.insert(addresses.end(), config_.resolvers.begin(), config_.resolvers.end());
+  for (const Ipv4 a : addresses) {
+    if (auto done = netlink_.add_address({config_.index, a, 32}); !done) return done;
+  }
+  if (auto done = capture({}); !done) return done;
+  return netlink_.add_rule({config_.priority, config_.table});
+}
+
+Result<> Routes::capture(const std::vector<Cidr>& ranges, const std::vector<Ipv4>& except) {
+  std::vector<Route> wanted;
+  for (const Ipv4 a : except) wanted.push_back({Cidr(a, 32), config_.table, Route::Kind::pass});
+  const auto lead = [&](const Cidr& to) {
+    if (to.base().is_v4()) wanted.push_back({to, config_.table, Route::Kind::unicast, config_.index, {}, config_.address});
+  };
+  lead(config_.peers);
+  for (const Cidr& range : ranges) lead(range);
+  // Of two routes to one network the first is kept: an exception wins.
+  std::stable_sort(wanted.begin(), wanted.end(), before);
+  wanted.erase(std::unique(wanted.begin(), wanted.end(), same_place), wanted.end());
+
+  Result<> first;
+  std::vector<Route> in;
+  const auto note = [&](Result<> r) { if (!r && first) first = std::move(r); return r.has_value(); };
+  for (const Route& r : wanted) {
+    const auto had = std::lower_bound(routes_.begin(), routes_.end(), r, before);
+    const bool same = had != routes_.end() && *had == r;
+    if (same || note(netlink_.add_route(r))) in.push_back(r);
+  }
+  for (const Route& r : routes_) {
+    if (std::binary_search(wanted.begin(), wanted.end(), r, before)) continue;
+    if (!note(netlink_.remove_route(r))) in.push_back(r);
+  }
+  std::sort(in.begin(), in.end(), before);
+  routes_ = std::move(in);
+  return first;
+}
+
+Result<> Routes::remove() {
+  if (!installed_) return {};
+  installed_ = false;
+  Result<> first = remove_ours(netlink_, config_.table, config_.priority);
+  routes_.clear();
+  std::vector<Ipv4> addresses{config_.address};
+  addresses.insert(addresses.end(), config_.resolvers.begin(), config_.resolvers.end());
+  for (const Ipv4 a : addresses) {
+    auto done = netlink_.remove_address({config_.index, a, 32});
+    // The interface may be gone, and everything on it.
+    if (!done && done.error().code != Errc::not_found && first) first = std::move(done);
+  }
+  return first;
+}
+
+Routes::~Routes() {
+  if (installed_) static_cast<void>(remove());
+}
+
+}  // namespace tg::net

@@ -1,0 +1,55 @@
+// What the client puts into the system's network, as one thing that is put in and taken out whole. See net/SYSTEM.md.
+#pragma once
+
+#include <vector>
+
+#include "net/netlink.h"
+
+namespace tg::net {
+
+// Routes owns the addresses on the TUN, the rule and the table of ours. The rule stands before main's, so that a more
+// specific route that somebody pushes into main (DHCP option 121: "TunnelVision", CVE-2024-3661) does not win.
+// The destructor takes everything out.
+class Routes {
+ public:
+  // What it all looks like; the rule's priority must lie between 1 and 32765.
+  struct Config {
+    int index = 0;                                   // of the TUN
+    Ipv4 address{0xAC101E01};                        // 172.16.30.1/32
+    Cidr peers{Ipv4{0xAC101E00}, 29};                // 172.16.30.0/29 leads to the TUN: core/rewrite.h's peers
+    std::vector<Ipv4> resolvers;                     // local too, as /32 on the TUN
+    std::uint32_t mtu = 65535;
+    std::uint32_t queue_length = 1000;
+    std::uint32_t table = 7263;
+    std::uint32_t priority = 7263;
+  };
+
+  // install brings the TUN up with its addresses and the rule, after taking out what a killed process left behind. When
+  // it fails, nothing stays.
+  static Result<Routes> install(Config config);
+
+  // capture makes exactly `ranges` lead to the TUN, but for `except` (controller, relays, connectors), which go where they
+  // would without us. IPv4 only; others are passed over. The first error is returned after everything was tried.
+  Result<> capture(const std::vector<Cidr>& ranges, const std::vector<Ipv4>& except = {});
+
+  // remove takes everything out; what is gone already is no error.
+  Result<> remove();
+
+  ~Routes();
+  Routes(Routes&& o) noexcept : netlink_(std::move(o.netlink_)), config_(std::move(o.config_)), routes_(std::move(o.routes_)), installed_(o.installed_) { o.installed_ = false; }
+  Routes& operator=(Routes&&) = delete;
+
+ private:
+  Routes(Netlink netlink, Config config) : netlink_(std::move(netlink)), config_(std::move(config)) {}
+  Result<> put_in();
+
+  Netlink netlink_;
+  Config config_;
+  std::vector<Route> routes_;      // sorted by network
+  bool installed_ = false;
+};
+
+// remove_left_over takes out the rules and routes of ours that a killed process left; its interface went with it.
+Result<> remove_left_over(std::uint32_t table, std::uint32_t priority);
+
+}  // namespace tg::net
