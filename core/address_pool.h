@@ -30,15 +30,17 @@ class AddressPool {
 
   const Cidr& range() const noexcept;
 
-  // acquire returns the address of `name` (canonical), lending one on first use, and holds it until now + kHold.
-  // Errors: Errc::exhausted; the pool is then unchanged.
+  // acquire returns the address of `name` (canonical), lending one on first use, and holds it until now + kHold. Where nothing
+  // is in the way, which address that is depends on the name and the range alone, so that it stays when the file is lost.
+  // Errors: Errc::exhausted (Errc::invalid_argument for an empty name or one above 253 bytes); the pool is then unchanged.
   Result<Ipv4> acquire(std::string_view name, Instant now);
 
   // find and name_of look without lending or holding.
   std::optional<Ipv4> find(std::string_view name) const;
   std::optional<std::string_view> name_of(Ipv4 address) const;   // lives until the address is lent to another name
 
-  // pin and unpin bracket a live flow to `address`. Pins are counted.
+  // pin and unpin bracket a live flow to `address`. Pins are counted; an address that is not lent is ignored. The end of the
+  // last flow is a use: the address is held for kHold from the latest time that acquire was told.
   void pin(Ipv4 address);
   void unpin(Ipv4 address);
 
@@ -46,8 +48,9 @@ class AddressPool {
   std::size_t capacity() const noexcept;
 
   // save returns the whole mapping as text, a line "ADDRESS NAME" each under a header line; load takes it back, and
-  // drops lines that no longer fit the range (another range was configured). load errors: Errc::malformed with the line
-  // number; the pool is then unchanged.
+  // drops lines that no longer fit the range (another range was configured) or what the pool has lent already. What was
+  // loaded counts as used before all else, in the order of the text, and is not held. load errors: Errc::malformed with the
+  // line number; the pool is then unchanged.
   std::string save() const;
   Result<> load(std::string_view text);
   // changes counts how often the mapping changed: save again when it differs from the last time.

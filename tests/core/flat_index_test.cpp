@@ -1,0 +1,72 @@
+#include "core/flat_index.h"
+
+#include <map>
+#include <set>
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "core/free_bits.h"
+
+namespace tg {
+namespace {
+
+RC_GTEST_PROP(FlatIndex, behaves_as_a_map_whatever_comes_and_goes, ()) {
+  // Hashes that crowd together at few places, so that probing, wrapping round and moving back happen all the time.
+  const auto hash_of = [](std::uint32_t value) { return std::uint64_t{value % 5 == 0 ? 0xFFFFFFFFu : value % 7} << 32; };
+  FlatIndex index;
+  std::set<std::uint32_t> model;
+  for (const auto value : *rc::gen::container<std::vector<std::uint32_t>>(400, rc::gen::inRange<std::uint32_t>(0, 60))) {
+    if (model.contains(value)) {
+      index.erase(hash_of(value), value);
+      model.erase(value);
+    } else {
+      index.insert(hash_of(value), value);
+      model.insert(value);
+    }
+    RC_ASSERT(index.size() == model.size());
+    for (std::uint32_t v = 0; v < 60; ++v) {
+      const auto found = index.find(hash_of(v), [&](std::uint32_t x) { return x == v; });
+      RC_ASSERT((found == v) == model.contains(v));
+    }
+  }
+}
+
+TEST(FlatIndex, finds_nothing_when_empty) {
+  FlatIndex index;
+  EXPECT_EQ(index.find(1, [](std::uint32_t) { return true; }), FlatIndex::kNone);
+  index.reserve(100);
+  EXPECT_EQ(index.find(1, [](std::uint32_t) { return true; }), FlatIndex::kNone);
+}
+
+TEST(FlatIndex, hashes_every_byte_of_every_length) {
+  std::set<std::uint64_t> seen;
+  std::string s;
+  for (int i = 0; i < 40; ++i, s += 'a') seen.insert(hash_bytes(s));
+  for (std::size_t i = 0; i < s.size(); ++i) {
+    std::string other = s;
+    other[i] = 'b';
+    seen.insert(hash_bytes(other));
+  }
+  EXPECT_EQ(seen.size(), 80u);
+}
+
+RC_GTEST_PROP(FreeBits, finds_the_next_free_place, ()) {
+  const auto size = *rc::gen::element<std::size_t>(1, 2, 63, 64, 65, 4096, 4097, 9000);
+  FreeBits bits(size);
+  std::set<std::size_t> open;
+  for (std::size_t i = 0; i < size; ++i) open.insert(i);
+  const auto fill_from = *rc::gen::inRange<std::size_t>(0, size), fill_to = *rc::gen::inRange<std::size_t>(fill_from, size + 1);
+  const auto take = [&](std::size_t i) { bits.take(i); open.erase(i); };
+  for (std::size_t i = fill_from; i < fill_to; ++i) take(i);
+  for (int i = 0; i < 50; ++i) {
+    const auto from = *rc::gen::inRange<std::size_t>(0, size);
+    const auto at = open.lower_bound(from);
+    RC_ASSERT(bits.next_free(from) == (at == open.end() ? std::nullopt : std::optional(*at)));
+    RC_ASSERT(bits.taken(from) == !open.contains(from));
+    if (at != open.end()) take(*at);
+  }
+}
+
+}  // namespace
+}  // namespace tg
