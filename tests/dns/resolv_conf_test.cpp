@@ -142,7 +142,8 @@ RC_GTEST_PROP(Replacement, of_a_replacement_is_the_same_text, ()) {
 }
 
 RC_GTEST_PROP(ResolvConf, survives_any_text, ()) {
-  const auto text = *rc::gen::container<std::string>(rc::gen::elementOf(std::string("nameservr opt:10.%#;\n\t\r\0\xFF", 28)));
+  constexpr char kLetters[] = "nameservr opt:10.%#;\n\t\r\0\xFF";
+  const auto text = *rc::gen::container<std::string>(rc::gen::elementOf(std::string(kLetters, sizeof kLetters - 1)));
   const auto conf = ResolvConf::parse(text);
   RC_ASSERT(ResolvConf::parse(conf.to_string()) == conf);
 }
