@@ -31,6 +31,7 @@ HOME_RECORDS = [
     f"host-record=multi.home.int,{NAS}",
     f"host-record=six.home.int,{NAS6}",
     "host-record=down.home.int,10.0.2.1",                  # the router says host-unreachable
+    "host-record=noarp.home.int,192.168.1.99",             # nobody has this address
     "host-record=evil.home.int,127.0.0.1",
     "host-record=metadata.home.int,169.254.169.254",
     f"host-record=self.home.int,{CONNECTOR}",
@@ -88,12 +89,12 @@ class Lab(Space):
                        "link add lan type bridge", "link set nas master lan", "link set connector master lan",
                        "link set laptop master lan", "addr add 192.0.2.7/24 dev wan", f"addr add {HOME_DNS}/24 dev lan",
                        *(f"link set {i} up" for i in ("wan", "lan", "nas", "connector", "laptop")),
-                       "route add default via 192.0.2.1", f"route add 10.0.1.0/24 via {NAS}", f"route add 10.0.5.0/24 via {NAS}",
-                       "route add unreachable 10.0.2.0/24")
+                       "route add default via 192.0.2.1", f"route add 10.0.1.0/24 via {NAS}", f"route add 10.0.5.0/24 via {NAS}")
         self.nas.ip(f"addr add {NAS}/24 dev lan0", f"addr add {NAS6}/64 dev lan0", "addr add 10.0.1.25/32 dev lo",
                     "addr add 10.0.5.7/32 dev lo", "link set lan0 up", f"route add default via {HOME_DNS}")
         self.connector.ip(f"addr add {CONNECTOR}/24 dev lan0", "addr add fd00:1::88/64 dev lan0", "link set lan0 up",
-                          f"route add default via {HOME_DNS}")
+                          f"route add default via {HOME_DNS}", f"route add 10.0.1.0/24 via {NAS}",
+                          f"route add 10.0.5.0/24 via {NAS}")
         self.laptop.ip("route add default via 198.51.100.1")
         self.router.nft("""table inet home {
           chain nat { type nat hook postrouting priority srcnat
@@ -101,6 +102,7 @@ class Lab(Space):
           }
           chain forward { type filter hook forward priority filter; policy drop
             ct state established,related accept
+            ip daddr 10.0.2.0/24 reject with icmp type host-unreachable
             iifname "lan" accept
           }
           chain input { type filter hook input priority filter; policy drop

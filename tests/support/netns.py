@@ -130,6 +130,7 @@ class Host:
         self.sysctl("net.ipv6.conf.default.disable_ipv6", 1)
         self.sysctl("net.ipv6.conf.all.disable_ipv6", 1)
         self.sysctl("net.ipv4.ping_group_range", "0 2147483647")
+        self.sysctl("net.ipv4.icmp_ratelimit", 0)         # tests provoke errors faster than people do
         self.ip("link set lo up")
 
     @property
@@ -307,7 +308,7 @@ def remove(name: str) -> None:
         pids = _pids_in({p.stat().st_ino for p in spaces})
         if not pids:
             break
-        _kill_and_wait(pids)
+        kill_and_wait(pids)
     for p in spaces:
         subprocess.run(["ip", "netns", "del", p.name], capture_output=True)
     for p in ETC_NETNS.glob(f"{name}-*"):
@@ -344,7 +345,8 @@ def _kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def _kill_and_wait(pids: list[int], deadline: float = 3.0) -> None:
+def kill_and_wait(pids: list[int], deadline: float = 3.0) -> None:
+    """kill -9, and waits until they have ended."""
     handles = []
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):

@@ -5,12 +5,13 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import time
 
 from support.dnswire import ask
 from support.lab import CONTROLLER, Lab
-from support.netns import Failed, Host, Process, Result, wait_for
+from support.netns import Failed, Host, Process, Result, kill_and_wait, wait_for
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 STUB = "100.95.0.251"
@@ -45,6 +46,7 @@ RESOURCES = "".join([
     resource("Shop", "shop.example.org"),
     resource("Gone", "gone.home.int"),
     resource("Down", "down.home.int"),
+    resource("No ARP", "noarp.home.int"),
     resource("Multi", "multi.home.int"),
     resource("Six", "six.home.int"),
     resource("Evil", "evil.home.int"),
@@ -74,7 +76,8 @@ class Tg:
         self.reports.mkdir(exist_ok=True)
         self.controller: Process | None = None
         self.connector: Process | None = None
-        self.policy = PEOPLE + RESOURCES
+        self.policy = ""
+        self.started = False
         self.connector_arguments: list[str] = []
         self.client_arguments: list[str] = []
         (lab.root / "bin").mkdir(exist_ok=True)
@@ -161,12 +164,36 @@ class Tg:
         """The client's processes. Short-lived commands such as `status` are among them while they run."""
         return self.lab.laptop.pids(self.binary)
 
-    def start(self) -> None:
+    def start(self, policy: str = PEOPLE + RESOURCES) -> None:
         """From nothing to a client that is online."""
         self.start_controller()
-        self.apply().ok()
+        self.apply(policy).ok()
         self.start_connector(self.token("connector", "home-1"))
         self.client_up(self.token("device", "alice@example.com")).ok()
+        self.started = True
+
+    def stop(self) -> None:
+        """Back to nothing: no process, no state, the laptop as it was. Whatever does not end when asked to is killed."""
+        if not self.started and not self.state("controller").exists():
+            return
+        self.client("down", timeout=15)
+        for host, process in ((self.lab.connector, self.connector), (self.lab.internet, self.controller)):
+            if process and process.alive():
+                try:
+                    process.stop(5)
+                except Failed:
+                    process.kill()
+        for host in self.lab.hosts:
+            kill_and_wait(host.pids(self.binary))
+        for role in ("client", "connector", "controller"):
+            shutil.rmtree(self.state(role), ignore_errors=True)
+        self.lab.laptop_goes_away()
+        self.started = False
+
+    def whole(self, policy: str) -> bool:
+        """Everything runs, with this policy, and a new flow works."""
+        return bool(self.started and self.policy == policy and self.controller and self.controller.alive() and self.connector
+                    and self.connector.alive() and not self.connector_arguments and self.works())
 
     # -- health -------------------------------------------------------------------------------------------------------------
     def works(self, timeout: float = 2.0) -> bool:

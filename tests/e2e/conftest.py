@@ -1,0 +1,88 @@
+"""One lab and one tg for the whole session; each test gets them whole, however the test before left them."""
+from __future__ import annotations
+
+import itertools
+import os
+import pathlib
+import resource
+import sys
+from typing import Iterator
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from support.lab import Lab      # noqa: E402
+from support.netns import Failed, Host      # noqa: E402
+from support.tg import PEOPLE, RESOURCES, Tg      # noqa: E402
+
+_ports = itertools.count(20000)
+_given_up: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    if os.geteuid() != 0:
+        pytest.exit("making network namespaces takes root", 2)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20000), hard))
+    with Lab(keep=bool(os.environ.get("TG_KEEP_LAB"))) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def session_tg(lab: Lab) -> Iterator[Tg]:
+    tg = Tg(lab)
+    yield tg
+    tg.stop()
+    assert not tg.findings(), "\n".join(tg.findings())
+
+
+@pytest.fixture
+def cold_tg(session_tg: Tg) -> Iterator[Tg]:
+    """tg as the test before left it; what sanitizers report meanwhile fails the test."""
+    before = len(session_tg.findings())
+    yield session_tg
+    new = session_tg.findings()[before:]
+    assert not new, "\n".join(new)
+
+
+@pytest.fixture
+def tg(cold_tg: Tg) -> Tg:
+    """A controller, a connector and a client that is online, with the standard Resources."""
+    if len(_given_up) >= 3:
+        pytest.fail(f"tg did not come up three times; the first time:\n{_given_up[0]}", pytrace=False)
+    if not cold_tg.whole(PEOPLE + RESOURCES):
+        try:
+            cold_tg.stop()
+            cold_tg.start(PEOPLE + RESOURCES)
+            cold_tg.wait_works(10, "everything was started")
+        except Failed as e:
+            _given_up.append(f"{e}\n{cold_tg.lab.log_tails()}")
+            raise
+    _given_up.clear()
+    return cold_tg
+
+
+@pytest.fixture
+def laptop(lab: Lab) -> Host:
+    return lab.laptop
+
+
+@pytest.fixture
+def nas(lab: Lab) -> Host:
+    return lab.nas
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that no other test of this session uses."""
+    return next(_ports)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = (yield).get_result()                      # type: ignore[func-returns-value]
+    made = getattr(item, "funcargs", {}).get("session_tg")
+    if report.failed and made is not None:
+        report.sections.append(("what tg said last", made.lab.log_tails(only="tg-") + made.lab.log_tails(only="client")))

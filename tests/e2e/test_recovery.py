@@ -1,0 +1,145 @@
+"""Whatever dies or goes away comes back by itself: new flows work within 5 s of the way being there again."""
+from __future__ import annotations
+
+import threading
+
+import pytest
+from support.flows import flow
+from support.lab import LAPTOP, Lab
+from support.netns import Host, wait_for
+from support.tg import STUB, Tg
+
+SOON = 5.0
+
+
+@pytest.fixture
+def nothing_exits(tg: Tg):                                       # type: ignore[no-untyped-def]
+    """The client's process is the same one afterwards, whatever happened."""
+    before = tg.client_pids()
+    assert before
+    yield
+    assert set(before) <= set(tg.client_pids()), "the client has exited\n" + tg.explain()
+
+
+def outage(seconds: float) -> None:
+    """How long something is away; not a synchronisation."""
+    threading.Event().wait(seconds)
+
+
+def test_the_controller_with_its_relay_is_killed_and_comes_back(tg: Tg, nothing_exits: None) -> None:
+    assert tg.controller
+    tg.controller.kill()
+    wait_for("the tunnel through the relay is gone", lambda: not tg.works(0.5), 10)
+    tg.start_controller()
+    tg.wait_works(SOON, "the controller and relay came back")
+
+
+def test_the_controller_is_away_for_long(tg: Tg, nothing_exits: None) -> None:
+    assert tg.controller
+    tg.controller.kill()
+    outage(12)
+    tg.start_controller()
+    tg.wait_works(SOON, "the controller and relay came back after 12 s")
+    wait_for("the connector is online again", lambda: tg.run(tg.lab.connector, "connector health").code == 0, SOON)
+
+
+def test_the_controller_stops_and_starts(tg: Tg, nothing_exits: None) -> None:
+    assert tg.controller
+    assert tg.controller.stop() == 0
+    tg.start_controller()
+    tg.wait_works(SOON, "the controller was restarted")
+    assert tg.admin("status").code == 0
+
+
+def test_the_connector_is_killed_and_comes_back(tg: Tg, nothing_exits: None) -> None:
+    assert tg.connector
+    tg.connector.kill()
+    tg.start_connector()
+    tg.wait_works(SOON, "the connector came back")
+
+
+def test_the_connector_stops_with_a_goodbye_and_comes_back(tg: Tg, nothing_exits: None) -> None:
+    assert tg.connector
+    assert tg.connector.stop(5) == 0
+    wait_for("the client knows that the connector is gone", lambda: not tg.works(0.5), 2)
+    tg.start_connector()
+    tg.wait_works(SOON, "the connector was restarted")
+
+
+def test_a_live_flow_ends_when_the_connector_stops(tg: Tg, nothing_exits: None, port: int) -> None:
+    assert tg.connector
+    with flow(tg, port) as (near, far):
+        near.sendall(b"x")
+        assert far.recv(1) == b"x"
+        tg.connector.stop(5)
+        near.settimeout(3)
+        try:
+            assert near.recv(1) == b""
+        except ConnectionResetError:
+            pass
+    tg.start_connector()
+    tg.wait_works(SOON, "the connector was restarted")
+
+
+@pytest.mark.parametrize("seconds", [1, 15])
+def test_the_laptops_link_goes_down_and_up(tg: Tg, laptop: Host, nothing_exits: None, seconds: float) -> None:
+    laptop.ip("link set eth0 down")
+    outage(seconds)
+    laptop.ip("link set eth0 up", "route replace default via 198.51.100.1")
+    tg.wait_works(SOON, "the link came back")
+
+
+def test_the_laptops_address_changes(tg: Tg, laptop: Host, nothing_exits: None) -> None:
+    for old, new in ((LAPTOP, "198.51.100.77"), ("198.51.100.77", LAPTOP)):
+        laptop.ip(f"addr del {old}/24 dev eth0", f"addr add {new}/24 dev eth0", "route replace default via 198.51.100.1")
+        tg.wait_works(SOON, f"the address became {new}")
+
+
+@pytest.mark.parametrize("host", ["laptop", "connector"])
+def test_packets_are_lost_silently_for_a_while(tg: Tg, lab: Lab, nothing_exits: None, host: str) -> None:
+    """Nobody is told: no link event, no reset."""
+    device = {"laptop": "laptop", "connector": "home"}[host]
+    lab.internet.nft(f"table ip hole {{\n chain in {{\n type filter hook prerouting priority raw\n iifname {device} drop\n }}\n"
+                     f" chain out {{\n type filter hook output priority raw\n oifname {device} drop\n }}\n}}")
+    try:
+        outage(15)
+    finally:
+        lab.internet.nft("delete table ip hole")
+    tg.wait_works(SOON, "packets got through again")
+
+
+def test_the_homes_dns_is_restarted(tg: Tg, lab: Lab, nothing_exits: None) -> None:
+    lab.home_dns.kill()
+    lab.start_home_dns()
+    tg.wait_works(SOON, "the home's DNS came back")
+
+
+def test_names_elsewhere_work_while_the_controller_is_away(tg: Tg, laptop: Host, nothing_exits: None) -> None:
+    assert tg.controller
+    tg.controller.kill()
+    try:
+        assert "203.0.113.80" in laptop.run("dig +short example.org").ok().out
+        assert laptop.run(f"dig @{STUB} +short nas.home.int").ok().out.startswith("100.")
+    finally:
+        tg.start_controller()
+    tg.wait_works(SOON, "the controller came back")
+
+
+def test_the_client_is_killed_and_comes_back_with_the_same_addresses(tg: Tg, laptop: Host) -> None:
+    from support.netns import kill_and_wait
+    names = ["nas.home.int", "web.home.int", "a.lab.home.int"]
+    before = [tg.lookup(n) for n in names]
+    kill_and_wait(tg.client_pids())
+    tg.client_up().ok()
+    tg.wait_works(SOON, "the client was started again")
+    assert [tg.lookup(n) for n in reversed(names)] == before[::-1]
+
+
+def test_ten_restarts_of_the_connector_in_a_row(tg: Tg, nothing_exits: None) -> None:
+    slowest = 0.0
+    for i in range(10):
+        assert tg.connector
+        tg.connector.kill() if i % 2 else tg.connector.stop(5)
+        tg.start_connector()
+        slowest = max(slowest, tg.wait_works(SOON, f"restart {i + 1} of the connector"))
+    print(f"the slowest took {slowest:.2f} s")
