@@ -267,6 +267,20 @@ TEST(Exchange, forgets_silences_when_the_server_answers) {
   }
 }
 
+TEST(Exchange, counts_only_silences_in_a_row) {
+  Exchanging x(2);
+  for (const bool late : {false, false, true, false, false}) {
+    x.ask();
+    const Action first = x.wires.next();
+    EXPECT_EQ(first.server, server(1));
+    x.wires.pass(400ms);
+    const Action second = x.wires.next();
+    const Action& quick = late ? first : second;
+    x.wires.deliver(quick, good(quick));
+    x.reply();
+  }
+}
+
 // --- truncation
 
 TEST(Exchange, asks_over_tcp_when_the_reply_was_cut) {
@@ -301,6 +315,18 @@ TEST(Exchange, goes_to_the_next_server_when_tcp_fails_after_truncation) {
   const Action second = x.wires.next();
   EXPECT_EQ(second.server, server(2));
   EXPECT_EQ(second.kind, Action::Kind::udp);
+}
+
+TEST(Exchange, ends_at_once_when_the_only_servers_tcp_fails_after_truncation) {
+  Exchanging x(1);
+  x.ask();
+  const Action udp = x.wires.next();
+  Message cut = good(udp);
+  cut.header.tc = true;
+  x.wires.deliver(udp, cut);
+  x.wires.fail(x.wires.next());
+  EXPECT_EQ(x.reply().end, Exchanges::End::unreachable);
+  x.expect_nothing_left();
 }
 
 TEST(Exchange, does_not_believe_a_cut_reply_over_tcp) {
@@ -421,6 +447,17 @@ TEST(Exchange, waits_on_after_forged_replies_and_believes_the_true_one) {
   x.expect_nothing_left();
 }
 
+// 65 and 97 are 'A' and 'a': letters compare without case, numbers do not.
+TEST(Exchange, never_takes_a_type_for_a_letter) {
+  Exchanging x(1, false);
+  x.exchanges.ask({kNas.name, kTypeHttps}, x.wires.now, x.wires.now + 5s);
+  const Action sent = x.wires.next();
+  Message other = reply_to(sent);
+  other.questions[0].type = kTypeHttps | 0x20;
+  x.wires.deliver(sent, other);
+  EXPECT_TRUE(x.waiting());
+}
+
 TEST(Exchange, does_not_believe_a_reply_twice_or_after_its_end) {
   Exchanging x(1);
   x.ask();
@@ -503,7 +540,7 @@ TEST(Exchange, believes_none_of_100000_forgeries_of_one_question) {
 }
 
 TEST(Exchange, sends_at_most_16_attempts_whatever_the_servers_say) {
-  Exchanging x(8);
+  Exchanging x(12);   // with two attempts each they would get 24
   x.ask();
   int attempts = 0;
   const Instant end = x.wires.now + 5s;
