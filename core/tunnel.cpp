@@ -8,6 +8,9 @@
 namespace tg {
 namespace {
 
+// kGrowth: credit comes back in halves, so that a sender needs a window of twice the bandwidth-delay product to go on without a
+// stop; with 2 round trips a second flow was measured to stay at half the first one's share, with 3 they come out even.
+constexpr int kGrowth = 3;
 // kLeastLoop is the least that growth takes a round trip for: event loops work in batches, however short the wire.
 constexpr Duration kLeastLoop = std::chrono::milliseconds(1);
 
@@ -169,6 +172,12 @@ std::size_t Tunnel::streams() const noexcept { return state_->streams.size(); }
 bool Tunnel::going_away() const noexcept { return state_->goaway_sent || state_->goaway_received; }
 std::optional<Duration> Tunnel::round_trip() const noexcept { return state_->round_trip; }
 
+void Tunnel::ping(Instant now) {
+  State& t = *state_;
+  t.now = now;
+  if (!t.ping_out) t.send_ping();
+}
+
 Result<> Tunnel::on_timeout(Instant now) {
   State& t = *state_;
   t.now = std::max(t.now, now);
@@ -230,11 +239,11 @@ void Tunnel::State::set_window(Stream& s, std::uint32_t window) noexcept {
   windows += window;
 }
 
-// grow doubles a window that was used up within two round trips: then it, and not the sender, sets the pace.
+// grow doubles a window that was used up within kGrowth round trips: then it, and not the sender, sets the pace.
 void Tunnel::State::grow(Stream& s, std::uint32_t consumed) noexcept {
   s.epoch_bytes += consumed;
   if (s.epoch_bytes < s.window) return;
-  const bool fast = round_trip && now - s.epoch < 2 * std::max(*round_trip, kLeastLoop);
+  const bool fast = round_trip && now - s.epoch < kGrowth * std::max(*round_trip, kLeastLoop);
   const std::uint32_t most = std::min(limits.max_credit, kCreditMax);
   if (fast && s.window < most) {
     const std::uint32_t more = std::min(s.window, most - s.window);

@@ -119,6 +119,9 @@ class Tunnel {
   Result<> on_timeout(Instant now);
   Instant next_deadline() const noexcept;
 
+  // ping asks the peer for a sign of life now; its answer is one, and dead_after applies.
+  void ping(Instant now);
+
   bool alive(StreamId id) const noexcept;
   std::size_t streams() const noexcept;
   bool going_away() const noexcept;                 // either side has said GOAWAY

@@ -73,15 +73,15 @@ Verdict Stub::decide(Bytes query, Instant now, Buffer& answer) {
   switch (read_query(query, q)) {
     case QueryFault::none: break;
     case QueryFault::drop: return Drop{};
-    case QueryFault::not_imp: reply_error(answer, q, kRcodeNotImp); return Answer{};
-    case QueryFault::form_err: reply_error(answer, q, kRcodeFormErr); return Answer{};
-    case QueryFault::bad_vers: reply_error(answer, q, kRcodeBadVers); return Answer{};
+    case QueryFault::not_imp: reply_error(answer, q, kRcodeNotImp); return Answered{};
+    case QueryFault::form_err: reply_error(answer, q, kRcodeFormErr); return Answered{};
+    case QueryFault::bad_vers: reply_error(answer, q, kRcodeBadVers); return Answered{};
   }
-  if (answer_reverse(q, answer)) return Answer{};
+  if (answer_reverse(q, answer)) return Answered{};
   if (!q.question.name.hostname(name_)) return Forward{};
   if (name_ == kDohCanary) {
     reply_absent(answer, q, kRcodeNxDomain);
-    return Answer{};
+    return Answered{};
   }
   const auto found = find_resource();
   if (!found) return Forward{};
@@ -92,29 +92,29 @@ Verdict Stub::decide_resource(const ClientQuery& q, const Found& f, Instant now,
   const std::uint16_t type = q.question.type;
   if (q.question.klass != kClassIn && q.question.klass != kClassAny) {
     reply_error(answer, q, kRcodeRefused);
-    return Answer{};
+    return Answered{};
   }
   if (is_meta(type)) {
     reply_error(answer, q, kRcodeRefused);
-    return Answer{};
+    return Answered{};
   }
   if (type == 0 || type == kTypeOpt) {
     reply_error(answer, q, kRcodeFormErr);
-    return Answer{};
+    return Answered{};
   }
   const auto known = f.wildcard ? existence_.find(name_, now) : Existence::exists;
   if (known == Existence::absent) {
     reply_absent(answer, q, kRcodeNxDomain);
-    return Answer{};
+    return Answered{};
   }
   if (ours(type)) {
     if (!known) return Ask{{f.resource.id, name_, kTypeA}};
     answer_own(q, now, answer);
-    return Answer{};
+    return Answered{};
   }
   if (!f.has_name) {
     reply_absent(answer, q, kRcodeNoError);
-    return Answer{};
+    return Answered{};
   }
   return Ask{{f.resource.id, target_host(f.resource, name_), type}};
 }

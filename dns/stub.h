@@ -19,11 +19,11 @@
 namespace tg::dns {
 
 // A Verdict is what is to be done with a query.
-struct Answer {};                    // send the buffer that was filled; a refusal is an answer too
+struct Answered {};                  // send the buffer that was filled; a refusal is an answer too
 struct Forward {};                   // not ours: send the bytes as they are to the system's previous resolvers
 struct Ask { tg::Query query; };     // ask a connector, at most Stub::kPatience long, then call complete
 struct Drop {};                      // say nothing
-using Verdict = std::variant<Drop, Answer, Forward, Ask>;
+using Verdict = std::variant<Drop, Answered, Forward, Ask>;
 
 // PrivateAnswer is a connector's answer to an Ask: TunnelHandler::on_answer.
 struct PrivateAnswer {
@@ -45,7 +45,7 @@ class Stub {
   // set_matcher replaces the Resources, and forgets which names exist.
   void set_matcher(std::shared_ptr<const Matcher> matcher);
 
-  // decide reads `query` (over TCP without its length). `answer` is replaced when the Verdict is Answer, and then fits every
+  // decide reads `query` (over TCP without its length). `answer` is replaced when the Verdict is Answered, and then fits every
   // transport. Cost: no allocation but for growing `answer`, and a name's first address.
   Verdict decide(Bytes query, Instant now, Buffer& answer);
 

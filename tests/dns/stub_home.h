@@ -38,7 +38,7 @@ class Home : public ::testing::Test {
   // ask decides, and expects an answer at once.
   Seen ask(const QueryBytes& q) {
     const Verdict v = decide(q.bytes());
-    EXPECT_TRUE(std::holds_alternative<Answer>(v)) << "verdict " << v.index();
+    EXPECT_TRUE(std::holds_alternative<Answered>(v)) << "verdict " << v.index();
     return seen();
   }
   Seen ask(const std::string& name, unsigned type) { return ask(QueryBytes{.name = name, .type = type}); }

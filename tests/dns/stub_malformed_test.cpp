@@ -9,7 +9,7 @@ class StubMalformed : public Home {
   static std::vector<std::uint8_t> bytes(const QueryBytes& q = {}) { return q.bytes(); }
   bool drops(const std::vector<std::uint8_t>& b) { return std::holds_alternative<Drop>(decide(b)); }
   Seen says(const std::vector<std::uint8_t>& b) {
-    EXPECT_TRUE(std::holds_alternative<Answer>(decide(b)));
+    EXPECT_TRUE(std::holds_alternative<Answered>(decide(b)));
     return seen();
   }
 };
@@ -110,7 +110,7 @@ TEST_F(StubMalformed, any_bytes_get_an_answer_to_their_own_id_or_none) {
     for (std::uint64_t flips = next() % 4; flips > 0; --flips) b[next() % b.size()] = static_cast<std::uint8_t>(next());
     for (std::uint64_t cut = next() % 3; cut > 0; --cut) b.pop_back();
     answer.clear();
-    if (!std::holds_alternative<Answer>(decide(b))) continue;
+    if (!std::holds_alternative<Answered>(decide(b))) continue;
     const Seen s = seen();
     ASSERT_EQ(s.id, b[0] * 256u + b[1]);
     ASSERT_TRUE((s.flags & 0x8000) != 0);

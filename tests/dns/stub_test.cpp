@@ -181,7 +181,7 @@ TEST_F(StubTest, a_pool_that_is_used_up_is_servfail) {
   AddressPool tiny{*Cidr::parse("100.96.0.0/30")};
   Stub small{resources({resource(7, "b.home.int"), resource(8, "c.home.int")}), tiny};
   const auto rcode = [&](const char* name) {
-    EXPECT_TRUE(std::holds_alternative<Answer>(small.decide(ExactBytes(QueryBytes{.name = name}.bytes()), now, answer)));
+    EXPECT_TRUE(std::holds_alternative<Answered>(small.decide(ExactBytes(QueryBytes{.name = name}.bytes()), now, answer)));
     return seen().rcode;
   };
   EXPECT_EQ(rcode("nas.home.int"), kRcodeNoError);

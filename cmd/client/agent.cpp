@@ -1,0 +1,202 @@
+#include "cmd/client/agent.h"
+
+#include <csignal>
+
+#include "dns/resolv_conf.h"
+#include "net/files.h"
+#include "net/log.h"
+
+namespace tg::client {
+namespace {
+
+constexpr Duration kSettle = std::chrono::milliseconds(100);     // a network change comes as several messages
+constexpr Duration kCheck = std::chrono::seconds(2);             // whether DNS is still ours, and the pool is saved
+constexpr Duration kFarewell = std::chrono::milliseconds(200);   // for goodbyes to leave
+constexpr int kPacketsPerTurn = 256;
+
+dns::Resolver::Config dns_config(std::vector<Endpoint> servers) {
+  dns::Resolver::Config config;
+  config.servers.servers = std::move(servers);
+  return config;
+}
+
+}  // namespace
+
+Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, Cidr range, std::function<void()> online)
+    : loop_(loop), options_(options), identity_(std::move(identity)), tell_online_(std::move(online)), targets_(range),
+      packet_(net::Tun::kPacketMax) {}
+
+Agent::~Agent() = default;
+
+Result<> Agent::start() {
+  load_pool();
+  auto local = net::LocalServer::start(loop_, options_.state + "/control.sock",
+                                       [this](const Json& request, const net::LocalServer::Reply& reply) { answer(request, reply); });
+  if (!local) return pass_on(local);
+  local_ = std::move(*local);
+
+  auto system = System::set_up({options_.state, options_.interface, targets_.pool().range()});
+  if (!system) return pass_on(system);
+  system_ = std::move(*system);
+  auto upstream = system_->upstream();
+  if (!upstream) return pass_on(upstream);
+
+  resolver_ = std::make_unique<net::Resolver>(loop_, dns_config(*upstream));
+  resolve_ = [this](const std::string& name, auto callback) { resolver_->resolve_host(name, std::move(callback)); };
+  tunnels_ = std::make_unique<Tunnels>(loop_, identity_, resolve_);
+  auto listener = net::tcp_listen({kOwnAddress, 0}, 4096);
+  if (!listener) return pass_on(listener);
+  tcp_ = std::make_unique<TcpCapture>(loop_, system_->tun(), *tunnels_, targets_, std::move(*listener));
+  datagrams_ = std::make_unique<DatagramCapture>(loop_, system_->tun(), *tunnels_, targets_);
+  dns_ = std::make_unique<DnsServer>(loop_, targets_, *tunnels_, *upstream);
+  if (auto listening = dns_->listen({dns::kOwnResolvers.begin(), dns::kOwnResolvers.end()}); !listening) return listening;
+  tun_watch_ = net::Watch(loop_, system_->tun().fd(), [this] { read_tun(); });
+  tun_watch_.want_read(true);
+
+  auto network = net::NetworkMonitor::open();
+  if (!network) return pass_on(network);
+  network_ = std::move(*network);
+  network_->ignore(system_->tun().index(), net::Routes::Config().table);
+  settle_ = net::Timer(loop_, [this] { network_changed(); });
+  network_watch_ = net::Watch(loop_, network_->fd(), [this] {
+    if (network_->drain().any()) settle_.after(kSettle);
+  });
+  network_watch_.want_read(true);
+
+  controller_ = std::make_unique<cmd::ControllerLink>(
+      loop_, identity_, resolve_, [] { return Json::object(); },
+      cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [] {}});
+  check_ = net::Timer(loop_, [this] { check_system(); });
+  check_.after(kCheck);
+  loop_.on_signal({SIGTERM, SIGINT}, [this](int) { stop(); });
+  return {};
+}
+
+void Agent::load_pool() {
+  const auto text = net::read_file(options_.state + "/addresses");
+  if (!text) return;
+  if (auto loaded = targets_.pool().load(*text); !loaded) {
+    net::log(net::Level::warning, "{}/addresses: {}; addresses are lent anew", options_.state, loaded.error().text);
+  }
+  saved_changes_ = targets_.pool().changes();
+}
+
+void Agent::save_pool() {
+  if (targets_.pool().changes() == saved_changes_) return;
+  if (auto saved = net::write_file(options_.state + "/addresses", targets_.pool().save()); !saved) {
+    return net::log(net::Level::error, "{}", saved.error().text);
+  }
+  saved_changes_ = targets_.pool().changes();
+}
+
+void Agent::view_changed() {
+  std::vector<Resource> resources;
+  std::vector<Cidr> networks;
+  for (const auto& [key, item] : controller_->view()) {
+    if (key == "self") {
+      if (auto self = device_self_from_json(item)) self_ = std::move(*self);
+    } else if (key.starts_with("resource/")) {
+      auto r = resource_from_json(item);
+      if (!r) {
+        net::log(net::Level::error, "the controller sent a Resource that makes no sense: {}", r.error().text);
+        continue;
+      }
+      if (r->address.kind() == Address::Kind::network) networks.push_back(r->address.network());
+      resources.push_back(std::move(*r));
+    }
+  }
+  auto matcher = std::make_shared<const Matcher>(std::move(resources));
+  targets_.set_matcher(matcher);
+  dns_->resources_changed();
+  if (auto captured = system_->capture(networks); !captured) net::log(net::Level::error, "{}", captured.error().text);
+  tunnels_->update(controller_->view());
+  tcp_->resources_changed();
+  datagrams_->resources_changed();
+  check_system();
+}
+
+// Applications can use Resources: we know them, DNS leads to us.
+bool Agent::online() const { return why_not().empty(); }
+
+std::string Agent::why_not() const {
+  if (stopping_) return "stopping";
+  if (!controller_) return "starting";
+  if (!controller_->up()) return "controller " + identity_.controller().to_string() + ": " + controller_->problem();
+  return system_problem_;
+}
+
+void Agent::check_system() {
+  check_.after(kCheck);
+  save_pool();
+  if (!self_) return;   // DNS is not touched before there is something to say
+  const auto taken = system_->take_dns();
+  const std::string before = system_problem_;
+  system_problem_ = taken ? "" : "DNS: " + taken.error().text;
+  if (!system_problem_.empty() && system_problem_ != before) net::log(net::Level::error, "{}", system_problem_);
+  if (taken && *taken) {
+    if (auto upstream = system_->upstream()) {
+      dns_->set_upstream(*upstream);
+      resolver_->set_servers(*upstream);
+    }
+    net::log(net::Level::info, "{} leads to tg's resolvers", kResolvConf);
+  }
+  if (online() && tell_online_) {
+    const auto tell = std::move(tell_online_);
+    tell_online_ = nullptr;
+    net::log(net::Level::info, "online as {}", self_->user);
+    tell();
+  }
+}
+
+void Agent::read_tun() {
+  const Instant now = net::Loop::now();
+  for (int i = 0; i < kPacketsPerTurn; ++i) {
+    VnetHeader header;
+    const auto packet = system_->tun().read(packet_, header);
+    if (!packet) {
+      net::log(net::Level::error, "{}", packet.error().text);
+      return stop();
+    }
+    if (packet->empty()) break;
+    if (!tcp_->packet(*packet, header, now)) datagrams_->packet(*packet, now);
+  }
+  tcp_->batch_done(now);
+}
+
+void Agent::network_changed() {
+  net::log(net::Level::debug, "the network has changed");
+  check_system();
+  controller_->check_now();
+  tunnels_->network_changed();
+}
+
+void Agent::stop() {
+  if (stopping_) return loop_.stop();   // asked twice
+  stopping_ = true;
+  net::log(net::Level::info, "stopping");
+  save_pool();
+  check_.cancel();
+  system_->tear_down();
+  tunnels_->close();
+  controller_->close();
+  farewell_ = net::Timer(loop_, [this] { loop_.stop(); });
+  farewell_.after(kFarewell);
+}
+
+void Agent::answer(const Json& request, const net::LocalServer::Reply& reply) {
+  const std::string type = request["type"];
+  if (type == "status") return reply(status());
+  if (type == "resources") return reply(resources());
+  if (type == "explain") {
+    std::optional<std::uint16_t> port;
+    if (request.contains("port") && request["port"].is_number_unsigned()) port = request["port"].get<std::uint16_t>();
+    return reply(explain(request.value("host", ""), port));
+  }
+  if (type == "down") {
+    stop();
+    return reply({{"type", "down"}});
+  }
+  reply(net::local_error({Errc::unsupported, "unknown request"}));
+}
+
+}  // namespace tg::client

@@ -1,0 +1,83 @@
+// A client at work.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cmd/agent_identity.h"
+#include "cmd/client/datagram_capture.h"
+#include "cmd/client/dns_server.h"
+#include "cmd/client/system.h"
+#include "cmd/client/targets.h"
+#include "cmd/client/tcp_capture.h"
+#include "cmd/client/tunnels.h"
+#include "cmd/controller_link.h"
+#include "net/local_socket.h"
+#include "net/network_monitor.h"
+#include "net/resolver.h"
+
+namespace tg::client {
+
+struct Options {
+  std::string state;
+  std::string token;
+  std::string interface = "tg0";
+  std::string range = "100.96.0.0/12";
+  std::chrono::seconds timeout{20};
+};
+
+// Agent is one running client. It comes online by itself whenever that is possible, and takes everything out of the system
+// when it ends.
+class Agent {
+ public:
+  // `online` is called once, when applications can use Resources for the first time.
+  Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, Cidr range, std::function<void()> online);
+  ~Agent();
+
+  // start errors: conflict (a collision, another client, a port 53 in use), denied (no right to make a TUN), io.
+  Result<> start();
+
+  Json status() const;
+  Json resources() const;
+  Json explain(const std::string& host, std::optional<std::uint16_t> port) const;
+  bool online() const;
+  // why_not says why the client is not online; "" when it is.
+  std::string why_not() const;
+
+ private:
+  void answer(const Json& request, const net::LocalServer::Reply& reply);
+  void load_pool();
+  void save_pool();
+  void view_changed();
+  void read_tun();
+  void check_system();
+  void network_changed();
+  void stop();
+
+  net::Loop& loop_;
+  Options options_;
+  cmd::AgentIdentity identity_;
+  std::function<void()> tell_online_;
+  Targets targets_;
+  std::unique_ptr<net::LocalServer> local_;
+  std::unique_ptr<System> system_;
+  net::ResolveHost resolve_;
+  std::unique_ptr<net::Resolver> resolver_;
+  std::unique_ptr<Tunnels> tunnels_;
+  std::unique_ptr<TcpCapture> tcp_;
+  std::unique_ptr<DatagramCapture> datagrams_;
+  std::unique_ptr<DnsServer> dns_;
+  std::unique_ptr<cmd::ControllerLink> controller_;
+  std::optional<net::NetworkMonitor> network_;
+  net::Watch tun_watch_, network_watch_;
+  net::Timer settle_, check_, farewell_;
+  Buffer packet_;
+  std::optional<DeviceSelf> self_;
+  std::uint64_t saved_changes_ = 0;
+  std::string system_problem_;
+  bool stopping_ = false;
+};
+
+}  // namespace tg::client

@@ -1,0 +1,195 @@
+#include "cmd/client/dns_server.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include <fmt/format.h>
+
+#include "net/log.h"
+
+namespace tg::client {
+namespace {
+
+constexpr std::size_t kUdpMax = 65535;
+constexpr std::size_t kOutMax = 256 * 1024;   // answers that a TCP client does not take
+
+Result<net::Fd> on_loopback(Result<net::Fd> fd) {
+  if (!fd) return fd;
+  if (::setsockopt(fd->get(), SOL_SOCKET, SO_BINDTODEVICE, "lo", 2) != 0) {
+    return tl::unexpected(net::os_error(errno, "bind the DNS server to the loopback interface"));
+  }
+  return fd;
+}
+
+}  // namespace
+
+// A question that only the private DNS can answer, on its way.
+class DnsServer::Ask final : public Stream {
+ public:
+  Ask(DnsServer& server, std::uint64_t number, Bytes query, dns::Transport transport, tg::Query what, Reply reply)
+      : server_(server), number_(number), query_(query.begin(), query.end()), transport_(transport), what_(std::move(what)),
+        reply_(std::move(reply)), patience_(server.loop_, [this] { finish(nullptr); }) {
+    patience_.after(dns::Stub::kPatience);
+  }
+
+  void on_answer(std::uint8_t rcode, Bytes records) override {
+    const dns::PrivateAnswer said{rcode, records};
+    finish(&said);
+  }
+  void on_end(Code) override { finish(nullptr); }
+
+  void finish(const dns::PrivateAnswer* said) {
+    Buffer answer;
+    server_.stub_.complete(query_, transport_, what_, said, net::Loop::now(), answer);
+    const auto reply = std::move(reply_);
+    const auto self = server_.asks_.extract(number_);   // destroys this at the end
+    reply(answer);
+  }
+
+ private:
+  DnsServer& server_;
+  std::uint64_t number_;
+  Buffer query_;
+  dns::Transport transport_;
+  tg::Query what_;
+  Reply reply_;
+  net::Timer patience_;
+};
+
+struct DnsServer::Connection {
+  net::Fd fd;
+  net::Watch watch;
+  net::Timer idle;
+  Buffer in;
+  Buffer out;
+};
+
+DnsServer::DnsServer(net::Loop& loop, Targets& targets, Tunnels& tunnels, std::vector<Endpoint> upstream)
+    : loop_(loop), targets_(targets), tunnels_(tunnels), stub_(targets.matcher(), targets.pool()),
+      forwarder_(loop, std::move(upstream)) {}
+
+DnsServer::~DnsServer() = default;
+
+void DnsServer::resources_changed() { stub_.set_matcher(targets_.matcher()); }
+void DnsServer::set_upstream(std::vector<Endpoint> servers) { forwarder_.set_servers(std::move(servers)); }
+
+Result<> DnsServer::listen(const std::vector<Ipv4>& addresses) {
+  for (const Ipv4 address : addresses) {
+    const Endpoint at{address, 53};
+    auto udp = on_loopback(net::udp_bind(at));
+    if (!udp) return pass_on(udp);
+    auto tcp = on_loopback(net::tcp_listen(at));
+    if (!tcp) return pass_on(tcp);
+    const int udp_fd = udp->get(), tcp_fd = tcp->get();
+    const int space = 1 << 20;
+    ::setsockopt(udp_fd, SOL_SOCKET, SO_RCVBUF, &space, sizeof space);
+    sockets_.push_back({std::move(*udp), net::Watch(loop_, udp_fd, [this, udp_fd] { receive(udp_fd); })});
+    sockets_.back().watch.want_read(true);
+    sockets_.push_back({std::move(*tcp), net::Watch(loop_, tcp_fd, [this, tcp_fd] { accept_on(tcp_fd); })});
+    sockets_.back().watch.want_read(true);
+  }
+  return {};
+}
+
+void DnsServer::receive(int fd) {
+  std::uint8_t query[kUdpMax];
+  for (int i = 0; i < 128; ++i) {
+    net::SockAddr from;
+    const ssize_t n = ::recvfrom(fd, query, sizeof query, 0, from.raw(), &from.size);
+    if (n < 0) return;
+    serve({query, static_cast<std::size_t>(n)}, dns::Transport::udp, [fd, from](Bytes answer) {
+      ::sendto(fd, answer.data(), answer.size(), MSG_NOSIGNAL, from.raw(), from.size);   // lost is lost, as on any network
+    });
+  }
+}
+
+void DnsServer::serve(Bytes query, dns::Transport transport, const Reply& reply) {
+  ++counts_.queries;
+  const dns::Verdict verdict = stub_.decide(query, net::Loop::now(), answer_);
+  if (std::holds_alternative<dns::Answered>(verdict)) {
+    ++counts_.answered;
+    reply(answer_);
+  } else if (std::holds_alternative<dns::Forward>(verdict)) {
+    ++counts_.forwarded;
+    forwarder_.forward(query, transport == dns::Transport::tcp, [reply](const Buffer& answer) {
+      if (!answer.empty()) reply(answer);
+    });
+  } else if (const auto* a = std::get_if<dns::Ask>(&verdict)) {
+    ++counts_.asked;
+    ask(query, transport, a->query, reply);
+  }
+}
+
+void DnsServer::ask(Bytes query, dns::Transport transport, const tg::Query& what, Reply reply) {
+  const Resource* r = targets_.matcher()->by_id(what.resource);
+  const std::uint64_t number = next_++;
+  auto made = std::make_unique<Ask>(*this, number, query, transport, what, std::move(reply));
+  Ask& a = *made;
+  asks_[number] = std::move(made);
+  tg::Query asked = what;
+  if (r != nullptr) asked.name = target_host(*r, what.name);
+  if (r == nullptr || asks_.size() > kAsksMax || !tunnels_.query(r->network, asked, a)) a.finish(nullptr);
+}
+
+void DnsServer::accept_on(int fd) {
+  for (int i = 0; i < 32; ++i) {
+    net::Fd peer = net::accept_from(fd);
+    if (!peer) return;
+    if (connections_.size() >= kConnectionsMax) continue;
+    const std::uint64_t number = next_++;
+    auto& c = connections_[number] = std::make_unique<Connection>();
+    c->fd = std::move(peer);
+    net::set_nodelay(c->fd.get());
+    c->idle = net::Timer(loop_, [this, number] { const auto gone = connections_.extract(number); });
+    c->idle.after(kConnectionIdle);
+    c->watch = net::Watch(loop_, c->fd.get(), [this, number] { read(number); }, [this, number] { write(number, {}); });
+    c->watch.want_read(true);
+  }
+}
+
+// Messages behind their length (RFC 1035 section 4.2.2); several may be under way at once (RFC 7766 section 6.2.1.1).
+void DnsServer::read(std::uint64_t number) {
+  Connection& c = *connections_.at(number);
+  std::uint8_t chunk[16384];
+  const ssize_t n = ::recv(c.fd.get(), chunk, sizeof chunk, 0);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) {
+    const auto gone = connections_.extract(number);
+    return;
+  }
+  c.idle.after(kConnectionIdle);
+  c.in.insert(c.in.end(), chunk, chunk + n);
+  Buffer in = std::move(c.in);
+  c.in = {};
+  std::size_t at = 0;
+  while (in.size() - at >= 2) {
+    const std::size_t size = static_cast<std::size_t>(in[at]) << 8 | in[at + 1];
+    if (in.size() - at - 2 < size) break;
+    serve(Bytes(in).subspan(at + 2, size), dns::Transport::tcp, [this, number](Bytes answer) { write(number, answer); });
+    at += 2 + size;
+  }
+  if (const auto still = connections_.find(number); still != connections_.end()) {
+    still->second->in.assign(in.begin() + static_cast<std::ptrdiff_t>(at), in.end());
+  }
+}
+
+void DnsServer::write(std::uint64_t number, Bytes message) {
+  const auto it = connections_.find(number);
+  if (it == connections_.end()) return;   // the client did not wait
+  Connection& c = *it->second;
+  if (!message.empty()) {
+    Writer w(c.out);
+    w.u16(static_cast<std::uint16_t>(message.size()));
+    w.bytes(message);
+  }
+  const ssize_t n = ::send(c.fd.get(), c.out.data(), c.out.size(), MSG_NOSIGNAL);
+  if (n > 0) c.out.erase(c.out.begin(), c.out.begin() + n);
+  if ((n < 0 && errno != EAGAIN && errno != EINTR) || c.out.size() > kOutMax) {
+    c.idle.after(Duration::zero());   // ends it from the Loop
+    return;
+  }
+  c.watch.want_write(!c.out.empty());
+}
+
+}  // namespace tg::client

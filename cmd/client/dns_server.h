@@ -1,0 +1,67 @@
+// The resolvers 100.95.0.251 to .254: DNS over UDP and TCP for this device's applications.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "cmd/client/targets.h"
+#include "cmd/client/tunnels.h"
+#include "dns/stub.h"
+#include "net/forwarder.h"
+
+namespace tg::client {
+
+// DnsServer answers with a dns::Stub, asks connectors what only the private DNS knows, and forwards the rest. It hears only
+// this device: its sockets are bound to the loopback interface, over which a host reaches its own addresses.
+class DnsServer {
+ public:
+  static constexpr std::size_t kConnectionsMax = 256;                      // TCP
+  static constexpr Duration kConnectionIdle = std::chrono::seconds(10);    // RFC 7766 section 6.2.3
+  static constexpr std::size_t kAsksMax = 1024;
+
+  DnsServer(net::Loop& loop, Targets& targets, Tunnels& tunnels, std::vector<Endpoint> upstream);
+  ~DnsServer();
+
+  // listen errors: conflict when another program has a port 53 on one of `addresses`; denied; io.
+  Result<> listen(const std::vector<Ipv4>& addresses);
+  void resources_changed();
+  void set_upstream(std::vector<Endpoint> servers);
+
+  struct Counts {
+    std::uint64_t queries = 0, answered = 0, forwarded = 0, asked = 0;
+  };
+  const Counts& counts() const noexcept { return counts_; }
+
+ private:
+  class Ask;
+  struct Connection;
+  using Reply = std::function<void(Bytes)>;
+
+  void receive(int fd);
+  void accept_on(int fd);
+  void read(std::uint64_t number);
+  void write(std::uint64_t number, Bytes message);
+  // serve handles one query; `reply` is called once at most, now or later.
+  void serve(Bytes query, dns::Transport transport, const Reply& reply);
+  void ask(Bytes query, dns::Transport transport, const tg::Query& what, Reply reply);
+
+  net::Loop& loop_;
+  Targets& targets_;
+  Tunnels& tunnels_;
+  dns::Stub stub_;
+  net::Forwarder forwarder_;
+  struct Socket {
+    net::Fd fd;
+    net::Watch watch;
+  };
+  std::vector<Socket> sockets_;
+  std::map<std::uint64_t, std::unique_ptr<Connection>> connections_;
+  std::map<std::uint64_t, std::unique_ptr<Ask>> asks_;
+  std::uint64_t next_ = 1;
+  Buffer answer_;
+  Counts counts_;
+};
+
+}  // namespace tg::client

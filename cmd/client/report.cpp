@@ -1,0 +1,116 @@
+// What a client says of itself.
+#include <fmt/format.h>
+
+#include "cmd/client/agent.h"
+#include "core/text.h"
+
+namespace tg::client {
+namespace {
+
+Json resource_json(const Resource& r, const AddressPool& pool) {
+  Json j = {{"id", r.id}, {"name", r.name}, {"network", r.network}, {"address", r.address.text()}, {"protocols", r.protocols.to_string()}, {"state", "ready"}};
+  if (!r.alias.empty()) j["alias"] = r.alias;
+  if (r.address.kind() == Address::Kind::name) {
+    if (const auto lent = pool.find(r.address.text())) j["local"] = IpAddress(*lent).to_string();
+  }
+  return j;
+}
+
+// The reason in the terms of the matching rules, against the next best.
+std::string why(const Resource& winner, const Resource* second) {
+  if (second == nullptr) return "the only Resource that matches";
+  using Kind = Address::Kind;
+  const Address& a = winner.address;
+  const Address& b = second->address;
+  if (a.kind() == Kind::network && b.kind() == Kind::network && a.network().prefix() != b.network().prefix()) {
+    return fmt::format("{} is the smaller network: it wins over {}", a.text(), b.text());
+  }
+  if (a.kind() != b.kind()) return fmt::format("an exact name wins over the wildcard {}", b.text());
+  if (a.kind() == Kind::wildcard && a.literals() != b.literals()) {
+    return fmt::format("{} has more literal characters than {}", a.text(), b.text());
+  }
+  return fmt::format("it is as specific as {} and was made first", second->name);
+}
+
+}  // namespace
+
+Json Agent::status() const {
+  const std::string problem = why_not();
+  Json j = {{"type", "status"},
+            {"role", "client"},
+            {"version", TG_VERSION},
+            {"state", problem.empty() ? "online" : "offline"},
+            {"device", identity_.self().id},
+            {"controller", {{"address", identity_.controller().to_string()}, {"connected", controller_ && controller_->up()}}},
+            {"interface", options_.interface},
+            {"range", targets_.pool().range().to_string()},
+            {"resources", targets_.matcher()->resources().size()},
+            {"flows", {{"tcp", tcp_ ? tcp_->flows() : 0}, {"datagram", datagrams_ ? datagrams_->flows() : 0}}},
+            {"tunnels", tunnels_ ? tunnels_->status() : Json::array()}};
+  if (!problem.empty()) j["problem"] = problem;
+  if (self_) j["user"] = self_->user;
+  if (dns_) {
+    const auto& c = dns_->counts();
+    j["dns"] = {{"owner", kResolvConf}, {"queries", c.queries}, {"answered", c.answered}, {"asked", c.asked}, {"forwarded", c.forwarded}};
+    Json upstream = Json::array();
+    if (const auto servers = system_->upstream()) {
+      for (const Endpoint& e : *servers) upstream.push_back(e.to_string());
+    }
+    j["dns"]["upstream"] = std::move(upstream);
+  }
+  return j;
+}
+
+Json Agent::resources() const {
+  Json list = Json::array();
+  for (const Resource& r : targets_.matcher()->resources()) {
+    list.push_back(resource_json(r, targets_.pool()));
+  }
+  return {{"type", "resources"}, {"resources", std::move(list)}};
+}
+
+Json Agent::explain(const std::string& text, std::optional<std::uint16_t> port) const {
+  auto host = parse_host(text);
+  if (!host) return net::local_error(host.error());
+  const AddressPool& pool = targets_.pool();
+  Json j = {{"type", "explain"}, {"asked", text}};
+  // An address that stands for a name is explained as the name.
+  if (const auto* ip = std::get_if<IpAddress>(&*host); ip != nullptr && ip->is_v4() && pool.range().contains(*ip)) {
+    if (const auto name = pool.name_of(ip->v4())) {
+      j["local"] = ip->to_string();
+      host = Host(std::string(*name));
+    }
+  }
+  j["host"] = to_string(*host);
+  const auto candidates = targets_.matcher()->candidates(*host);
+  j["matched"] = !candidates.empty();
+  if (candidates.empty()) {
+    j["text"] = "no Resource matches: the system's own DNS and routes are used";
+    return j;
+  }
+  const Resource& winner = *candidates.front();
+  j["winner"] = resource_json(winner, pool);
+  j["why"] = why(winner, candidates.size() > 1 ? candidates[1] : nullptr);
+  Json others = Json::array();
+  for (std::size_t i = 1; i < candidates.size(); ++i) others.push_back(resource_json(*candidates[i], pool));
+  j["others"] = std::move(others);
+  const auto* name = std::get_if<std::string>(&*host);
+  j["target"] = name != nullptr ? target_host(winner, *name) : to_string(*host);
+  if (name != nullptr && !j.contains("local")) {
+    if (const auto lent = pool.find(*name)) j["local"] = IpAddress(*lent).to_string();
+  }
+  if (port) {
+    j["port"] = *port;
+    j["allowed"] = {{"tcp", winner.protocols.allow(Protocol::tcp, *port)}, {"udp", winner.protocols.allow(Protocol::udp, *port)}};
+  } else {
+    j["allowed"] = {{"icmp", winner.protocols.icmp}};
+  }
+  Json tunnels = Json::array();
+  for (const Json& t : tunnels_->status()) {
+    if (t["network"] == winner.network) tunnels.push_back(t);
+  }
+  j["tunnels"] = std::move(tunnels);
+  return j;
+}
+
+}  // namespace tg::client

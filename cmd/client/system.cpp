@@ -1,0 +1,102 @@
+#include "cmd/client/system.h"
+
+#include <fmt/format.h>
+
+#include "dns/resolv_conf.h"
+#include "net/collisions.h"
+#include "net/files.h"
+#include "net/log.h"
+
+namespace tg::client {
+namespace {
+
+net::Routes::Config routes_config(int index) {
+  net::Routes::Config config;
+  config.index = index;
+  config.address = kOwnAddress;
+  config.resolvers.assign(dns::kOwnResolvers.begin(), dns::kOwnResolvers.end());
+  return config;
+}
+
+// Everything that must not belong to somebody else already.
+Result<> check_collisions(const Cidr& range) {
+  auto netlink = net::Netlink::open();
+  if (!netlink) return pass_on(netlink);
+  const auto routes = netlink->routes();
+  const auto addresses = netlink->addresses();
+  const auto links = netlink->links();
+  if (!routes || !addresses || !links) return fail(Errc::io, "the routes of this machine cannot be read");
+  const net::Routes::Config config = routes_config(0);
+  const std::vector<Cidr> ours{range, config.peers, Cidr(IpAddress(dns::kOwnResolvers[0]), 29)};
+  const auto found = net::collisions(ours, *routes, *addresses, *links, config.table);
+  if (found.empty()) return {};
+  return fail(Errc::conflict, fmt::format("{}; choose another range with --range, or remove the other network", found.front()));
+}
+
+}  // namespace
+
+Result<> System::repair(const std::string& state) {
+  const net::Routes::Config config = routes_config(0);
+  if (auto removed = net::remove_left_over(config.table, config.priority); !removed) return removed;
+  auto restored = net::ResolvConfFile(kResolvConf, state).restore();
+  if (!restored) return pass_on(restored);
+  return {};
+}
+
+System::System(Config config, net::Tun tun, net::Routes routes)
+    : config_(std::move(config)), tun_(std::move(tun)), routes_(std::move(routes)), resolv_conf_(kResolvConf, config_.state) {}
+
+System::~System() { tear_down(); }
+
+Result<std::unique_ptr<System>> System::set_up(const Config& config) {
+  if (auto repaired = repair(config.state); !repaired) return pass_on(repaired);
+  if (auto free = check_collisions(config.range); !free) return pass_on(free);
+  net::Tun::Options options;
+  options.name = config.interface;
+  auto tun = net::Tun::open(options);
+  if (!tun) return pass_on(tun);
+  auto routes = net::Routes::install(routes_config(tun->index()));
+  if (!routes) return pass_on(routes);
+  std::unique_ptr<System> system(new System(config, std::move(*tun), std::move(*routes)));
+  if (auto captured = system->capture({}); !captured) return pass_on(captured);
+  return system;
+}
+
+Result<> System::capture(const std::vector<Cidr>& resources) {
+  std::vector<Cidr> all{config_.range};
+  for (const Cidr& c : resources) {
+    if (c.base().is_v4()) all.push_back(c);
+  }
+  return routes_.capture(all);
+}
+
+Result<std::vector<Endpoint>> System::upstream() const {
+  const auto text = resolv_conf_.original();
+  if (!text) return tl::unexpected(text.error());
+  std::vector<Endpoint> out;
+  for (const IpAddress& ip : dns::ResolvConf::parse(*text).servers()) out.push_back({ip, 53});
+  return out;
+}
+
+Result<bool> System::take_dns() {
+  const auto holds = resolv_conf_.holds();
+  if (!holds) return tl::unexpected(holds.error());
+  if (*holds) return false;
+  // When somebody has written the file since we took it, what they wrote is the system's configuration now.
+  auto text = net::read_file(kResolvConf);
+  if (!text && text.error().code != Errc::not_found) return pass_on(text);
+  const std::string now = text.value_or("");
+  const std::string base = dns::is_ours(now) ? resolv_conf_.original().value_or("") : now;
+  if (auto taken = resolv_conf_.take(dns::replacement(dns::ResolvConf::parse(base))); !taken) return pass_on(taken);
+  return true;
+}
+
+void System::tear_down() {
+  if (down_) return;
+  down_ = true;
+  const auto restored = resolv_conf_.restore();
+  if (!restored) net::log(net::Level::error, "{}", restored.error().text);
+  if (auto removed = routes_.remove(); !removed) net::log(net::Level::error, "{}", removed.error().text);
+}
+
+}  // namespace tg::client

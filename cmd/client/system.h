@@ -1,0 +1,58 @@
+// The client's side effects on this machine, put in and taken out as one. See net/SYSTEM.md.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/ip.h"
+#include "net/resolv_conf.h"
+#include "net/routes.h"
+#include "net/tun.h"
+
+namespace tg::client {
+
+inline constexpr Ipv4 kOwnAddress{0xAC101E01};                 // 172.16.30.1
+inline constexpr const char* kResolvConf = "/etc/resolv.conf";
+
+// System owns the interface, its addresses, the routes and rule, and the takeover of DNS. tear_down() and the destructor
+// take everything out.
+class System {
+ public:
+  struct Config {
+    std::string state;
+    std::string interface = "tg0";
+    Cidr range;
+  };
+
+  // repair takes out what a killed client left: called before anything else, and by `tg client down`.
+  static Result<> repair(const std::string& state);
+
+  // set_up makes the interface and its routes. Errors: conflict when `range` collides with a network of this host, and the
+  // text names the route; denied without the right to make a TUN.
+  static Result<std::unique_ptr<System>> set_up(const Config& config);
+  ~System();
+
+  net::Tun& tun() noexcept { return tun_; }
+  // capture makes the range and the address Resources lead to the TUN, and nothing else.
+  Result<> capture(const std::vector<Cidr>& resources);
+
+  // take_dns puts our resolvers ahead of the system's. Called again, it looks whether somebody else has written the file, and
+  // takes it again; true: upstream() may have changed.
+  Result<bool> take_dns();
+  // upstream returns the system's own resolvers.
+  Result<std::vector<Endpoint>> upstream() const;
+
+  void tear_down();
+
+ private:
+  System(Config config, net::Tun tun, net::Routes routes);
+  Config config_;
+  net::Tun tun_;
+  net::Routes routes_;
+  net::ResolvConfFile resolv_conf_;
+  bool down_ = false;
+};
+
+}  // namespace tg::client

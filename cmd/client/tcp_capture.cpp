@@ -1,0 +1,202 @@
+#include "cmd/client/tcp_capture.h"
+
+#include "cmd/client/refusal.h"
+#include "net/control_stream.h"
+#include "net/log.h"
+#include "net/tcp_flow.h"
+
+namespace tg::client {
+
+//   held ──connector has connected──▶ admitted ──the kernel has accepted──▶ joined
+class TcpCapture::Flow final : public Stream {
+ public:
+  Flow(TcpCapture& owner, FlowId flow, const FlowKey& key) : owner_(owner), flow_(flow), key_(key) {
+    pooled_ = owner_.targets_.pool().range().contains(key.dst.address);
+    if (pooled_) owner_.targets_.pool().pin(key.dst.address);
+  }
+  ~Flow() override {
+    if (pooled_) owner_.targets_.pool().unpin(key_.dst.address);
+  }
+
+  const FlowKey& key() const { return key_; }
+  bool held() const { return state_ == State::held; }
+
+  void on_opened() override {
+    const auto syn = owner_.rewriter_.admit(flow_, net::Loop::now());
+    if (!syn) return end(Code::exhausted);
+    state_ = State::admitted;
+    owner_.write(*syn);
+  }
+
+  void on_data(Bytes b) override {
+    if (joined_) return joined_->data(b);
+    early_.insert(early_.end(), b.begin(), b.end());   // within the stream's first credit: a server that speaks first
+  }
+  void on_fin() override {
+    if (joined_) return joined_->fin();
+    early_fin_ = true;
+  }
+  Pull pull(MutBytes out) override { return joined_ ? joined_->pull(out) : Pull{}; }
+  void on_end(Code code) override { end(code); }
+
+  // accepted joins the application's connection to the stream.
+  void accepted(net::Fd fd) {
+    if (state_ != State::admitted || !begun()) {   // the far side has reset in between
+      net::set_reset_on_close(fd.get());
+      return finish(Rewriter::End::reset);
+    }
+    state_ = State::joined;
+    joined_ = std::make_unique<net::TcpFlow>(owner_.loop_, std::move(fd), link(), id(), [this] { finish(Rewriter::End::finished); });
+    const Buffer early = std::move(early_);
+    early_ = {};
+    const auto owner = &owner_;   // what follows may end the flow
+    const FlowId flow = flow_;
+    if (!early.empty()) joined_->data(early);
+    if (early_fin_ && owner->flows_.contains(flow)) joined_->fin();
+  }
+
+  // cut ends the flow from this side, as the connector's RESET would.
+  void cut(Code code) { end(code); }
+
+ private:
+  enum class State { held, admitted, joined, over };
+
+  void end(Code code) {
+    switch (state_) {
+      case State::held:
+        owner_.refuse(flow_, code);
+        return owner_.remove(flow_);   // destroys this
+      case State::admitted:
+        state_ = State::over;          // RST when the kernel hands it over
+        return;
+      case State::joined:
+        joined_->reset();
+        return finish(Rewriter::End::reset);
+      case State::over: return;
+    }
+  }
+
+  void finish(Rewriter::End how) {
+    owner_.rewriter_.closed(flow_, how, net::Loop::now());
+    owner_.remove(flow_);   // destroys this
+  }
+
+  TcpCapture& owner_;
+  FlowId flow_;
+  FlowKey key_;
+  State state_ = State::held;
+  bool pooled_ = false;
+  bool early_fin_ = false;
+  Buffer early_;
+  std::unique_ptr<net::TcpFlow> joined_;
+};
+
+namespace {
+
+Rewriter::Config rewriter_config(int listener) {
+  const Endpoint at = net::local_endpoint(listener);
+  Rewriter::Config config;
+  config.local = at.address.v4();
+  config.listen_port = at.port;
+  config.hash_seed = net::random_seed();
+  return config;
+}
+
+}  // namespace
+
+TcpCapture::TcpCapture(net::Loop& loop, net::Tun& tun, Tunnels& tunnels, Targets& targets, net::Fd listener)
+    : loop_(loop), tun_(tun), tunnels_(tunnels), targets_(targets), listener_(std::move(listener)),
+      rewriter_(rewriter_config(listener_.get())) {
+  accepting_ = net::Watch(loop_, listener_.get(), [this] { accept_all(); });
+  accepting_.want_read(true);
+  timer_ = net::Timer(loop_, [this] { expire(); });
+}
+
+TcpCapture::~TcpCapture() {
+  while (!flows_.empty()) {
+    const auto gone = std::move(flows_.extract(flows_.begin()).mapped());   // its destructor may look into flows_
+  }
+}
+
+void TcpCapture::write(Bytes packet) {
+  if (packet.empty()) return;
+  if (const auto written = tun_.write({}, packet); !written) net::log(net::Level::error, "{}", written.error().text);
+}
+
+bool TcpCapture::packet(MutBytes packet, VnetHeader& header, Instant now) {
+  const Rewriter::Outcome outcome = rewriter_.process(packet, header, now);
+  switch (outcome.action) {
+    case Rewriter::Action::pass: return false;
+    case Rewriter::Action::drop: break;
+    case Rewriter::Action::write:
+      if (const auto written = tun_.write(header, packet); !written) net::log(net::Level::error, "{}", written.error().text);
+      break;
+    case Rewriter::Action::reply: write(outcome.reply); break;
+  }
+  if (outcome.event == Rewriter::Event::opened) begin(outcome.flow);
+  if (outcome.event == Rewriter::Event::cancelled) {
+    const auto it = flows_.find(outcome.flow);
+    if (it != flows_.end()) {
+      if (!it->second->held()) rewriter_.closed(outcome.flow, Rewriter::End::reset, now);
+      remove(outcome.flow);
+    }
+  }
+  return true;
+}
+
+void TcpCapture::begin(FlowId flow) {
+  const auto key = rewriter_.key_of(flow);
+  TG_CHECK(key.has_value());
+  const auto target = targets_.find(key->dst.address);
+  if (!target) return refuse(flow, Code::host_unreachable);
+  if (!target->resource->protocols.allow(Protocol::tcp, key->dst.port)) return refuse(flow, Code::port_not_allowed);
+  auto made = std::make_unique<Flow>(*this, flow, *key);
+  Flow& f = *made;
+  flows_[flow] = std::move(made);
+  tunnels_.open(target->resource->network, {target->resource->id, Protocol::tcp, key->dst.port, target->host}, f);
+}
+
+void TcpCapture::refuse(FlowId flow, Code code) {
+  if (code == Code::timed_out) return rewriter_.drop(flow, net::Loop::now());
+  const auto icmp = unreachable_for(code);
+  write(icmp ? rewriter_.refuse_unreachable(flow, *icmp) : rewriter_.refuse_reset(flow));
+}
+
+void TcpCapture::accept_all() {
+  for (int i = 0; i < 256; ++i) {
+    Endpoint peer;
+    net::Fd fd = net::accept_from(listener_.get(), &peer);
+    if (!fd) break;
+    const auto flow = peer.address.is_v4() ? rewriter_.flow_of({peer.address.v4(), peer.port}) : std::nullopt;
+    const auto it = flow ? flows_.find(*flow) : flows_.end();
+    if (it == flows_.end()) {
+      net::set_reset_on_close(fd.get());
+      continue;
+    }
+    it->second->accepted(std::move(fd));
+  }
+}
+
+void TcpCapture::batch_done(Instant) { timer_.at(rewriter_.next_deadline()); }
+
+void TcpCapture::expire() {
+  const Instant now = net::Loop::now();
+  while (const auto flow = rewriter_.on_timeout(now)) {
+    rewriter_.closed(*flow, Rewriter::End::reset, now);
+    remove(*flow);
+  }
+  timer_.at(rewriter_.next_deadline());
+}
+
+void TcpCapture::remove(FlowId flow) { const auto gone = flows_.extract(flow); }
+
+void TcpCapture::resources_changed() {
+  std::vector<Flow*> over;
+  for (const auto& [id, flow] : flows_) {
+    const auto target = targets_.find(flow->key().dst.address);
+    if (!target || !target->resource->protocols.allow(Protocol::tcp, flow->key().dst.port)) over.push_back(flow.get());
+  }
+  for (Flow* f : over) f->cut(Code::denied);
+}
+
+}  // namespace tg::client

@@ -1,0 +1,52 @@
+// TCP flows of applications to captured addresses.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+
+#include "cmd/client/targets.h"
+#include "cmd/client/tunnels.h"
+#include "core/rewrite.h"
+#include "net/tun.h"
+
+namespace tg::client {
+
+// TcpCapture holds each SYN until the connector has connected, then lets the kernel's own TCP end the flow at a listener of
+// ours (see core/rewrite.h), and joins the accepted socket to the stream.
+class TcpCapture {
+ public:
+  // `listener` is bound to the TUN's own address.
+  TcpCapture(net::Loop& loop, net::Tun& tun, Tunnels& tunnels, Targets& targets, net::Fd listener);
+  ~TcpCapture();
+
+  // packet takes one packet from the TUN, and returns false when it is not TCP.
+  bool packet(MutBytes packet, VnetHeader& header, Instant now);
+  // batch_done is called when the TUN has no more for now.
+  void batch_done(Instant now);
+
+  std::size_t flows() const noexcept { return flows_.size(); }
+  // resources_changed ends flows to Resources that are gone or were narrowed.
+  void resources_changed();
+
+ private:
+  class Flow;
+
+  void begin(FlowId flow);
+  void accept_all();
+  void refuse(FlowId flow, Code code);
+  void expire();
+  void remove(FlowId flow);
+  void write(Bytes packet);
+
+  net::Loop& loop_;
+  net::Tun& tun_;
+  Tunnels& tunnels_;
+  Targets& targets_;
+  net::Fd listener_;
+  net::Watch accepting_;
+  net::Timer timer_;
+  Rewriter rewriter_;
+  std::unordered_map<FlowId, std::unique_ptr<Flow>> flows_;
+};
+
+}  // namespace tg::client
