@@ -1,0 +1,188 @@
+#include "cmd/controller/admin_api.h"
+
+#include <fmt/format.h>
+
+#include "cmd/controller/desired_json.h"
+#include "cmd/controller/edits.h"
+#include "core/text.h"
+
+namespace tg::controller {
+namespace {
+
+constexpr std::uint64_t kMaxTokenMinutes = 7 * 24 * 60;
+
+Json changes_json(const std::vector<Change>& changes) {
+  Json out = Json::array();
+  for (const Change& c : changes) out.push_back(to_json(c));
+  return out;
+}
+
+Result<std::string> device_id(const Model& model, const std::string& name) {
+  std::string found;
+  for (const DeviceRecord& d : model.devices) {
+    if (d.id == name) return d.id;
+    if (d.name != name) continue;
+    if (!found.empty()) {
+      return fail(Errc::conflict, fmt::format("several devices are called \"{}\"; use the id, see: tg controller device list", name));
+    }
+    found = d.id;
+  }
+  if (!found.empty()) return found;
+  return fail(Errc::not_found, fmt::format("there is no device \"{}\"; see: tg controller device list", printable(name, 64)));
+}
+
+const char* name_key(const std::string& kind) { return kind == "user" ? "email" : "name"; }
+
+}  // namespace
+
+Json error_answer(const Error& e) { return {{"type", "error"}, {"code", to_string(e.code)}, {"text", e.text}}; }
+
+Result<> answer_error(const Json& answer) {
+  if (answer.value("type", "") == "ok") return {};
+  Fields f(answer, "answer");
+  const std::string code = f.text("code");
+  const std::string text = f.text("text", 1u << 20);
+  if (!f.ok()) return fail(Errc::protocol, "the controller's answer can't be read");
+  for (int i = static_cast<int>(Errc::invalid_argument); i <= static_cast<int>(Errc::io); ++i) {
+    if (to_string(static_cast<Errc>(i)) == code) return fail(static_cast<Errc>(i), text);
+  }
+  return fail(Errc::io, text);
+}
+
+Json AdminApi::answer(const Json& request, UnixTime now) const {
+  const std::string type = request.value("type", "");
+  Result<Json> out = fail(Errc::unsupported, fmt::format("the running controller does not know \"{}\"; is it older than this tg?", printable(type, 64)));
+  if (type == "status") out = status();
+  if (type == "apply") out = apply(request, now);
+  if (type == "token") out = token(request, now);
+  if (type == "list") out = list(request);
+  if (type == "show") out = show(request);
+  if (type == "create" || type == "update" || type == "delete") out = edit(type, request, now);
+  if (!out) return error_answer(out.error());
+  (*out)["type"] = "ok";
+  return std::move(*out);
+}
+
+Result<Json> AdminApi::status() const {
+  auto model = store.model();
+  if (!model) return pass_on(model);
+  Json status = about();
+  std::size_t devices = 0;
+  std::size_t connectors = 0;
+  for (const OnlineAgent& a : online()) (a.role == "device" ? devices : connectors) += 1;
+  status["instance"] = pki.instance();
+  status["revision"] = model->revision;
+  status["networks"] = model->networks.size();
+  status["resources"] = model->resources.size();
+  status["users"] = model->users.size();
+  status["connectors"] = {{"total", model->connectors.size()}, {"online", connectors}};
+  status["devices"] = {{"total", model->devices.size()}, {"online", devices}};
+  return Json{{"status", std::move(status)}};
+}
+
+Result<Json> AdminApi::apply(const Json& request, UnixTime now) const {
+  Fields f(request, "apply");
+  const bool dry_run = f.flag("dry_run");
+  const bool prune = f.flag("prune");
+  const Json* state = f.any("state");
+  if (!f.ok()) return f.error();
+  auto wanted = desired_from_json(*state);
+  if (!wanted) return pass_on(wanted);
+  auto changes = dry_run ? store.plan(*wanted, prune) : store.apply(*wanted, prune, now);
+  if (!changes) return pass_on(changes);
+  if (!dry_run && !changes->empty()) changed();
+  return Json{{"changes", changes_json(*changes)}};
+}
+
+Result<Json> AdminApi::token(const Json& request, UnixTime now) const {
+  Fields f(request, "token");
+  const std::string role_name = f.text("role");
+  const std::string subject = f.text("subject");
+  const std::uint64_t minutes = f.number("minutes", kMaxTokenMinutes);
+  if (role_name != "device" && role_name != "connector") f.refuse("role", "is neither device nor connector");
+  if (!f.ok()) return f.error();
+  const auto role = role_name == "device" ? Token::Role::device : Token::Role::connector;
+  auto fresh = store.new_token(role, role == Token::Role::device ? lower(subject) : subject, now, std::chrono::minutes(minutes));
+  if (!fresh) return pass_on(fresh);
+  const Token out{role, fresh->expires, fresh->id, fresh->secret, pki.pin(), public_address};
+  return Json{{"token", out.to_string()}, {"expires", fresh->expires.time_since_epoch().count()}};
+}
+
+Result<Json> AdminApi::list(const Json& request) const {
+  Fields f(request, "list");
+  const std::string kind = f.text("kind");
+  if (!f.ok()) return f.error();
+  auto model = store.model();
+  if (!model) return pass_on(model);
+  auto all = items(*model, online(), kind);
+  if (!all) return pass_on(all);
+  return Json{{"items", std::move(*all)}};
+}
+
+Result<Json> AdminApi::show(const Json& request) const {
+  Fields f(request, "show");
+  const std::string kind = f.text("kind");
+  std::string name = f.text("name");
+  if (!f.ok()) return f.error();
+  auto model = store.model();
+  if (!model) return pass_on(model);
+  auto all = items(*model, online(), kind);
+  if (!all) return pass_on(all);
+  if (kind == "user") name = lower(name);
+  if (kind == "device") {
+    auto id = device_id(*model, name);
+    if (!id) return pass_on(id);
+    name = *id;
+  }
+  for (Json& item : *all) {
+    if (item.value(kind == "device" ? "id" : name_key(kind), "") == name) return Json{{"item", std::move(item)}};
+  }
+  return fail(Errc::not_found, fmt::format("there is no {0} \"{1}\"; see: tg controller {0} list", kind, printable(name, 64)));
+}
+
+Result<Json> AdminApi::edit(const std::string& verb, const Json& request, UnixTime now) const {
+  Fields f(request, "request");
+  const std::string kind = f.text("kind");
+  const std::string name = f.text("name");
+  const Json none = Json::object();
+  const Json* fields = f.has("fields") ? f.any("fields") : &none;
+  if (f.ok() && !fields->is_object()) f.refuse("fields", "is not an object");
+  if (!f.ok()) return f.error();
+  if (kind == "device") return edit_device(verb, name, *fields, now);
+  auto changes = store.edit(
+      [&](DesiredState& state) {
+        if (verb == "create") return create_entry(state, kind, name, *fields);
+        if (verb == "update") return update_entry(state, kind, name, *fields);
+        return delete_entry(state, kind, name);
+      },
+      now);
+  if (!changes) return pass_on(changes);
+  if (!changes->empty()) changed();
+  return Json{{"changes", changes_json(*changes)}};
+}
+
+Result<Json> AdminApi::edit_device(const std::string& verb, const std::string& name, const Json& fields, UnixTime now) const {
+  if (verb == "create") return fail(Errc::unsupported, "a device makes itself with a token; see: tg controller device token");
+  auto model = store.model();
+  if (!model) return pass_on(model);
+  auto id = device_id(*model, name);
+  if (!id) return pass_on(id);
+  const DeviceRecord& device = *model->device(*id);
+  Change change{Change::Verb::remove, "device", device.name, device.id};
+  Result<> done;
+  if (verb == "delete") {
+    done = store.remove_device(*id, now);
+  } else {
+    const std::string state = fields.value("state", Json()).is_string() ? fields["state"].get<std::string>() : "";
+    if (state != "active" && state != "blocked") return fail(Errc::invalid_argument, "--state must be active or blocked");
+    if (device.blocked == (state == "blocked")) return Json{{"changes", Json::array()}};
+    change.verb = Change::Verb::update;
+    change.detail = state;
+    done = store.block_device(*id, state == "blocked", now);
+  }
+  if (!done) return pass_on(done);
+  changed();
+  return Json{{"changes", changes_json({change})}};
+}
+
+}  // namespace tg::controller

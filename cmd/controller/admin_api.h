@@ -1,0 +1,51 @@
+// What an administrator's command asks of the running controller, and the answers. JSON in, JSON out, no I/O of its own.
+//
+//   {"type":"status"}                                             -> {"type":"ok","status":{…}}
+//   {"type":"apply","state":{…},"dry_run":bool,"prune":bool}      -> {"type":"ok","changes":[…]}
+//   {"type":"token","role":"device"|"connector","subject":…,"minutes":10}  -> {"type":"ok","token":"tg1_…","expires":unix}
+//   {"type":"list","kind":K}                                      -> {"type":"ok","items":[…]}
+//   {"type":"show","kind":K,"name":N}                             -> {"type":"ok","item":{…}}
+//   {"type":"create"|"update"|"delete","kind":K,"name":N,"fields":{…}}  -> {"type":"ok","changes":[…]}
+// or {"type":"error","code":"not_found",…,"text":one line}.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cmd/controller/control_server.h"
+#include "cmd/controller/pki.h"
+#include "cmd/controller/store.h"
+#include "core/ip.h"
+#include "core/json.h"
+
+namespace tg::controller {
+
+struct AdminApi {
+  Store& store;
+  const Pki& pki;
+  HostPort public_address;                             // what tokens carry
+  std::function<std::vector<OnlineAgent>()> online;
+  std::function<void()> changed;                       // called after each change
+  std::function<Json()> about;                         // what status adds: where the controller listens, and so on
+
+  Json answer(const Json& request, UnixTime now) const;
+
+ private:
+  Result<Json> status() const;
+  Result<Json> apply(const Json& request, UnixTime now) const;
+  Result<Json> token(const Json& request, UnixTime now) const;
+  Result<Json> list(const Json& request) const;
+  Result<Json> show(const Json& request) const;
+  Result<Json> edit(const std::string& verb, const Json& request, UnixTime now) const;
+  Result<Json> edit_device(const std::string& verb, const std::string& name, const Json& fields, UnixTime now) const;
+};
+
+// items lists the entries of a kind as JSON, for programs and for tables. Errors: invalid_argument for an unknown kind. Pure.
+Result<Json> items(const Model& model, const std::vector<OnlineAgent>& online, const std::string& kind);
+
+Json error_answer(const Error& e);
+// answer_error returns the Error of an answer, or nothing when it says ok.
+Result<> answer_error(const Json& answer);
+
+}  // namespace tg::controller

@@ -1,0 +1,116 @@
+// The entries of the model as administrators see them.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cmd/controller/admin_api.h"
+#include "core/text.h"
+#include "core/view.h"
+
+namespace tg::controller {
+namespace {
+
+Json time_of(const std::optional<UnixTime>& t) {
+  return t ? Json(t->time_since_epoch().count()) : Json(nullptr);
+}
+
+const OnlineAgent* find(const std::vector<OnlineAgent>& online, std::string_view role, const std::string& id) {
+  const auto found = std::find_if(online.begin(), online.end(), [&](const OnlineAgent& a) { return a.role == role && a.id == id; });
+  return found == online.end() ? nullptr : &*found;
+}
+
+void add_presence(Json& item, const OnlineAgent* agent) {
+  item["online"] = agent != nullptr;
+  item["from"] = agent ? Json(agent->address) : Json(nullptr);
+  item["version"] = agent ? Json(agent->version) : Json(nullptr);
+}
+
+Json networks(const Model& model, const std::vector<OnlineAgent>& online) {
+  Json out = Json::array();
+  for (const std::string& name : model.networks) {
+    std::size_t connectors = 0;
+    std::size_t here = 0;
+    for (const ConnectorRecord& c : model.connectors) {
+      if (c.network != name) continue;
+      ++connectors;
+      if (find(online, "connector", c.id)) ++here;
+    }
+    const auto resources = std::count_if(model.resources.begin(), model.resources.end(),
+                                         [&](const ResourceRecord& r) { return r.resource.network == name; });
+    out.push_back({{"name", name}, {"connectors", connectors}, {"connectors_online", here}, {"resources", resources}});
+  }
+  return out;
+}
+
+Json connectors(const Model& model, const std::vector<OnlineAgent>& online) {
+  Json out = Json::array();
+  for (const ConnectorRecord& c : model.connectors) {
+    Json item = {{"id", c.id}, {"name", c.name}, {"network", c.network}, {"enrolled", !c.key.empty()},
+                 {"created", time_of(c.created)}, {"last_seen", time_of(c.last_seen)}};
+    add_presence(item, find(online, "connector", c.id));
+    out.push_back(std::move(item));
+  }
+  return out;
+}
+
+Json users(const Model& model) {
+  Json out = Json::array();
+  for (const std::string& email : model.users) {
+    Json groups = Json::array();
+    for (const GroupRecord& g : model.groups) {
+      if (std::find(g.members.begin(), g.members.end(), email) != g.members.end()) groups.push_back(g.name);
+    }
+    const auto devices = std::count_if(model.devices.begin(), model.devices.end(), [&](const DeviceRecord& d) { return d.user == email; });
+    out.push_back({{"email", email}, {"groups", std::move(groups)}, {"devices", devices}});
+  }
+  return out;
+}
+
+Json groups(const Model& model) {
+  Json out = Json::array();
+  for (const GroupRecord& g : model.groups) {
+    Json resources = Json::array();
+    for (const ResourceRecord& r : model.resources) {
+      if (std::find(r.groups.begin(), r.groups.end(), g.name) != r.groups.end()) resources.push_back(r.resource.name);
+    }
+    out.push_back({{"name", g.name}, {"members", g.members}, {"resources", std::move(resources)}});
+  }
+  return out;
+}
+
+Json resources(const Model& model) {
+  Json out = Json::array();
+  for (const ResourceRecord& r : model.resources) {
+    Json item = to_json(r.resource);
+    item["groups"] = r.groups;
+    item["alias"] = r.resource.alias;
+    item["rules"] = r.resource.protocols.to_string();
+    out.push_back(std::move(item));
+  }
+  return out;
+}
+
+Json devices(const Model& model, const std::vector<OnlineAgent>& online) {
+  Json out = Json::array();
+  for (const DeviceRecord& d : model.devices) {
+    Json item = {{"id", d.id}, {"name", d.name}, {"user", d.user}, {"state", d.blocked ? "blocked" : "active"},
+                 {"created", time_of(d.created)}, {"last_seen", time_of(d.last_seen)}};
+    add_presence(item, find(online, "device", d.id));
+    out.push_back(std::move(item));
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<Json> items(const Model& model, const std::vector<OnlineAgent>& online, const std::string& kind) {
+  if (kind == "network") return networks(model, online);
+  if (kind == "connector") return connectors(model, online);
+  if (kind == "user") return users(model);
+  if (kind == "group") return groups(model);
+  if (kind == "resource") return resources(model);
+  if (kind == "device") return devices(model, online);
+  return fail(Errc::invalid_argument, fmt::format("there is no kind \"{}\"", printable(kind, 64)));
+}
+
+}  // namespace tg::controller

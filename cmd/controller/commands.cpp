@@ -1,0 +1,167 @@
+// tg controller: serve, apply, status.
+#include "cmd/controller/commands.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <cstdio>
+
+#include "cmd/controller/admin_server.h"
+#include "cmd/controller/desired_file.h"
+#include "cmd/controller/desired_json.h"
+#include "cmd/controller/serve.h"
+#include "core/text.h"
+#include "net/files.h"
+
+namespace tg::controller {
+namespace {
+
+void say(const std::string& line) { std::fputs((line + "\n").c_str(), stderr); }
+
+void add_serve(CLI::App& controller) {
+  auto options = std::make_shared<ServeOptions>();
+  CLI::App* command = cmd::add_command(controller, "serve", "Run the controller, with its embedded relay, until SIGTERM or SIGINT",
+                                       [options]() -> Result<int> { return serve(*options); });
+  cmd::add_state_option(*command, options->state, "controller");
+  cmd::add_config_option(*command);
+  command->add_option("--listen", options->listen, "Where agents connect to")->type_name("IP:PORT")->capture_default_str();
+  command->add_option("--relay-listen", options->relay_listen, "Where the embedded relay listens")
+      ->type_name("IP:PORT")
+      ->capture_default_str();
+  command->add_option("--public", options->public_address,
+                      "How agents reach the controller; it is written into tokens (default: the address of the interface "
+                      "that leads to the internet, and the port of --listen)")
+      ->type_name("HOST[:PORT]");
+  command->add_option("--relay-public", options->relay_public,
+                      "How agents reach the relay (default: the host of --public, and the port of --relay-listen)")
+      ->type_name("HOST[:PORT]");
+  command->footer("Everything that is missing in the state directory is made: the certificate authority, the keys and the\n"
+                  "database. The directory and master.key in it are the controller: keep a copy of both.");
+}
+
+struct Apply {
+  Common common;
+  std::string file;
+  bool dry_run = false;
+  bool prune = false;
+};
+
+Result<DesiredState> read_desired(const std::string& path) {
+  auto text = net::read_file(path);
+  if (!text) return pass_on(text);
+  DesiredFile file = parse_desired(*text, path);
+  for (const std::string& warning : file.warnings) say("tg: warning: " + printable(warning, 2000));
+  if (file.errors.empty()) return std::move(file.state);
+  for (std::size_t i = 0; i + 1 < file.errors.size(); ++i) say("tg: " + printable(file.errors[i], 2000));
+  return fail(Errc::malformed, file.errors.back());
+}
+
+Result<int> apply(const Apply& options) {
+  auto state = read_desired(options.file);
+  if (!state) return pass_on(state);
+  auto answer = options.common.ask({{"type", "apply"}, {"state", to_json(*state)}, {"dry_run", options.dry_run}, {"prune", options.prune}});
+  if (!answer) return pass_on(answer);
+  if (auto printed = print_changes(options.common, *answer, options.dry_run); !printed) return pass_on(printed);
+  return options.dry_run && !(*answer)["changes"].empty() ? 2 : 0;
+}
+
+void add_apply(CLI::App& controller) {
+  auto options = std::make_shared<Apply>();
+  CLI::App* command = cmd::add_command(controller, "apply", "Make a file's networks, connectors, users, groups and resources true",
+                                       [options] { return apply(*options); });
+  options->common.add_to(*command);
+  command->add_option("FILE", options->file, "TOML file with the desired state; /dev/stdin works too")->required();
+  command->add_flag("--dry-run", options->dry_run, "Only print the plan; exit 0 when there is nothing to do, 2 when there is");
+  command->add_flag("--prune", options->prune, "Also remove what the file does not name");
+  command->footer(R"(All or nothing, in one transaction; the same file twice changes nothing. Agents are told at once.
+
+  [[network]]
+  name = "home"
+  [[connector]]
+  name = "home-1"
+  network = "home"
+  [[user]]
+  email = "alice@example.com"
+  [[group]]
+  name = "family"
+  members = ["alice@example.com"]
+  [[resource]]
+  name = "NAS"
+  network = "home"
+  address = "nas.home.int"            # FQDN, wildcard (* and ?), IP or CIDR
+  alias = "nas.tg"                    # optional second name, at least one dot
+  groups = ["family"]
+  protocols = { tcp = ["22", "8000-8100"], udp = "all", icmp = true }   # default: everything)");
+}
+
+std::string status_text(const Json& s) {
+  const Json& relay = s["relay"];
+  const auto counts = [&](const char* key) { return fmt::format("{} of {} online", s[key]["online"].dump(), s[key]["total"].dump()); };
+  const std::time_t since = s["started"].get<std::time_t>();
+  return fmt::format(
+      "controller  {} (tg {}, process {}), up since {:%Y-%m-%d %H:%M:%S} UTC\n"
+      "agents      {}, which they reach as {}\n"
+      "relay       {}, which they reach as {}; {} connectors, {} connections\n"
+      "state       {}, revision {}\n"
+      "networks    {}\nresources   {}\nusers       {}\nconnectors  {}\ndevices     {}\n",
+      s["instance"].get<std::string>(), s["version"].get<std::string>(), s["process"].dump(), fmt::gmtime(since),
+      s["listen"].get<std::string>(), s["public"].get<std::string>(), relay["listen"].get<std::string>(),
+      relay["public"].get<std::string>(), relay["connectors"].dump(), relay["joined"].dump(), s["state"].get<std::string>(),
+      s["revision"].dump(), s["networks"].dump(), s["resources"].dump(), s["users"].dump(), counts("connectors"), counts("devices"));
+}
+
+void add_status(CLI::App& controller) {
+  auto common = std::make_shared<Common>();
+  CLI::App* command = cmd::add_command(controller, "status", "Say how the running controller is", [common]() -> Result<int> {
+    auto answer = common->ask({{"type", "status"}});
+    if (!answer) return pass_on(answer);
+    if (common->json) cmd::print_json((*answer)["status"]);
+    else std::fputs(status_text((*answer)["status"]).c_str(), stdout);
+    return 0;
+  });
+  common->add_to(*command);
+}
+
+}  // namespace
+
+void Common::add_to(CLI::App& command) {
+  cmd::add_state_option(command, state, "controller");
+  cmd::add_config_option(command);
+  cmd::add_json_option(command, json);
+  cmd::add_timeout_option(command, timeout, std::chrono::seconds(10));
+}
+
+Result<Json> Common::ask(const Json& request) const { return ask_controller(state, request, timeout); }
+
+Result<> print_changes(const Common& common, const Json& answer, bool planned) {
+  const Json& list = answer["changes"];
+  if (common.json) {
+    cmd::print_json({{"changes", list}, {"applied", !planned}});
+    return {};
+  }
+  int counts[3] = {};
+  for (const Json& one : list) {
+    auto change = change_from_json(one);
+    if (!change) return pass_on(change);
+    ++counts[static_cast<int>(change->verb)];
+    std::puts(printable(to_string(*change), 2000).c_str());
+  }
+  std::fflush(stdout);
+  if (list.empty()) say("nothing to change");
+  else say(fmt::format("{}{} created, {} updated, {} removed", planned ? "plan: " : "", counts[0], counts[1], counts[2]));
+  return {};
+}
+
+void add_commands(CLI::App& app) {
+  CLI::App* controller = app.add_subcommand("controller", "Say who may reach what, and let agents in");
+  controller->require_subcommand(1);
+  add_serve(*controller);
+  add_apply(*controller);
+  add_status(*controller);
+  add_entry_commands(*controller);
+}
+
+}  // namespace tg::controller

@@ -1,0 +1,30 @@
+// What the controller's commands share.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "cmd/command.h"
+#include "core/json.h"
+
+namespace tg::controller {
+
+// Common is what every command but serve takes.
+struct Common {
+  std::string state;
+  bool json = false;
+  std::chrono::seconds timeout{10};
+
+  void add_to(CLI::App& command);
+  // ask sends a request to the running controller; see ask_controller.
+  Result<Json> ask(const Json& request) const;
+};
+
+// print_changes prints the changes of an answer, each on a line of stdout, or the JSON.
+Result<> print_changes(const Common& common, const Json& answer, bool planned);
+
+// add_entry_commands declares {list, show, create, update, delete} of every kind below `controller`, and the tokens.
+void add_entry_commands(CLI::App& controller);
+
+}  // namespace tg::controller

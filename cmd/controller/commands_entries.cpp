@@ -1,0 +1,224 @@
+// tg controller {network,connector,user,group,resource,device} {list,show,create,update,delete,token}.
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <cstdio>
+
+#include "cmd/controller/commands.h"
+#include "cmd/controller/table.h"
+#include "core/text.h"
+
+namespace tg::controller {
+namespace {
+
+// Column is a heading and the key of the item under it.
+struct Column {
+  const char* heading;
+  const char* key;
+};
+
+struct Kind {
+  const char* name;
+  const char* what;                // the NAME argument in help
+  std::vector<Column> columns;
+};
+
+const std::vector<Kind>& kinds() {
+  static const std::vector<Kind> all = {
+      {"network", "NAME", {{"NAME", "name"}, {"CONNECTORS", "connectors"}, {"ONLINE", "connectors_online"}, {"RESOURCES", "resources"}}},
+      {"connector", "NAME", {{"NAME", "name"}, {"NETWORK", "network"}, {"ONLINE", "online"}, {"FROM", "from"}, {"LAST SEEN", "last_seen"}, {"ID", "id"}}},
+      {"user", "EMAIL", {{"EMAIL", "email"}, {"GROUPS", "groups"}, {"DEVICES", "devices"}}},
+      {"group", "NAME", {{"NAME", "name"}, {"MEMBERS", "members"}, {"RESOURCES", "resources"}}},
+      {"resource", "NAME", {{"ID", "id"}, {"NAME", "name"}, {"NETWORK", "network"}, {"ADDRESS", "address"}, {"ALIAS", "alias"},
+                            {"GROUPS", "groups"}, {"ALLOWED", "rules"}}},
+      {"device", "DEVICE", {{"ID", "id"}, {"NAME", "name"}, {"USER", "user"}, {"STATE", "state"}, {"ONLINE", "online"}, {"FROM", "from"},
+                            {"LAST SEEN", "last_seen"}}},
+  };
+  return all;
+}
+
+std::string cell(const Json& item, const std::string& key) {
+  const auto found = item.find(key);
+  if (found == item.end() || found->is_null()) return key == "last_seen" ? "never" : "";
+  if (key == "last_seen" || key == "created") return fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(found->get<std::time_t>()));
+  if (found->is_string()) return found->get<std::string>();
+  if (found->is_boolean()) return found->get<bool>() ? "yes" : "no";
+  if (!found->is_array()) return json_text(*found);
+  std::string out;
+  for (const Json& one : *found) out += (out.empty() ? "" : ", ") + (one.is_string() ? one.get<std::string>() : json_text(one));
+  return out;
+}
+
+// Request is what one of these commands asks for.
+struct Request {
+  Common common;
+  std::string name;
+  Json fields = Json::object();
+  // Values of options, before they become fields.
+  std::string network, address, alias, tcp, udp, state;
+  std::vector<std::string> groups, members, add, remove;
+  bool icmp = true;
+  unsigned minutes = 10;
+};
+using Shared = std::shared_ptr<Request>;
+
+void add_list(CLI::App& group, const Kind& kind) {
+  auto r = std::make_shared<Request>();
+  CLI::App* command = cmd::add_command(group, "list", fmt::format("List the {}s", kind.name), [r, &kind]() -> Result<int> {
+    auto answer = r->common.ask({{"type", "list"}, {"kind", kind.name}});
+    if (!answer) return pass_on(answer);
+    const Json& items = (*answer)["items"];
+    if (r->common.json) {
+      cmd::print_json({{std::string(kind.name) + "s", items}});
+      return 0;
+    }
+    std::vector<std::string> headings;
+    std::vector<std::vector<std::string>> rows;
+    for (const Column& c : kind.columns) headings.push_back(c.heading);
+    for (const Json& item : items) {
+      auto& row = rows.emplace_back();
+      for (const Column& c : kind.columns) row.push_back(cell(item, c.key));
+    }
+    std::fputs(table(headings, rows).c_str(), stdout);
+    return 0;
+  });
+  r->common.add_to(*command);
+}
+
+void add_show(CLI::App& group, const Kind& kind) {
+  auto r = std::make_shared<Request>();
+  CLI::App* command = cmd::add_command(group, "show", fmt::format("Show one {}", kind.name), [r, &kind]() -> Result<int> {
+    auto answer = r->common.ask({{"type", "show"}, {"kind", kind.name}, {"name", r->name}});
+    if (!answer) return pass_on(answer);
+    const Json& item = (*answer)["item"];
+    if (r->common.json) {
+      cmd::print_json(item);
+      return 0;
+    }
+    for (const auto& [key, value] : item.items()) {
+      if (key != "protocols") std::puts(fmt::format("{:<18}{}", key, printable(cell(item, key), 4000)).c_str());
+    }
+    return 0;
+  });
+  r->common.add_to(*command);
+  command->add_option(kind.what, r->name, "Which one")->required();
+}
+
+Json ports_field(const std::string& text) {
+  if (text == "all" || text == "none") return text;
+  Json out = Json::array();
+  std::size_t from = 0;
+  while (from <= text.size()) {
+    const std::size_t to = std::min(text.find(',', from), text.size());
+    out.push_back(text.substr(from, to - from));
+    from = to + 1;
+  }
+  return out;
+}
+
+// given puts an option's value among the fields when the option was used.
+void given(CLI::App& command, Request& r, const char* option, const char* key, const Json& value) {
+  const CLI::Option* o = command.get_option_no_throw(option);
+  if (o != nullptr && o->count() > 0) r.fields[key] = value;
+}
+
+void collect_fields(CLI::App& command, Request& r) {
+  given(command, r, "--network", "network", r.network);
+  given(command, r, "--address", "address", r.address);
+  given(command, r, "--alias", "alias", r.alias);
+  given(command, r, "--group", "groups", r.groups);
+  given(command, r, "--tcp", "tcp", ports_field(r.tcp));
+  given(command, r, "--udp", "udp", ports_field(r.udp));
+  given(command, r, "--icmp", "icmp", r.icmp);
+  given(command, r, "--member", "members", r.members);
+  given(command, r, "--add", "add", r.add);
+  given(command, r, "--remove", "remove", r.remove);
+  given(command, r, "--to", "state", r.state);
+}
+
+void add_fields(CLI::App& command, Request& r, const std::string& kind, bool update) {
+  if (kind == "connector" || kind == "resource") {
+    command.add_option("--network", r.network, "Network that it belongs to")->type_name("NAME")->required(!update);
+  }
+  if (kind == "group") {
+    command.add_option("--member", r.members, update ? "Exactly these members (repeat it)" : "A member (repeat it)")->type_name("EMAIL");
+    if (update) command.add_option("--add", r.add, "One member more (repeat it)")->type_name("EMAIL");
+    if (update) command.add_option("--remove", r.remove, "One member less (repeat it)")->type_name("EMAIL");
+  }
+  if (kind == "resource") {
+    command.add_option("--address", r.address, "FQDN, wildcard (* and ?), IP or CIDR")->type_name("ADDRESS")->required(!update);
+    command.add_option("--alias", r.alias, "Second name, with at least one dot; \"\" for none")->type_name("NAME");
+    command.add_option("--group", r.groups, "Who may reach it (repeat it)")->type_name("GROUP");
+    command.add_option("--tcp", r.tcp, "TCP ports: all, none or a list such as 22,8000-8100")->type_name("PORTS");
+    command.add_option("--udp", r.udp, "UDP ports, likewise")->type_name("PORTS");
+    command.add_option("--icmp", r.icmp, "Whether it may be pinged")->type_name("true|false");
+  }
+  if (kind == "device") {
+    command.add_option("--to", r.state, "active or blocked; a blocked device loses its flows at once")
+        ->type_name("STATE")
+        ->check(CLI::IsMember({"active", "blocked"}))
+        ->required();
+  }
+}
+
+void add_edit(CLI::App& group, const Kind& kind, const std::string& verb, const std::string& help) {
+  auto r = std::make_shared<Request>();
+  auto self = std::make_shared<CLI::App*>();
+  CLI::App* command = cmd::add_command(group, verb, help, [r, self, verb, &kind]() -> Result<int> {
+    collect_fields(**self, *r);
+    if (verb == "update" && r->fields.empty()) return fail(Errc::invalid_argument, "nothing to change; see --help");
+    auto answer = r->common.ask({{"type", verb}, {"kind", kind.name}, {"name", r->name}, {"fields", r->fields}});
+    if (!answer) return pass_on(answer);
+    if (auto printed = print_changes(r->common, *answer, false); !printed) return pass_on(printed);
+    return 0;
+  });
+  *self = command;
+  r->common.add_to(*command);
+  command->add_option(kind.what, r->name, "Which one")->required();
+  if (verb != "delete") add_fields(*command, *r, kind.name, verb == "update");
+}
+
+void add_token(CLI::App& group, const std::string& role, const char* what, const std::string& help) {
+  auto r = std::make_shared<Request>();
+  CLI::App* command = cmd::add_command(group, "token", help, [r, role]() -> Result<int> {
+    auto answer = r->common.ask({{"type", "token"}, {"role", role}, {"subject", r->name}, {"minutes", r->minutes}});
+    if (!answer) return pass_on(answer);
+    if (r->common.json) cmd::print_json({{"token", (*answer)["token"]}, {"expires", (*answer)["expires"]}});
+    else std::puts((*answer)["token"].get<std::string>().c_str());
+    return 0;
+  });
+  r->common.add_to(*command);
+  command->add_option(what, r->name, role == "device" ? "Whose device" : "Which connector")->required();
+  command->add_option("--expires", r->minutes, "How long the token is good for")
+      ->type_name("MINUTES")
+      ->check(CLI::Range(1u, 7u * 24 * 60))
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void add_entry_commands(CLI::App& controller) {
+  for (const Kind& kind : kinds()) {
+    const std::string name = kind.name;
+    CLI::App* group = controller.add_subcommand(name, fmt::format("The {}s", name));
+    group->require_subcommand(1);
+    add_list(*group, kind);
+    add_show(*group, kind);
+    if (name != "device") add_edit(*group, kind, "create", fmt::format("Make a {}", name));
+    if (name != "network" && name != "user") {
+      add_edit(*group, kind, "update", name == "device" ? "Block a device, or let it in again" : fmt::format("Change a {}", name));
+    }
+    add_edit(*group, kind, "delete", fmt::format("Delete a {}", name));
+    if (name == "connector") {
+      add_token(*group, "connector", "NAME", "Print a token that lets the connector in, once");
+    }
+    if (name == "device") {
+      add_token(*group, "device", "USER", "Print a token that lets in one device of the user, once");
+    }
+  }
+}
+
+}  // namespace tg::controller

@@ -1,0 +1,137 @@
+// What agents ask of the ControlServer: enroll, hello, renew.
+#include <fmt/format.h>
+
+#include "cmd/controller/control_server.h"
+#include "core/encoding.h"
+#include "core/json.h"
+#include "core/text.h"
+#include "net/control_stream.h"
+
+namespace tg::controller {
+namespace {
+
+constexpr std::size_t kMaxCsr = 16 * 1024;
+constexpr std::size_t kMaxDirect = 16;
+
+std::string pem_field(const Json& message, const char* key) {
+  const auto found = message.find(key);
+  if (found == message.end() || !found->is_string()) return {};
+  std::string out = found->get<std::string>();
+  return out.size() <= kMaxCsr ? out : std::string();
+}
+
+// The name of a machine is for people, so a strange one is no reason to turn it away.
+std::string name_field(const Json& message, const char* key) {
+  const auto found = message.find(key);
+  return found != message.end() && found->is_string() ? printable(found->get<std::string>(), 64) : std::string();
+}
+
+Result<Enrolment> enrolment_of(const Json& message) {
+  Fields f(message, "enroll");
+  Enrolment out;
+  auto id = unhex(f.text("token_id", 32));
+  auto secret = unhex(f.text("secret", 64));
+  const std::string role = f.text("role", 16);
+  if (role == "device") out.role = Token::Role::device;
+  else if (role == "connector") out.role = Token::Role::connector;
+  else if (role == "relay") out.role = Token::Role::relay;
+  else f.refuse("role", "is unknown");
+  if (!id || id->size() != 16) f.refuse("token_id", "is not 32 hexadecimal digits");
+  if (!secret || secret->size() != 32) f.refuse("secret", "is not 64 hexadecimal digits");
+  if (!f.ok()) return f.error();
+  out.token_id = std::move(*id);
+  out.secret = std::move(*secret);
+  out.name = name_field(message, "name");
+  return out;
+}
+
+// Only addresses that somebody else could dial are passed on.
+std::vector<std::string> direct_of(const Json& message) {
+  std::vector<std::string> out;
+  const auto list = message.find("direct");
+  if (list == message.end() || !list->is_array()) return out;
+  for (const Json& one : *list) {
+    if (!one.is_string() || out.size() == kMaxDirect) continue;
+    const auto at = Endpoint::parse(one.get<std::string>());
+    const bool usable = at && at->port != 0 && at->address != IpAddress() && at->address != IpAddress::v6({});
+    if (usable) out.push_back(at->to_string());
+  }
+  return out;
+}
+
+}  // namespace
+
+void ControlServer::enroll(Session& s, const Json& message) {
+  const UnixTime now = net::Loop::wall();
+  const auto refuse = [&](const Error& e) { s.refuse(e.code, e.text, now); };
+  auto who = enrolment_of(message);
+  if (!who) return refuse(who.error());
+  const std::string csr = pem_field(message, "csr");
+  // The request is checked first: a mistake in it must not cost the token.
+  auto key = csr_thumbprint(csr);
+  if (!key) return refuse(key.error());
+  who->key = *key;
+  auto id = store_.enroll(*who, now);
+  if (!id && (id.error().code == Errc::denied || id.error().code == Errc::expired)) return refuse(id.error());
+  if (!id) return refuse({Errc::io, "the controller could not write its state; ask an administrator"});
+  auto issued = pki_.issue(to_string(who->role), *id, csr, now);
+  if (!issued) return refuse(issued.error());
+  s.send({{"type", "enrolled"}, {"uri", issued->uri}, {"chain", issued->chain}, {"root", pki_.files().root},
+          {"time", now.time_since_epoch().count()}});
+  s.close();
+  changed();
+}
+
+// welcome makes `s` the stream of its agent.
+void ControlServer::welcome(Session& s, UnixTime now) {
+  const net::Identity& who = s.who();
+  const DeviceRecord* device = who.role == "device" ? directory_->model().device(who.id) : nullptr;
+  const std::string& key = device ? device->key : directory_->model().connector(who.id)->key;
+  if (key != who.key_thumbprint) {
+    static_cast<void>(store_.key_used(who.role, who.id, who.key_thumbprint));
+    must_reload_ = true;
+  }
+  if (device) s.leases.emplace(device->user, device->id, who.key_thumbprint, net::random_seed());
+  Session*& agent = agents_[who.role + "/" + who.id];
+  if (agent != nullptr) agent->close();
+  agent = &s;
+  no_longer_counted(s);
+  note_seen(s, now);
+  s.ready();
+}
+
+void ControlServer::hello(Session& s, const Json& message) {
+  const UnixTime now = net::Loop::wall();
+  if (must_reload_ && !reload()) return s.refuse(Errc::io, "the controller can't read its state", now);
+  if (auto may = permitted(s); !may) return s.refuse(may.error().code, may.error().text, now);
+  const net::Identity& who = s.who();
+  s.direct = direct_of(message);
+  s.name = name_field(message, "name");
+  s.version = name_field(message, "version");
+  if (s.state() == Session::State::identified) welcome(s, now);
+  if (who.role == "connector") {
+    update_presence();
+    schedule();
+  }
+  s.view = view_of(s, now);
+  s.send({{"type", "snapshot"}, {"revision", directory_->model().revision}, {"time", now.time_since_epoch().count()},
+          {"items", s.view}});
+}
+
+void ControlServer::renew(Session& s, const Json& message) {
+  const UnixTime now = net::Loop::wall();
+  const std::string csr = pem_field(message, "csr");
+  auto key = csr_thumbprint(csr);
+  if (!key) return s.refuse(key.error().code, key.error().text, now);
+  if (*key != s.who().key_thumbprint) {
+    if (auto noted = store_.expect_key(s.who().role, s.who().id, *key); !noted) {
+      return s.refuse(Errc::io, "the controller could not write its state", now);
+    }
+    must_reload_ = true;
+  }
+  auto issued = pki_.issue(s.who().role, s.who().id, csr, now);
+  if (!issued) return s.refuse(issued.error().code, issued.error().text, now);
+  s.send({{"type", "renewed"}, {"chain", issued->chain}});
+}
+
+}  // namespace tg::controller

@@ -1,0 +1,263 @@
+#include "cmd/controller/control_server.h"
+
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+
+#include "core/text.h"
+
+namespace tg::controller {
+namespace {
+
+constexpr Duration kUpkeep = std::chrono::seconds(10);
+constexpr Duration kAcceptPause = std::chrono::milliseconds(100);
+constexpr int kAcceptBatch = 64;
+
+// A peer that is gone without a word is noticed after 10 + 3 x 5 s: connectors are shown as online no longer than that.
+void notice_silence(int fd) {
+  const int on = 1;
+  const int idle = 10;
+  const int every = 5;
+  const int times = 3;
+  const unsigned unacknowledged = 25'000;
+  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof every);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof times);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged, sizeof unacknowledged);
+}
+
+// An IPv6 host owns a /64 at least, so that is what counts as one source.
+IpAddress source_of(const IpAddress& a) {
+  const IpAddress plain = a.unmapped();
+  return plain.is_v6() ? Cidr(plain, 64).base() : plain;
+}
+
+std::string key_of(const Session& s) { return s.who().role + "/" + s.who().id; }
+
+}  // namespace
+
+ControlServer::ControlServer(net::Loop& loop, net::Fd listener, Store& store, const Pki& pki, LeaseKeys keys,
+                             net::TlsContext context, ControlSettings settings)
+    : loop_(loop), listener_(std::move(listener)), store_(store), pki_(pki), keys_(std::move(keys)),
+      context_(std::move(context)), settings_(std::move(settings)), directory_(std::make_unique<Directory>(Model())),
+      must_reload_(true) {
+  accept_again_ = net::Timer(loop_, [this] { accepting_.want_read(true); });
+  push_ = net::Timer(loop_, [this] { tell_all(); });
+  upkeep_ = net::Timer(loop_, [this] { upkeep(); });
+  upkeep_.after(kUpkeep);
+  accepting_ = net::Watch(loop_, listener_.get(), [this] { accept_all(); });
+  accepting_.want_read(true);
+}
+
+ControlServer::~ControlServer() = default;
+
+void ControlServer::accept_all() {
+  for (int i = 0; i < kAcceptBatch; ++i) {
+    Endpoint from;
+    net::Fd fd = net::accept_from(listener_.get(), &from);
+    if (fd) {
+      admit(std::move(fd), from);
+      continue;
+    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+      accepting_.want_read(false);   // the connection stays in the queue, and would be told for ever
+      accept_again_.after(kAcceptPause);
+    }
+    return;
+  }
+}
+
+void ControlServer::admit(net::Fd fd, const Endpoint& from) {
+  const IpAddress source = source_of(from.address);
+  const auto here = strangers_.find(source);
+  const bool crowded = here != strangers_.end() && here->second >= settings_.strangers_per_source;
+  if (crowded || all_strangers_ >= settings_.strangers) {
+    net::set_reset_on_close(fd.get());
+    return;
+  }
+  notice_silence(fd.get());
+  ++strangers_[source];
+  ++all_strangers_;
+  auto session = std::make_unique<Session>(
+      loop_, std::move(fd), context_, settings_.session,
+      Session::Callbacks{[this](Session& s) { opened(s); }, [this](Session& s, const Json& m) { said(s, m); },
+                         [this](Session& s) { if (s.behind) tell(s, net::Loop::wall()); },
+                         [this](Session& s, const Error&) { ended(s); }});
+  sessions_.emplace(session.get(), std::move(session));
+}
+
+void ControlServer::no_longer_counted(Session& s) {
+  if (!s.counted) return;
+  s.counted = false;
+  const auto found = strangers_.find(source_of(s.source()));
+  TG_CHECK(found != strangers_.end() && all_strangers_ > 0);
+  if (--found->second == 0) strangers_.erase(found);
+  --all_strangers_;
+}
+
+void ControlServer::opened(Session& s) {
+  if (s.state() != Session::State::identified) return;
+  if (must_reload_ && !reload()) return s.refuse(Errc::io, "the controller can't read its state", net::Loop::wall());
+  if (auto may = permitted(s); !may) s.refuse(may.error().code, may.error().text, net::Loop::wall());
+}
+
+Result<> ControlServer::permitted(const Session& s) const {
+  const net::Identity& who = s.who();
+  std::string key;
+  std::string next_key;
+  if (who.network != keys_.instance) return fail(Errc::denied, "the certificate is of another controller");
+  if (who.role == "device") {
+    const DeviceRecord* d = directory_->model().device(who.id);
+    if (d == nullptr) return fail(Errc::denied, "this device has been removed; ask an administrator for a new token");
+    if (d->blocked) return fail(Errc::denied, "this device is blocked; ask an administrator");
+    key = d->key;
+    next_key = d->next_key;
+  } else if (who.role == "connector") {
+    const ConnectorRecord* c = directory_->model().connector(who.id);
+    if (c == nullptr) return fail(Errc::denied, "this connector has been removed; ask an administrator for a new token");
+    key = c->key;
+    next_key = c->next_key;
+  } else {
+    return fail(Errc::denied, fmt::format("a {} has no control stream", who.role));
+  }
+  if (who.key_thumbprint != key && who.key_thumbprint != next_key) {
+    return fail(Errc::denied, fmt::format("this {} has been enrolled again with another key; ask an administrator for a new token", who.role));
+  }
+  return {};
+}
+
+void ControlServer::said(Session& s, const Json& message) {
+  const std::string type = message["type"];
+  const UnixTime now = net::Loop::wall();
+  if (s.state() == Session::State::stranger) {
+    if (type == "enroll") return enroll(s, message);
+    return s.refuse(Errc::denied, "without a certificate only \"enroll\" is answered", now);
+  }
+  if (type == "goodbye") return s.close();
+  if (type == "hello") return hello(s, message);
+  if (s.state() != Session::State::ready) return s.refuse(Errc::protocol, "\"hello\" comes first", now);
+  if (type == "ping") return s.send({{"type", "pong"}, {"time", now.time_since_epoch().count()}});
+  if (type == "renew") return renew(s, message);
+  s.refuse(Errc::protocol, fmt::format("unknown message \"{}\"", printable(type, 64)), now);
+}
+
+void ControlServer::ended(Session& s) {
+  no_longer_counted(s);
+  if (s.identified()) {
+    const auto agent = agents_.find(key_of(s));
+    if (agent != agents_.end() && agent->second == &s) {
+      agents_.erase(agent);
+      note_seen(s, net::Loop::wall());
+      if (s.who().role == "connector") schedule();
+    }
+  }
+  sessions_.erase(&s);
+}
+
+void ControlServer::changed() {
+  must_reload_ = true;
+  schedule();
+}
+
+Result<> ControlServer::reload() {
+  auto model = store_.model();
+  if (!model) {
+    std::fputs(fmt::format("tg: {}\n", printable(model.error().text, 2000)).c_str(), stderr);
+    return pass_on(model);
+  }
+  directory_ = std::make_unique<Directory>(std::move(*model));
+  must_reload_ = false;
+  for (const Revocation& r : directory_->model().revocations) latest_revocation_ = std::max(latest_revocation_, r.before);
+  return {};
+}
+
+// A first change is told at once, and a storm of them at most every push_interval. Each round may void grants, and the time of
+// issue of the next grant then runs ahead of the clock by a second: the interval keeps that within the leeway of verifiers.
+void ControlServer::schedule() {
+  const bool running_ahead = latest_revocation_ > net::Loop::wall() + std::chrono::seconds(20);
+  const Duration interval = running_ahead ? Duration(std::chrono::milliseconds(1100)) : settings_.push_interval;
+  push_.at(std::max(net::Loop::now(), last_told_ + interval));
+}
+
+void ControlServer::tell_all() {
+  last_told_ = net::Loop::now();
+  if (must_reload_ && !reload()) return push_.after(std::chrono::seconds(1));
+  const UnixTime now = net::Loop::wall();
+  for (const auto& [key, s] : agents_) {
+    if (auto may = permitted(*s); !may) s->refuse(may.error().code, may.error().text, now);
+  }
+  update_presence();
+  for (const auto& [key, s] : agents_) tell(*s, now);
+}
+
+void ControlServer::upkeep() {
+  upkeep_.after(kUpkeep);
+  save_seen();
+  const UnixTime now = net::Loop::wall();
+  for (const auto& [key, s] : agents_) {
+    if (s->leases && s->leases->next_renewal() <= now) tell(*s, now);
+  }
+}
+
+void ControlServer::note_seen(const Session& s, UnixTime now) { seen_[key_of(s)] = now; }
+
+void ControlServer::save_seen() {
+  if (seen_.empty()) return;
+  if (store_.seen(seen_)) seen_.clear();
+}
+
+View ControlServer::view_of(Session& s, UnixTime now) {
+  if (!s.leases) return connector_view(*directory_, settings_.relays, keys_, s.who().id, settings_.grace);
+  View out = device_view(*directory_, presence_, settings_.relays, keys_, s.who().id, *s.leases, now);
+  store_.grant_issued(s.who().id, s.leases->last_issued());
+  return out;
+}
+
+void ControlServer::tell(Session& s, UnixTime now) {
+  if (s.state() != Session::State::ready) return;
+  s.behind = s.full();
+  if (s.behind) return;
+  View view = view_of(s, now);
+  const Delta delta = difference(s.view, view);
+  if (delta.empty()) return;
+  s.send({{"type", "delta"}, {"revision", directory_->model().revision}, {"set", delta.set}, {"remove", delta.remove}});
+  s.view = std::move(view);
+}
+
+void ControlServer::update_presence() {
+  presence_.clear();
+  for (const auto& [key, s] : agents_) {
+    if (s->state() == Session::State::ready && s->who().role == "connector") presence_.emplace(s->who().id, s->direct);
+  }
+}
+
+void ControlServer::goodbye() {
+  accepting_ = {};
+  accept_again_.cancel();
+  push_.cancel();
+  save_seen();
+  for (const auto& [key, s] : agents_) {
+    s->send({{"type", "goodbye"}});
+    s->close();
+  }
+}
+
+std::vector<OnlineAgent> ControlServer::online() const {
+  std::vector<OnlineAgent> out;
+  for (const auto& [key, s] : agents_) {
+    if (s->state() == Session::State::ready) out.push_back({s->who().role, s->who().id, s->source().to_string(), s->version});
+  }
+  return out;
+}
+
+bool ControlServer::is_online(std::string_view role, const std::string& id) const {
+  const auto found = agents_.find(std::string(role) + "/" + id);
+  return found != agents_.end() && found->second->state() == Session::State::ready;
+}
+
+}  // namespace tg::controller

@@ -1,0 +1,115 @@
+// The control streams: agents are let in, told what concerns them, and told again at once when it changes.
+//
+// Without a certificate a peer may say one thing:
+//   {"type":"enroll","token_id":hex,"secret":hex,"role":"device"|"connector","name":hostname,"csr":PEM}
+//     -> {"type":"enrolled","uri":…,"chain":PEM,"root":PEM,"time":unix}
+// and with one:
+//   {"type":"hello","version":"0.1.0","name":hostname,"direct":["IP:PORT",…]}
+//     -> {"type":"snapshot","revision":N,"time":unix,"items":{key:value}}
+//        and then {"type":"delta","revision":N,"set":{…},"remove":[…]} whenever the agent's View changes
+//   {"type":"renew","csr":PEM}  -> {"type":"renewed","chain":PEM}
+//   {"type":"ping"}             -> {"type":"pong","time":unix}
+//   {"type":"goodbye"}          either way
+// A refusal is {"type":"error","code":…,"text":one line,"time":unix}, and the stream ends.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "cmd/controller/pki.h"
+#include "cmd/controller/session.h"
+#include "cmd/controller/store.h"
+#include "cmd/controller/views.h"
+
+namespace tg::controller {
+
+struct ControlSettings {
+  std::vector<std::string> relays;            // "HOST:PORT", as agents are told
+  std::chrono::seconds grace{0};              // see ConnectorSelf
+  SessionLimits session;
+  std::size_t strangers = 4096;               // connections without a known agent, in all
+  std::size_t strangers_per_source = 64;      // and from one IPv4 address or IPv6 /64
+  Duration push_interval = std::chrono::milliseconds(200);   // between two rounds of telling; the first is at once
+};
+
+// OnlineAgent is a connected agent, for status and lists.
+struct OnlineAgent {
+  std::string role;
+  std::string id;
+  std::string address;                        // where it comes from
+  std::string version;
+};
+
+// ControlServer serves one listener until it is destroyed. Store and Pki outlive it. A stream of an agent that is already
+// connected replaces the older one.
+class ControlServer {
+ public:
+  ControlServer(net::Loop& loop, net::Fd listener, Store& store, const Pki& pki, LeaseKeys keys, net::TlsContext context,
+                ControlSettings settings);
+  ~ControlServer();
+
+  // changed says that the store has changed: everybody whom it concerns is told.
+  void changed();
+  // set_context replaces the controller's own certificate for new streams.
+  void set_context(net::TlsContext context) { context_ = std::move(context); }
+  // goodbye tells every agent and stops accepting.
+  void goodbye();
+
+  std::vector<OnlineAgent> online() const;
+  bool is_online(std::string_view role, const std::string& id) const;
+  std::size_t streams() const noexcept { return sessions_.size(); }
+
+ private:
+  void accept_all();
+  void admit(net::Fd fd, const Endpoint& from);
+  void opened(Session& s);
+  void said(Session& s, const Json& message);
+  void ended(Session& s);
+
+  void enroll(Session& s, const Json& message);
+  void hello(Session& s, const Json& message);
+  void welcome(Session& s, UnixTime now);
+  void renew(Session& s, const Json& message);
+  // permitted says why the agent behind `s` must go, or nothing.
+  Result<> permitted(const Session& s) const;
+
+  View view_of(Session& s, UnixTime now);
+  void tell(Session& s, UnixTime now);
+  void tell_all();
+  void schedule();
+  void upkeep();
+  Result<> reload();
+  void update_presence();
+  void no_longer_counted(Session& s);
+  void note_seen(const Session& s, UnixTime now);
+  void save_seen();
+
+  net::Loop& loop_;
+  net::Fd listener_;
+  Store& store_;
+  const Pki& pki_;
+  const LeaseKeys keys_;
+  net::TlsContext context_;
+  const ControlSettings settings_;
+
+  std::unique_ptr<Directory> directory_;
+  Presence presence_;
+  std::unordered_map<Session*, std::unique_ptr<Session>> sessions_;
+  std::map<std::string, Session*> agents_;             // "device/ID": the stream of each known agent
+  std::map<IpAddress, std::size_t> strangers_;         // by source: streams that are not those of known agents
+  std::size_t all_strangers_ = 0;
+  std::map<std::string, UnixTime> seen_;               // when agents came or went; written in batches
+  UnixTime latest_revocation_{};
+  Instant last_told_{};
+  bool must_reload_ = false;
+
+  net::Timer accept_again_;
+  net::Timer push_;
+  net::Timer upkeep_;
+  net::Watch accepting_;
+};
+
+}  // namespace tg::controller

@@ -1,0 +1,135 @@
+#include "cmd/controller/database.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace tg::controller {
+namespace {
+
+// Done finalises a statement at the end of a scope.
+struct Done {
+  void operator()(sqlite3_stmt* s) const noexcept { sqlite3_finalize(s); }
+};
+using Owned = std::unique_ptr<sqlite3_stmt, Done>;
+
+// With a null destructor SQLite takes the bytes as they are: they live until the statement is done.
+int bind(sqlite3_stmt* s, int at, const Value& value) {
+  if (const auto* n = std::get_if<std::int64_t>(&value)) return sqlite3_bind_int64(s, at, *n);
+  if (const auto* t = std::get_if<std::string_view>(&value)) {
+    return sqlite3_bind_text64(s, at, t->data() ? t->data() : "", t->size(), nullptr, SQLITE_UTF8);
+  }
+  if (const auto* b = std::get_if<Bytes>(&value)) {
+    return b->empty() ? sqlite3_bind_zeroblob(s, at, 0) : sqlite3_bind_blob64(s, at, b->data(), b->size(), nullptr);
+  }
+  return sqlite3_bind_null(s, at);
+}
+
+}  // namespace
+
+bool Row::null(int column) const noexcept { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
+std::int64_t Row::number(int column) const noexcept { return sqlite3_column_int64(statement_, column); }
+std::string Row::text(int column) const {
+  const unsigned char* bytes = sqlite3_column_text(statement_, column);
+  if (bytes == nullptr) return {};
+  return {reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
+}
+Buffer Row::blob(int column) const {
+  const auto* bytes = static_cast<const std::uint8_t*>(sqlite3_column_blob(statement_, column));
+  if (bytes == nullptr) return {};
+  return {bytes, bytes + sqlite3_column_bytes(statement_, column)};
+}
+
+Result<Database> Database::open(const std::string& path) {
+  // SQLite gives the log and the index the mode of the database, so that one file's mode decides.
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) return fail(Errc::io, fmt::format("could not open {}: {}", path, std::strerror(errno)));
+  ::close(fd);
+  sqlite3* handle = nullptr;
+  const int rc = sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
+  Database database(handle);
+  if (rc != SQLITE_OK) return tl::unexpected(database.error("could not open " + path));
+  sqlite3_extended_result_codes(handle, 1);
+  sqlite3_busy_timeout(handle, 10'000);
+  auto ready = database.script("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; "
+                               "PRAGMA trusted_schema=OFF; PRAGMA secure_delete=ON;");
+  if (!ready) return fail(ready.error().code, fmt::format("{}: {}", path, ready.error().text));
+  return database;
+}
+
+Database::~Database() { sqlite3_close_v2(handle_); }
+Database::Database(Database&& o) noexcept : handle_(std::exchange(o.handle_, nullptr)) {}
+Database& Database::operator=(Database&& o) noexcept {
+  std::swap(handle_, o.handle_);
+  return *this;
+}
+
+Error Database::error(std::string_view what) const {
+  const int code = handle_ ? sqlite3_errcode(handle_) & 0xff : SQLITE_NOMEM;
+  Errc kind = Errc::io;
+  if (code == SQLITE_CONSTRAINT) kind = Errc::conflict;
+  if (code == SQLITE_BUSY || code == SQLITE_LOCKED) kind = Errc::timed_out;
+  return {kind, fmt::format("{}: {}", what, handle_ ? sqlite3_errmsg(handle_) : "out of memory")};
+}
+
+Result<> Database::script(const char* sql) {
+  if (sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) return tl::unexpected(error("the database"));
+  return {};
+}
+
+Result<sqlite3_stmt*> Database::prepare(const char* sql, std::initializer_list<Value> values) {
+  sqlite3_stmt* raw = nullptr;
+  if (sqlite3_prepare_v2(handle_, sql, -1, &raw, nullptr) != SQLITE_OK) return tl::unexpected(error("the database"));
+  Owned statement(raw);
+  TG_CHECK(sqlite3_bind_parameter_count(raw) == static_cast<int>(values.size()));
+  int at = 0;
+  for (const Value& value : values) {
+    if (bind(raw, ++at, value) != SQLITE_OK) return tl::unexpected(error("the database"));
+  }
+  return statement.release();
+}
+
+Result<int> Database::run(const char* sql, std::initializer_list<Value> values) {
+  auto raw = prepare(sql, values);
+  if (!raw) return pass_on(raw);
+  const Owned statement(*raw);
+  int rc = SQLITE_ROW;
+  while (rc == SQLITE_ROW) rc = sqlite3_step(statement.get());
+  if (rc != SQLITE_DONE) return tl::unexpected(error("the database"));
+  return sqlite3_changes(handle_);
+}
+
+Result<> Database::each(const char* sql, std::initializer_list<Value> values,
+                        const std::function<void(const Row&)>& row) {
+  auto raw = prepare(sql, values);
+  if (!raw) return pass_on(raw);
+  const Owned statement(*raw);
+  int rc = sqlite3_step(statement.get());
+  for (; rc == SQLITE_ROW; rc = sqlite3_step(statement.get())) row(Row(statement.get()));
+  if (rc != SQLITE_DONE) return tl::unexpected(error("the database"));
+  return {};
+}
+
+std::int64_t Database::last_id() const noexcept { return sqlite3_last_insert_rowid(handle_); }
+
+Result<Transaction> Transaction::begin(Database& database) {
+  if (auto begun = database.script("BEGIN IMMEDIATE"); !begun) return pass_on(begun);
+  return Transaction(database);
+}
+
+Transaction::~Transaction() {
+  if (database_ != nullptr) static_cast<void>(database_->script("ROLLBACK"));
+}
+
+Result<> Transaction::commit() {
+  if (auto done = database_->script("COMMIT"); !done) return done;
+  database_ = nullptr;
+  return {};
+}
+
+}  // namespace tg::controller

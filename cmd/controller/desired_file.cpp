@@ -1,0 +1,199 @@
+#include "cmd/controller/desired_file.h"
+
+#include "cmd/controller/toml_reader.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cmd/controller/names.h"
+#include "core/text.h"
+
+namespace tg::controller {
+namespace {
+
+std::string titled(std::string_view kind, const std::string& name) { return fmt::format("{} \"{}\"", kind, printable(name, 64)); }
+
+// read_name reads the key that names an entry, and from then on messages carry it.
+std::string read_name(TableReader& reader, std::string_view kind, std::string_view key = "name") {
+  auto name = reader.text(key, true);
+  if (!name) return {};
+  if (key == "email") {
+    auto email = canonical_email(*name);
+    if (!email) reader.error(key, email.error().text);
+    else *name = *email;
+  } else if (auto good = check_name(*name); !good) {
+    reader.error(key, good.error().text);
+  }
+  if (!name->empty()) reader.set_entry(titled(kind, *name));
+  return *name;
+}
+
+std::optional<PortRange> read_port(TableReader& reader, const toml::node& node, const std::string& key) {
+  std::string text;
+  if (const auto* number = node.as_integer()) text = std::to_string(number->get());
+  else if (const auto* value = node.as_string()) text = value->get();
+  else {
+    reader.error_at(node, key, fmt::format("must be a port or a range in quotes, not {}", kind_of(node)));
+    return std::nullopt;
+  }
+  auto range = Ports::parse(text);
+  if (range) return *range;
+  reader.error_at(node, key, fmt::format("\"{}\" is not a port or a range", printable(text, 64)));
+  return std::nullopt;
+}
+
+Ports read_ports(TableReader& reader, std::string_view key) {
+  const toml::node* node = reader.node(key);
+  if (node == nullptr) return Ports::all();
+  if (const auto* word = node->as_string()) {
+    if (word->get() == "all") return Ports::all();
+    if (word->get() == "none") return Ports::none();
+    reader.error(key, fmt::format("\"{0}\" is neither \"all\" nor \"none\"; ports are a list: [\"{0}\"]", printable(word->get(), 64)));
+    return {};
+  }
+  const toml::array* list = node->as_array();
+  if (list == nullptr) {
+    reader.error(key, fmt::format("must be \"all\", \"none\" or a list of ports, not {}", kind_of(*node)));
+    return {};
+  }
+  std::vector<PortRange> ranges;
+  for (std::size_t i = 0; i < list->size(); ++i) {
+    if (auto range = read_port(reader, (*list)[i], fmt::format("{}[{}]", key, i))) ranges.push_back(*range);
+  }
+  return Ports(std::move(ranges));
+}
+
+Protocols read_protocols(TableReader& entry, Notes& notes) {
+  Protocols out;
+  const toml::table* table = entry.table("protocols");
+  if (table == nullptr) return out;
+  TableReader reader(*table, entry.entry(), notes, "protocols.");
+  reader.only({"tcp", "udp", "icmp"});
+  out.tcp = read_ports(reader, "tcp");
+  out.udp = read_ports(reader, "udp");
+  out.icmp = reader.boolean("icmp").value_or(true);
+  std::string open;
+  std::string shut;
+  for (const auto& [key, value] : {std::pair{"tcp", "tcp = \"none\""}, {"udp", "udp = \"none\""}, {"icmp", "icmp = false"}}) {
+    if (reader.node(key) != nullptr) continue;
+    open += (open.empty() ? "" : " and ") + std::string(key);
+    shut += (shut.empty() ? "" : ", ") + std::string(value);
+  }
+  if (!open.empty()) entry.warning("protocols", fmt::format("{} not named and so allowed; to refuse, write {}", open + (open.find(' ') == std::string::npos ? " is" : " are"), shut));
+  return out;
+}
+
+NetworkSpec read_network(TableReader& reader) {
+  NetworkSpec out;
+  out.name = read_name(reader, "network");
+  out.place = reader.place();
+  reader.only({"name"});
+  return out;
+}
+
+ConnectorSpec read_connector(TableReader& reader) {
+  ConnectorSpec out;
+  out.name = read_name(reader, "connector");
+  out.place = reader.place();
+  reader.only({"name", "network"});
+  out.network = reader.text("network", true).value_or("");
+  return out;
+}
+
+UserSpec read_user(TableReader& reader) {
+  UserSpec out;
+  out.email = read_name(reader, "user", "email");
+  out.place = reader.place();
+  reader.only({"email"});
+  return out;
+}
+
+GroupSpec read_group(TableReader& reader) {
+  GroupSpec out;
+  out.name = read_name(reader, "group");
+  out.place = reader.place();
+  reader.only({"name", "members"});
+  for (const std::string& member : reader.texts("members")) {
+    auto email = canonical_email(member);
+    if (email) out.members.push_back(*email);
+    else reader.error("members", email.error().text);
+  }
+  return out;
+}
+
+ResourceSpec read_resource(TableReader& reader, Notes& notes) {
+  ResourceSpec out;
+  out.name = read_name(reader, "resource");
+  out.place = reader.place();
+  reader.only({"name", "network", "address", "alias", "groups", "protocols"});
+  out.network = reader.text("network", true).value_or("");
+  if (const auto text = reader.text("address", true)) {
+    auto address = Address::parse(*text);
+    if (address) out.address = *address;
+    else reader.error("address", address.error().text);
+  }
+  if (const auto text = reader.text("alias", false)) {
+    auto alias = canonical_alias(*text);
+    if (alias) out.alias = *alias;
+    else reader.error("alias", alias.error().text);
+  }
+  out.groups = reader.texts("groups");
+  out.protocols = read_protocols(reader, notes);
+  return out;
+}
+
+DesiredState read_state(const toml::table& root, Notes& notes) {
+  DesiredState out;
+  TableReader file(root, "", notes);
+  file.only({"network", "connector", "user", "group", "resource"});
+  const auto each = [&](std::string_view kind, auto& into, auto read) {
+    for (const toml::table* table : file.tables(kind)) {
+      TableReader reader(*table, std::string(kind), notes);
+      into.push_back(read(reader));
+    }
+  };
+  each("network", out.networks, read_network);
+  each("connector", out.connectors, read_connector);
+  each("user", out.users, read_user);
+  each("group", out.groups, read_group);
+  each("resource", out.resources, [&](TableReader& reader) { return read_resource(reader, notes); });
+  return out;
+}
+
+std::vector<std::string> lines(std::vector<Problem> found, const std::string& path) {
+  std::stable_sort(found.begin(), found.end(), [](const Problem& a, const Problem& b) { return a.place.line < b.place.line; });
+  std::vector<std::string> out;
+  for (const Problem& p : found) {
+    out.push_back(fmt::format("{}:{}: {}{}{}", path, p.place.line, p.key, p.key.empty() ? "" : ": ", p.text));
+  }
+  return out;
+}
+
+}  // namespace
+
+DesiredFile parse_desired(std::string_view text, const std::string& path) {
+  DesiredFile out;
+  if (text.size() > kDesiredFileMax) {
+    out.errors.push_back(fmt::format("{}: larger than {} MiB", path, kDesiredFileMax >> 20));
+    return out;
+  }
+  const toml::parse_result parsed = toml::parse(text, path);
+  if (!parsed) {
+    const toml::parse_error& error = parsed.error();
+    out.errors.push_back(fmt::format("{}:{}: not TOML: {}", path, error.source().begin.line, printable(error.description(), 200)));
+    return out;
+  }
+  Notes notes;
+  out.state = read_state(parsed.table(), notes);
+  if (notes.errors.empty()) notes.errors = problems(out.state);
+  if (notes.errors.empty()) {
+    const std::vector<Problem> more = overlaps(out.state);
+    notes.warnings.insert(notes.warnings.end(), more.begin(), more.end());
+  }
+  out.errors = lines(std::move(notes.errors), path);
+  out.warnings = lines(std::move(notes.warnings), path);
+  return out;
+}
+
+}  // namespace tg::controller

@@ -1,0 +1,151 @@
+#include "cmd/controller/desired_json.h"
+
+#include "cmd/controller/names.h"
+#include "core/text.h"
+#include "core/view.h"
+
+namespace tg::controller {
+namespace {
+
+constexpr std::size_t kListMax = 100'000;
+
+// each reads an array of objects with `read`, and stops at the first mistake.
+template <class Spec, class Read>
+Result<> each(const Json& j, const char* key, std::vector<Spec>& into, Read read) {
+  const auto list = j.find(key);
+  if (list == j.end()) return {};
+  if (!list->is_array() || list->size() > kListMax) return fail(Errc::malformed, std::string(key) + " is not a list");
+  for (const Json& one : *list) {
+    auto spec = read(one);
+    if (!spec) return pass_on(spec);
+    into.push_back(std::move(*spec));
+  }
+  return {};
+}
+
+std::string name_of(Fields& f, const char* key = "name") {
+  std::string name = f.text(key);
+  if (auto good = check_name(name); f.ok() && !good) f.refuse(key, good.error().text);
+  return name;
+}
+
+std::string email(Fields& f, const char* key, const std::string& text) {
+  auto out = canonical_email(text);
+  if (f.ok() && !out) f.refuse(key, out.error().text);
+  return out ? *out : std::string();
+}
+
+Result<NetworkSpec> network(const Json& j) {
+  Fields f(j, "network");
+  NetworkSpec out{name_of(f), {}};
+  if (!f.ok()) return f.error();
+  return out;
+}
+
+Result<ConnectorSpec> connector(const Json& j) {
+  Fields f(j, "connector");
+  ConnectorSpec out{name_of(f), name_of(f, "network"), {}};
+  if (!f.ok()) return f.error();
+  return out;
+}
+
+Result<UserSpec> user(const Json& j) {
+  Fields f(j, "user");
+  UserSpec out{email(f, "email", f.text("email")), {}};
+  if (!f.ok()) return f.error();
+  return out;
+}
+
+Result<GroupSpec> group(const Json& j) {
+  Fields f(j, "group");
+  GroupSpec out{name_of(f), {}, {}};
+  for (const std::string& member : f.texts("members")) out.members.push_back(email(f, "members", member));
+  if (!f.ok()) return f.error();
+  return out;
+}
+
+Result<ResourceSpec> resource(const Json& j) {
+  Fields f(j, "resource");
+  ResourceSpec out;
+  out.name = name_of(f);
+  out.network = name_of(f, "network");
+  auto address = Address::parse(f.text("address"));
+  if (address) out.address = std::move(*address);
+  else f.refuse("address", address.error().text);
+  if (const std::string alias = f.text_or_empty("alias"); !alias.empty()) {
+    auto name = canonical_alias(alias);
+    if (name) out.alias = std::move(*name);
+    else f.refuse("alias", name.error().text);
+  }
+  out.groups = f.texts("groups");
+  if (const Json* protocols = f.any("protocols")) {
+    auto read = protocols_from_json(*protocols);
+    if (read) out.protocols = std::move(*read);
+    else f.refuse("protocols", read.error().text);
+  }
+  if (!f.ok()) return f.error();
+  return out;
+}
+
+}  // namespace
+
+Json to_json(const DesiredState& state) {
+  Json out = {{"networks", Json::array()}, {"connectors", Json::array()}, {"users", Json::array()},
+              {"groups", Json::array()}, {"resources", Json::array()}};
+  for (const NetworkSpec& n : state.networks) out["networks"].push_back({{"name", n.name}});
+  for (const ConnectorSpec& c : state.connectors) out["connectors"].push_back({{"name", c.name}, {"network", c.network}});
+  for (const UserSpec& u : state.users) out["users"].push_back({{"email", u.email}});
+  for (const GroupSpec& g : state.groups) out["groups"].push_back({{"name", g.name}, {"members", g.members}});
+  for (const ResourceSpec& r : state.resources) {
+    out["resources"].push_back({{"name", r.name}, {"network", r.network}, {"address", r.address.text()}, {"alias", r.alias},
+                                {"groups", r.groups}, {"protocols", to_json(r.protocols)}});
+  }
+  return out;
+}
+
+Result<DesiredState> desired_from_json(const Json& j) {
+  if (!j.is_object()) return fail(Errc::malformed, "the desired state is not an object");
+  DesiredState out;
+  auto read = each(j, "networks", out.networks, network);
+  if (read) read = each(j, "connectors", out.connectors, connector);
+  if (read) read = each(j, "users", out.users, user);
+  if (read) read = each(j, "groups", out.groups, group);
+  if (read) read = each(j, "resources", out.resources, resource);
+  if (!read) return pass_on(read);
+  return out;
+}
+
+Result<Ports> ports_from_json(const Json& j) {
+  if (j == "all") return Ports::all();
+  if (j == "none") return Ports::none();
+  if (!j.is_array()) return fail(Errc::malformed, R"(ports must be "all", "none" or a list such as ["22", "8000-8100"])");
+  std::vector<PortRange> ranges;
+  for (const Json& one : j) {
+    auto range = one.is_string() ? Ports::parse(one.get_ref<const std::string&>()) : Result<PortRange>(fail(Errc::malformed, "a port must be a text"));
+    if (!range) return fail(Errc::malformed, range.error().text);
+    ranges.push_back(*range);
+  }
+  return Ports(std::move(ranges));
+}
+
+Json to_json(const Change& c) {
+  const char* verb = c.verb == Change::Verb::create ? "create" : c.verb == Change::Verb::update ? "update" : "remove";
+  return {{"verb", verb}, {"kind", c.kind}, {"name", c.name}, {"detail", c.detail}};
+}
+
+Result<Change> change_from_json(const Json& j) {
+  Fields f(j, "change");
+  Change out;
+  const std::string verb = f.text("verb");
+  if (verb == "create") out.verb = Change::Verb::create;
+  else if (verb == "update") out.verb = Change::Verb::update;
+  else if (verb == "remove") out.verb = Change::Verb::remove;
+  else f.refuse("verb", "is unknown");
+  out.kind = f.text("kind");
+  out.name = f.text("name");
+  out.detail = f.text_or_empty("detail", 1u << 20);
+  if (!f.ok()) return f.error();
+  return out;
+}
+
+}  // namespace tg::controller

@@ -1,0 +1,185 @@
+#include "cmd/controller/edits.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cmd/controller/desired_json.h"
+#include "cmd/controller/names.h"
+#include "core/text.h"
+
+namespace tg::controller {
+namespace {
+
+template <class Spec>
+auto& name_of(Spec& s) {
+  if constexpr (std::is_same_v<std::remove_const_t<Spec>, UserSpec>) return s.email;
+  else return s.name;
+}
+
+template <class Spec>
+auto find(std::vector<Spec>& all, const std::string& name) {
+  return std::find_if(all.begin(), all.end(), [&](const Spec& s) { return name_of(s) == name; });
+}
+
+Result<> missing(const std::string& kind, const std::string& name) {
+  return fail(Errc::not_found, fmt::format("there is no {0} \"{1}\"; see: tg controller {0} list", kind, printable(name, 64)));
+}
+
+Result<std::string> canonical(const std::string& kind, const std::string& name) {
+  if (kind == "user") return canonical_email(name);
+  if (auto good = check_name(name); !good) return fail(Errc::invalid_argument, fmt::format("the name {}", good.error().text));
+  return name;
+}
+
+Result<std::vector<std::string>> emails(Fields& f, const char* key) {
+  std::vector<std::string> out;
+  if (!f.has(key)) return out;
+  for (const std::string& text : f.texts(key)) {
+    auto email = canonical_email(text);
+    if (!email) return fail(Errc::invalid_argument, email.error().text);
+    if (std::find(out.begin(), out.end(), *email) == out.end()) out.push_back(*email);
+  }
+  return out;
+}
+
+Result<> change(NetworkSpec&, const Json&) { return {}; }
+Result<> change(UserSpec&, const Json&) { return {}; }
+
+Result<> change(ConnectorSpec& c, const Json& fields) {
+  Fields f(fields, "connector");
+  if (f.has("network")) c.network = f.text("network");
+  if (!f.ok()) return f.error();
+  if (c.network.empty()) return fail(Errc::invalid_argument, "--network is needed: where is the connector?");
+  return {};
+}
+
+Result<> change(GroupSpec& g, const Json& fields) {
+  Fields f(fields, "group");
+  auto members = emails(f, "members");
+  auto add = emails(f, "add");
+  auto remove = emails(f, "remove");
+  for (auto* list : {&members, &add, &remove}) {
+    if (!*list) return pass_on(*list);
+  }
+  if (f.has("members")) g.members = *members;
+  for (const std::string& one : *add) {
+    if (std::find(g.members.begin(), g.members.end(), one) == g.members.end()) g.members.push_back(one);
+  }
+  for (const std::string& one : *remove) std::erase(g.members, one);
+  if (!f.ok()) return f.error();
+  return {};
+}
+
+Result<> change_ports(Ports& ports, const Json& fields, const char* key) {
+  const auto found = fields.find(key);
+  if (found == fields.end()) return {};
+  auto read = ports_from_json(*found);
+  if (!read) return fail(Errc::invalid_argument, fmt::format("--{}: {}", key, read.error().text));
+  ports = std::move(*read);
+  return {};
+}
+
+Result<> change(ResourceSpec& r, const Json& fields) {
+  Fields f(fields, "resource");
+  if (f.has("network")) r.network = f.text("network");
+  if (f.has("address")) {
+    auto address = Address::parse(f.text("address"));
+    if (!address) return fail(Errc::invalid_argument, "--address: " + address.error().text);
+    r.address = std::move(*address);
+  }
+  if (f.has("alias")) {
+    const std::string text = f.text_or_empty("alias");
+    auto alias = text.empty() ? Result<std::string>("") : canonical_alias(text);
+    if (!alias) return fail(Errc::invalid_argument, "--alias: " + alias.error().text);
+    r.alias = std::move(*alias);
+  }
+  if (f.has("groups")) r.groups = f.texts("groups");
+  if (f.has("icmp")) r.protocols.icmp = f.flag("icmp");
+  if (!f.ok()) return f.error();
+  if (auto done = change_ports(r.protocols.tcp, fields, "tcp"); !done) return done;
+  if (auto done = change_ports(r.protocols.udp, fields, "udp"); !done) return done;
+  if (r.network.empty()) return fail(Errc::invalid_argument, "--network is needed: which network's connectors reach it?");
+  if (r.address.text().empty()) return fail(Errc::invalid_argument, "--address is needed: a name, a wildcard, an IP or a CIDR");
+  return {};
+}
+
+// with calls `work` with the list of the entries of a kind.
+template <class Work>
+Result<> with(DesiredState& state, const std::string& kind, Work work) {
+  if (kind == "network") return work(state.networks);
+  if (kind == "connector") return work(state.connectors);
+  if (kind == "user") return work(state.users);
+  if (kind == "group") return work(state.groups);
+  if (kind == "resource") return work(state.resources);
+  return fail(Errc::invalid_argument, fmt::format("there is no kind \"{}\"", printable(kind, 64)));
+}
+
+Result<> must_be_empty(const DesiredState& state, const std::string& network) {
+  const auto in_use = [&](const char* kind, const std::string& name) {
+    return fail(Errc::conflict, fmt::format("network \"{}\" still has the {} \"{}\"; delete that first", network, kind, name));
+  };
+  for (const ConnectorSpec& c : state.connectors) {
+    if (c.network == network) return in_use("connector", c.name);
+  }
+  for (const ResourceSpec& r : state.resources) {
+    if (r.network == network) return in_use("resource", r.name);
+  }
+  return {};
+}
+
+Result<> check_references(const DesiredState& state) {
+  const std::vector<Problem> found = problems(state);
+  if (found.empty()) return {};
+  const bool nothing_there = found.front().text.starts_with("there is no ");
+  // Its advice is for a file.
+  std::string text = found.front().text;
+  if (const auto advice = text.find("; add a [["); advice != std::string::npos) text.resize(advice);
+  return fail(nothing_there ? Errc::not_found : Errc::conflict, found.front().key + ": " + text);
+}
+
+}  // namespace
+
+Result<> create_entry(DesiredState& state, const std::string& kind, const std::string& name, const Json& fields) {
+  auto good = canonical(kind, name);
+  if (!good) return pass_on(good);
+  auto done = with(state, kind, [&](auto& all) -> Result<> {
+    if (find(all, *good) != all.end()) return fail(Errc::conflict, fmt::format("the {} \"{}\" exists already", kind, *good));
+    auto& fresh = all.emplace_back();
+    name_of(fresh) = *good;
+    return change(fresh, fields);
+  });
+  if (!done) return done;
+  return check_references(state);
+}
+
+Result<> update_entry(DesiredState& state, const std::string& kind, const std::string& name, const Json& fields) {
+  const std::string wanted = kind == "user" ? lower(name) : name;
+  auto done = with(state, kind, [&](auto& all) -> Result<> {
+    const auto found = find(all, wanted);
+    return found == all.end() ? missing(kind, name) : change(*found, fields);
+  });
+  if (!done) return done;
+  return check_references(state);
+}
+
+Result<> delete_entry(DesiredState& state, const std::string& kind, const std::string& name) {
+  const std::string wanted = kind == "user" ? lower(name) : name;
+  if (kind == "network") {
+    if (auto empty = must_be_empty(state, wanted); !empty) return empty;
+  }
+  if (kind == "user") {
+    for (GroupSpec& g : state.groups) std::erase(g.members, wanted);
+  }
+  if (kind == "group") {
+    for (ResourceSpec& r : state.resources) std::erase(r.groups, wanted);
+  }
+  return with(state, kind, [&](auto& all) -> Result<> {
+    const auto found = find(all, wanted);
+    if (found == all.end()) return missing(kind, name);
+    all.erase(found);
+    return {};
+  });
+}
+
+}  // namespace tg::controller

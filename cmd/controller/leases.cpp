@@ -1,0 +1,50 @@
+#include "cmd/controller/leases.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace tg::controller {
+namespace {
+
+UnixTime half_life(const Grant& g) { return g.expires - kGrantLifetime / 2; }
+
+}  // namespace
+
+const std::string& Leases::grant(const LeaseKeys& keys, const std::string& network, const std::vector<ResourceId>& resources,
+                                 UnixTime void_before, UnixTime now) {
+  HeldGrant& held = grants_[network];
+  held.used = true;
+  const bool good = !held.jws.empty() && held.grant.resources == resources && held.grant.issued >= void_before &&
+                    now < half_life(held.grant);
+  if (good) return held.jws;
+  const UnixTime issued = std::max(now, void_before);
+  held.grant = Grant{keys.instance, user_, device_, network, resources, issued, now + kGrantLifetime, thumbprint_};
+  held.jws = held.grant.sign(keys.grant_seed);
+  last_issued_ = std::max(last_issued_, issued);
+  return held.jws;
+}
+
+const std::string& Leases::ticket(const LeaseKeys& keys, const std::string& connector, UnixTime now) {
+  HeldTicket& held = tickets_[connector];
+  held.used = true;
+  if (!held.label.empty() && now < held.expires - kTicketLifetime / 2) return held.label;
+  held.expires = now + kTicketLifetime;
+  held.label = Ticket{std::strtoull(connector.c_str(), nullptr, 16), held.expires, nonce_++}.label(keys.ticket_key);
+  return held.label;
+}
+
+void Leases::drop_unused() {
+  std::erase_if(grants_, [](const auto& one) { return !one.second.used; });
+  std::erase_if(tickets_, [](const auto& one) { return !one.second.used; });
+  for (auto& [network, held] : grants_) held.used = false;
+  for (auto& [connector, held] : tickets_) held.used = false;
+}
+
+UnixTime Leases::next_renewal() const {
+  UnixTime next = UnixTime::max();
+  for (const auto& [network, held] : grants_) next = std::min(next, half_life(held.grant));
+  for (const auto& [connector, held] : tickets_) next = std::min(next, held.expires - kTicketLifetime / 2);
+  return next;
+}
+
+}  // namespace tg::controller

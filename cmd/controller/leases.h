@@ -1,0 +1,66 @@
+// What one device holds for a limited time: a grant for each Network, a ticket for each connector.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/grant.h"
+#include "core/ticket.h"
+
+namespace tg::controller {
+
+inline constexpr std::chrono::seconds kGrantLifetime = std::chrono::hours(1);
+inline constexpr std::chrono::seconds kTicketLifetime = std::chrono::hours(24);
+
+// LeaseKeys is what grants and tickets are signed with.
+struct LeaseKeys {
+  std::string instance;
+  Buffer grant_seed;    // 32 bytes, Ed25519
+  Buffer ticket_key;    // 32 bytes, known to the relays
+};
+
+// Leases keeps the grants and tickets of one connected device, so that they change only when they must: at half-life, when the
+// Resources differ, or when the grant was voided. No clock, no randomness of its own: ticket nonces count up from `nonce`.
+class Leases {
+ public:
+  // `thumbprint`: of the TLS key that the device is connected with.
+  Leases(std::string user, std::string device, std::string thumbprint, std::uint64_t nonce)
+      : user_(std::move(user)), device_(std::move(device)), thumbprint_(std::move(thumbprint)), nonce_(nonce) {}
+
+  // grant returns the JWS for a Network. `resources`: sorted. A grant issued before `void_before` is replaced, and the new one is
+  // issued no earlier than it.
+  const std::string& grant(const LeaseKeys& keys, const std::string& network, const std::vector<ResourceId>& resources,
+                           UnixTime void_before, UnixTime now);
+  const std::string& ticket(const LeaseKeys& keys, const std::string& connector, UnixTime now);
+
+  // drop_unused forgets what was not asked for since the last call: Networks and connectors that are no longer reached.
+  void drop_unused();
+
+  // next_renewal is the time at which something is at half-life; the maximum when there is nothing.
+  UnixTime next_renewal() const;
+  // last_issued is the latest time of issue of any grant so far.
+  UnixTime last_issued() const noexcept { return last_issued_; }
+
+ private:
+  struct HeldGrant {
+    Grant grant;
+    std::string jws;
+    bool used = false;
+  };
+  struct HeldTicket {
+    UnixTime expires{};
+    std::string label;
+    bool used = false;
+  };
+  std::string user_;
+  std::string device_;
+  std::string thumbprint_;
+  std::uint64_t nonce_;
+  UnixTime last_issued_{};
+  std::map<std::string, HeldGrant> grants_;
+  std::map<std::string, HeldTicket> tickets_;
+};
+
+}  // namespace tg::controller

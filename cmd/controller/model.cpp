@@ -1,0 +1,32 @@
+#include "cmd/controller/model.h"
+
+#include <algorithm>
+
+namespace tg::controller {
+namespace {
+
+template <class T>
+const T* by_id(const std::vector<T>& all, std::string_view id) {
+  const auto found = std::lower_bound(all.begin(), all.end(), id, [](const T& one, std::string_view i) { return one.id < i; });
+  return found == all.end() || found->id != id ? nullptr : &*found;
+}
+
+}  // namespace
+
+const ConnectorRecord* Model::connector(std::string_view id) const { return by_id(connectors, id); }
+const DeviceRecord* Model::device(std::string_view id) const { return by_id(devices, id); }
+
+DesiredState desired(const Model& model) {
+  DesiredState out;
+  for (const std::string& n : model.networks) out.networks.push_back({n, {}});
+  for (const ConnectorRecord& c : model.connectors) out.connectors.push_back({c.name, c.network, {}});
+  for (const std::string& u : model.users) out.users.push_back({u, {}});
+  for (const GroupRecord& g : model.groups) out.groups.push_back({g.name, g.members, {}});
+  for (const ResourceRecord& r : model.resources) {
+    const Resource& what = r.resource;
+    out.resources.push_back({what.name, what.network, what.address, what.alias, r.groups, what.protocols, {}});
+  }
+  return out;
+}
+
+}  // namespace tg::controller

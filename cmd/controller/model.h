@@ -1,0 +1,71 @@
+// Everything that the controller knows, as plain values in memory.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/desired_state.h"
+#include "core/resource.h"
+#include "core/time.h"
+
+namespace tg::controller {
+
+struct ConnectorRecord {
+  std::string id;                     // 16 hex digits
+  std::string name;
+  std::string network;
+  std::string key;                    // RFC 7638 thumbprint of its TLS key; "" before its first enrolment
+  std::string next_key;               // of a renewal with a new key that has not been used yet
+  UnixTime created{};
+  std::optional<UnixTime> last_seen;
+};
+
+struct GroupRecord {
+  std::string name;
+  std::vector<std::string> members;   // e-mail addresses, sorted
+};
+
+struct ResourceRecord {
+  Resource resource;
+  std::vector<std::string> groups;    // sorted
+};
+
+struct DeviceRecord {
+  std::string id;                     // 16 hex digits
+  std::string user;                   // e-mail address
+  std::string name;                   // what the machine called itself
+  std::string key;
+  std::string next_key;
+  bool blocked = false;
+  UnixTime created{};
+  std::optional<UnixTime> last_seen;
+};
+
+// Revocation voids the grants of a device that were issued before `before`.
+struct Revocation {
+  std::string device;
+  UnixTime before{};
+};
+
+// Model is one consistent reading of the store.
+struct Model {
+  std::uint64_t revision = 0;
+  std::vector<std::string> networks;
+  std::vector<ConnectorRecord> connectors;   // sorted by id
+  std::vector<std::string> users;
+  std::vector<GroupRecord> groups;
+  std::vector<ResourceRecord> resources;
+  std::vector<DeviceRecord> devices;         // sorted by id
+  std::vector<Revocation> revocations;
+
+  // connector and device return null for an unknown id.
+  const ConnectorRecord* connector(std::string_view id) const;
+  const DeviceRecord* device(std::string_view id) const;
+};
+
+// desired returns the part of `model` that a desired state can name.
+DesiredState desired(const Model& model);
+
+}  // namespace tg::controller

@@ -1,0 +1,63 @@
+#include "cmd/controller/schema.h"
+
+#include <fmt/format.h>
+
+namespace tg::controller {
+namespace {
+
+// The number of steps in kSteps that a database has been through is its PRAGMA user_version. Never change a step that was
+// released: add one.
+constexpr const char* kSteps[] = {R"(
+  CREATE TABLE value (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE revision (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL) STRICT;
+  INSERT INTO revision VALUES (1, 1);
+  CREATE TABLE network (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE) STRICT;
+  CREATE TABLE connector (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, network INTEGER NOT NULL REFERENCES network (id),
+    key TEXT NOT NULL DEFAULT '', next_key TEXT NOT NULL DEFAULT '', created INTEGER NOT NULL, last_seen INTEGER) STRICT;
+  CREATE TABLE user (id INTEGER PRIMARY KEY AUTOINCREMENT, email TEXT NOT NULL UNIQUE) STRICT;
+  CREATE TABLE "group" (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE) STRICT;
+  CREATE TABLE membership (
+    user INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    "group" INTEGER NOT NULL REFERENCES "group" (id) ON DELETE CASCADE, PRIMARY KEY (user, "group")) STRICT, WITHOUT ROWID;
+  CREATE INDEX membership_group ON membership ("group");
+  CREATE TABLE resource (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, network INTEGER NOT NULL REFERENCES network (id),
+    address TEXT NOT NULL, alias TEXT NOT NULL, tcp TEXT NOT NULL, udp TEXT NOT NULL, icmp INTEGER NOT NULL) STRICT;
+  CREATE TABLE resource_group (
+    resource INTEGER NOT NULL REFERENCES resource (id) ON DELETE CASCADE,
+    "group" INTEGER NOT NULL REFERENCES "group" (id) ON DELETE CASCADE,
+    PRIMARY KEY (resource, "group")) STRICT, WITHOUT ROWID;
+  CREATE INDEX resource_group_group ON resource_group ("group");
+  CREATE TABLE device (
+    id TEXT PRIMARY KEY, user INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE, name TEXT NOT NULL,
+    key TEXT NOT NULL, next_key TEXT NOT NULL DEFAULT '', blocked INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL,
+    last_seen INTEGER) STRICT;
+  CREATE INDEX device_user ON device (user);
+  CREATE TABLE token (
+    id BLOB PRIMARY KEY, secret_hash BLOB NOT NULL, role INTEGER NOT NULL, subject TEXT NOT NULL,
+    expires INTEGER NOT NULL, spent INTEGER) STRICT, WITHOUT ROWID;
+  CREATE TABLE revocation (device TEXT PRIMARY KEY, before INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+)"};
+constexpr std::int64_t kVersion = std::size(kSteps);
+
+}  // namespace
+
+Result<> ensure_schema(Database& db) {
+  auto transaction = Transaction::begin(db);
+  if (!transaction) return pass_on(transaction);
+  std::int64_t version = 0;
+  if (auto asked = db.each("PRAGMA user_version", {}, [&](const Row& row) { version = row.number(0); }); !asked) return asked;
+  if (version > kVersion) {
+    return fail(Errc::unsupported, fmt::format("the state was written by a newer tg (its version is {}, this tg knows {}); "
+                                               "install that one, or a newer one", version, kVersion));
+  }
+  if (version == kVersion) return {};
+  for (std::int64_t i = version; i < kVersion; ++i) {
+    if (auto done = db.script(kSteps[i]); !done) return done;
+  }
+  if (auto done = db.script(fmt::format("PRAGMA user_version = {}", kVersion).c_str()); !done) return done;
+  return transaction->commit();
+}
+
+}  // namespace tg::controller

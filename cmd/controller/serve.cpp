@@ -1,0 +1,183 @@
+#include "cmd/controller/serve.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+
+#include "cmd/controller/admin_api.h"
+#include "core/text.h"
+
+namespace tg::controller {
+namespace {
+
+constexpr Duration kUpkeep = std::chrono::seconds(60);
+constexpr Duration kLeavingStep = std::chrono::milliseconds(20);
+constexpr int kLeavingSteps = 100;
+
+void say(const std::string& line) { std::fputs((line + "\n").c_str(), stderr); }
+
+// own_address returns this machine's address on the way to everywhere else. Connecting a datagram socket sends nothing; the address
+// is of RFC 5737, which nobody has.
+std::string own_address() {
+  const auto fd = net::udp_connect({Ipv4{0xC6336401}, 9});   // 198.51.100.1
+  if (!fd) return "127.0.0.1";
+  return net::local_endpoint(fd->get()).address.to_string();
+}
+
+Result<HostPort> advertised(const char* option, const std::string& given, const std::string& host, std::uint16_t port) {
+  if (given.empty()) return HostPort{host, port};
+  auto out = HostPort::parse(given, port);
+  if (!out) return fail(Errc::invalid_argument, fmt::format("{}: {}", option, out.error().text));
+  return out;
+}
+
+Result<net::Fd> listen_at(const char* option, const std::string& text, std::uint16_t port) {
+  const auto at = Endpoint::parse(text, port);
+  if (!at) return fail(Errc::invalid_argument, fmt::format("{}: {}", option, at.error().text));
+  auto fd = net::tcp_listen(*at);
+  if (!fd) return fail(fd.error().code, fmt::format("{}; see {}", fd.error().text, option));
+  return fd;
+}
+
+}  // namespace
+
+Controller::Controller(net::Loop& loop, ServeOptions options, StateDir dir, Vault vault, Store store, Secrets secrets)
+    : loop_(loop), options_(std::move(options)), dir_(std::move(dir)), vault_(std::move(vault)), store_(std::move(store)),
+      secrets_(std::move(secrets)), relay_id_(random_id()), started_(net::Loop::wall()) {}
+
+Controller::~Controller() = default;
+
+Result<std::unique_ptr<Controller>> Controller::start(net::Loop& loop, ServeOptions options) {
+  auto dir = StateDir::open(options.state);
+  if (!dir) return pass_on(dir);
+  auto store = Store::open(dir->database());
+  if (!store) return pass_on(store);
+  auto known = has_secrets(*store);
+  if (!known) return pass_on(known);
+  auto vault = Vault::open(dir->master_key(), !*known);
+  if (!vault) return pass_on(vault);
+  auto secrets = load_secrets(*store, *vault, net::Loop::wall());
+  if (!secrets) return pass_on(secrets);
+  std::unique_ptr<Controller> out(
+      new Controller(loop, std::move(options), std::move(*dir), std::move(*vault), std::move(*store), std::move(*secrets)));
+  if (auto opened = out->open_streams(); !opened) return pass_on(opened);
+  if (auto opened = out->open_admin(); !opened) return pass_on(opened);
+  Controller* self = out.get();
+  out->upkeep_ = net::Timer(loop, [self] { self->renew_certificates(); });
+  out->upkeep_.after(kUpkeep);
+  return out;
+}
+
+Result<net::TlsContext> Controller::control_context(UnixTime now) {
+  auto own = secrets_.pki.own("controller", kControllerId, now);
+  if (!own) return pass_on(own);
+  return net::TlsContext::server(*own, net::kAlpnControl, false);
+}
+
+Result<net::TlsContext> Controller::relay_context(UnixTime now) {
+  auto own = secrets_.pki.own("relay", relay_id_, now);
+  if (!own) return pass_on(own);
+  return net::TlsContext::server(*own, net::kAlpnRelay, true);
+}
+
+Result<> Controller::open_streams() {
+  auto listener = listen_at("--listen", options_.listen, kControlPort);
+  if (!listener) return pass_on(listener);
+  auto relay_listener = listen_at("--relay-listen", options_.relay_listen, kRelayPort);
+  if (!relay_listener) return pass_on(relay_listener);
+  listening_ = net::local_endpoint(listener->get());
+  relay_listening_ = net::local_endpoint(relay_listener->get());
+  const bool everywhere = listening_.address == IpAddress() || listening_.address == IpAddress::v6({});
+  auto found = advertised("--public", options_.public_address, everywhere ? own_address() : listening_.address.to_string(), listening_.port);
+  if (!found) return pass_on(found);
+  public_ = std::move(*found);
+  auto relay_found = advertised("--relay-public", options_.relay_public, public_.host, relay_listening_.port);
+  if (!relay_found) return pass_on(relay_found);
+  relay_public_ = std::move(*relay_found);
+
+  const UnixTime now = net::Loop::wall();
+  auto context = control_context(now);
+  if (!context) return pass_on(context);
+  auto relay_tls = relay_context(now);
+  if (!relay_tls) return pass_on(relay_tls);
+  renewal_due_ = now + kLeafLifetime / 2;
+  relay_ = std::make_unique<net::Relay>(loop_, std::move(*relay_listener), *relay_tls, secrets_.keys.ticket_key, instance());
+  ControlSettings settings = options_.control;
+  settings.relays = {relay_public_.to_string()};
+  control_ = std::make_unique<ControlServer>(loop_, std::move(*listener), store_, secrets_.pki, secrets_.keys, *context, settings);
+  return {};
+}
+
+Result<> Controller::open_admin() {
+  auto listener = net::unix_listen(dir_.socket());
+  if (!listener) return pass_on(listener);
+  admin_ = std::make_unique<AdminServer>(loop_, std::move(*listener), [this](const Json& request) {
+    const AdminApi api{store_, secrets_.pki, public_, [this] { return control_->online(); }, [this] { control_->changed(); },
+                       [this] { return about(); }};
+    return api.answer(request, net::Loop::wall());
+  });
+  return {};
+}
+
+Json Controller::about() const {
+  return {{"version", TG_VERSION},
+          {"process", ::getpid()},
+          {"state", dir_.path()},
+          {"started", started_.time_since_epoch().count()},
+          {"listen", listening_.to_string()},
+          {"public", public_.to_string()},
+          {"relay", {{"listen", relay_listening_.to_string()}, {"public", relay_public_.to_string()},
+                     {"connectors", relay_->connectors()}, {"joined", relay_->joined()}}}};
+}
+
+// Looked at every minute, so that a machine that slept, or whose clock was set, renews in time.
+void Controller::renew_certificates() {
+  upkeep_.after(kUpkeep);
+  const UnixTime now = net::Loop::wall();
+  if (now < renewal_due_) return;
+  auto renewed = secrets_.pki.renew_issuing(now);
+  if (renewed && *renewed) {
+    if (auto saved = save_ca(store_, vault_, secrets_.pki); !saved) say("tg: the CA could not be saved: " + printable(saved.error().text));
+  }
+  auto context = control_context(now);
+  if (!context) return say("tg: the controller's certificate could not be renewed; trying again in a minute");
+  control_->set_context(*context);
+  renewal_due_ = now + kLeafLifetime / 2;
+}
+
+void Controller::goodbye(std::function<void()> done) {
+  admin_.reset();
+  ::unlink(dir_.socket().c_str());
+  relay_->goodbye();
+  control_->goodbye();
+  leaving_ = net::Timer(loop_, [this, done = std::move(done), step = 0]() mutable {
+    if (control_->streams() == 0 || ++step == kLeavingSteps) return done();
+    leaving_.after(kLeavingStep);
+  });
+  leaving_.after(kLeavingStep);
+}
+
+Result<int> serve(ServeOptions options) {
+  const std::string state = options.state == ServeOptions().state ? "" : " --state " + options.state;
+  net::Loop loop;
+  auto started = Controller::start(loop, std::move(options));
+  if (!started) return pass_on(started);
+  Controller& controller = **started;
+  bool leaving = false;
+  loop.on_signal({SIGTERM, SIGINT}, [&](int) {
+    if (std::exchange(leaving, true)) return loop.stop();
+    controller.goodbye([&] { loop.stop(); });
+  });
+  say(fmt::format("tg controller {} is {}", controller.instance(), controller.fresh() ? "new, and up" : "up"));
+  say(fmt::format("  agents   {}, which they reach as {}", controller.listening().to_string(), controller.public_address().to_string()));
+  say(fmt::format("  relay    {}, which they reach as {}", controller.relay_listening().to_string(), controller.relay_address().to_string()));
+  say("next, in another terminal:");
+  say(fmt::format("  tg controller apply FILE.toml{}        # who may reach what", state));
+  say(fmt::format("  tg controller connector token NAME{}   # lets in a connector that FILE.toml names", state));
+  loop.run();
+  return 0;
+}
+
+}  // namespace tg::controller

@@ -1,0 +1,80 @@
+// The running controller: store, CA, control streams, the embedded relay and the admin socket, wired together.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cmd/controller/admin_server.h"
+#include "cmd/controller/control_server.h"
+#include "cmd/controller/secrets.h"
+#include "cmd/controller/state_dir.h"
+#include "core/ip.h"
+#include "net/loop.h"
+#include "net/relay.h"
+
+namespace tg::controller {
+
+inline constexpr std::uint16_t kControlPort = 8443;
+inline constexpr std::uint16_t kRelayPort = 8444;
+
+struct ServeOptions {
+  std::string state = "/var/lib/tg/controller";
+  std::string listen = "0.0.0.0:8443";
+  std::string relay_listen = "0.0.0.0:8444";
+  std::string public_address;         // "HOST[:PORT]" at which agents find the controller; "": found out
+  std::string relay_public;           // likewise the relay; "": the host of public_address
+  ControlSettings control;            // its relays are filled in
+};
+
+// Controller is up from start() until it is destroyed. The Loop must outlive it.
+class Controller {
+ public:
+  // start makes what is missing in the state directory. Errors name the address, file or option.
+  static Result<std::unique_ptr<Controller>> start(net::Loop& loop, ServeOptions options);
+  ~Controller();
+
+  // goodbye tells every agent that the controller is about to end; done is called when they know, or after 2 s.
+  void goodbye(std::function<void()> done);
+
+  bool fresh() const noexcept { return secrets_.fresh; }
+  const std::string& instance() const noexcept { return secrets_.keys.instance; }
+  const HostPort& public_address() const noexcept { return public_; }
+  const HostPort& relay_address() const noexcept { return relay_public_; }
+  Endpoint listening() const noexcept { return listening_; }
+  Endpoint relay_listening() const noexcept { return relay_listening_; }
+  Store& store() noexcept { return store_; }
+  ControlServer& control() noexcept { return *control_; }
+
+ private:
+  Controller(net::Loop& loop, ServeOptions options, StateDir dir, Vault vault, Store store, Secrets secrets);
+  Result<> open_streams();
+  Result<> open_admin();
+  Result<net::TlsContext> control_context(UnixTime now);
+  Result<net::TlsContext> relay_context(UnixTime now);
+  void renew_certificates();
+  Json about() const;
+
+  net::Loop& loop_;
+  ServeOptions options_;
+  StateDir dir_;
+  Vault vault_;
+  Store store_;
+  Secrets secrets_;
+  std::string relay_id_;
+  UnixTime started_{};
+  UnixTime renewal_due_{};
+  HostPort public_;
+  HostPort relay_public_;
+  Endpoint listening_;
+  Endpoint relay_listening_;
+  std::unique_ptr<ControlServer> control_;
+  std::unique_ptr<net::Relay> relay_;
+  std::unique_ptr<AdminServer> admin_;
+  net::Timer upkeep_;
+  net::Timer leaving_;
+};
+
+// serve runs a controller until SIGTERM or SIGINT, and says on stderr where it listens and what to do next.
+Result<int> serve(ServeOptions options);
+
+}  // namespace tg::controller

@@ -1,0 +1,78 @@
+#include "cmd/controller/session.h"
+
+#include <algorithm>
+
+namespace tg::controller {
+
+Session::Session(net::Loop& loop, net::Fd fd, const net::TlsContext& context, const SessionLimits& limits, Callbacks callbacks)
+    : loop_(loop), limits_(limits), callbacks_(std::move(callbacks)), reader_(kControlBeforeIdentity),
+      self_(std::make_shared<Session*>(this)), deadline_(loop, [this] { on_close({Errc::timed_out, "too slow"}); }),
+      tls_(loop, std::move(fd), context,
+           {[this] { on_open(); }, [this](Bytes b) { on_data(b); },
+            [this] { if (state_ == State::ready) callbacks_.room(*this); },
+            [this](const Error& e) { on_close(e); }}) {
+  source_ = tls_.peer().address;
+}
+
+void Session::on_open() {
+  state_ = tls_.identity() ? State::identified : State::stranger;
+  if (state_ == State::identified) reader_.set_max(limits_.frame);
+  deadline_.after(limits_.patience);
+  callbacks_.opened(*this);
+}
+
+void Session::on_data(Bytes bytes) {
+  if (state_ == State::closing) return;
+  received_ += bytes.size();
+  if (state_ == State::stranger && received_ > kControlBeforeIdentity) {
+    return refuse(Errc::protocol, "too many bytes before enrolment", net::Loop::wall());
+  }
+  reader_.feed(bytes);
+  while (state_ != State::closing) {
+    auto message = reader_.next();
+    if (!message) return refuse(Errc::protocol, message.error().text, net::Loop::wall());
+    if (!*message) return;
+    if (too_fast()) return refuse(Errc::exhausted, "too many messages", net::Loop::wall());
+    callbacks_.said(*this, **message);
+  }
+}
+
+bool Session::too_fast() {
+  const Instant now = net::Loop::now();
+  spent_until_ = std::max(spent_until_, now) + limits_.message_every;
+  return spent_until_ > now + limits_.message_every * static_cast<int>(limits_.message_burst);
+}
+
+void Session::ready() {
+  state_ = State::ready;
+  deadline_.cancel();
+}
+
+void Session::send(const Json& message) {
+  if (state_ != State::closing) tls_.write(control_frame(message));
+}
+
+void Session::refuse(Errc code, const std::string& text, UnixTime now) {
+  send({{"type", "error"}, {"code", to_string(code)}, {"text", text}, {"time", now.time_since_epoch().count()}});
+  close();
+}
+
+void Session::close() {
+  if (state_ == State::closing) return;
+  state_ = State::closing;
+  deadline_.after(limits_.linger);
+  tls_.close();
+}
+
+// The owner destroys this in `ended`, so that is called when nothing of it is on the stack any more.
+void Session::on_close(const Error& error) {
+  if (over_) return;
+  over_ = true;
+  state_ = State::closing;
+  deadline_.cancel();
+  loop_.post([self = self_, error] {
+    if (Session* session = *self) session->callbacks_.ended(*session, error);
+  });
+}
+
+}  // namespace tg::controller

@@ -1,0 +1,89 @@
+// One agent's control stream, seen from the controller: TLS, frames, deadlines. What is said on it is control_server.h's.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cmd/controller/leases.h"
+#include "core/view.h"
+#include "net/loop.h"
+#include "net/tls.h"
+
+namespace tg::controller {
+
+// SessionLimits bound what a peer can cost before and after it is known.
+struct SessionLimits {
+  Duration patience = std::chrono::seconds(10);      // from the end of the handshake to enrolment, or to hello
+  Duration linger = std::chrono::seconds(5);         // for the last bytes to leave
+  std::size_t message_burst = 100;                   // messages at once
+  Duration message_every = std::chrono::milliseconds(100);   // and one more in each such time
+  std::size_t frame = 256 * 1024;                    // the longest message of a known agent
+  std::size_t backlog = 8 * 1024 * 1024;             // bytes of output above which nothing new is queued
+};
+
+// Session calls back from the Loop and is destroyed by its owner only in, or after, `ended`.
+//
+//   handshake ──▶ stranger (no certificate) ──▶ closing
+//            └──▶ identified ──hello──▶ ready ──▶ closing
+class Session {
+ public:
+  enum class State : std::uint8_t { handshake, stranger, identified, ready, closing };
+  struct Callbacks {
+    std::function<void(Session&)> opened;                 // the handshake is done: state() is stranger or identified
+    std::function<void(Session&, const Json&)> said;
+    std::function<void(Session&)> room;                   // the backlog is gone
+    std::function<void(Session&, const Error&)> ended;    // once, posted: nothing of the Session is running
+  };
+
+  Session(net::Loop& loop, net::Fd fd, const net::TlsContext& context, const SessionLimits& limits, Callbacks callbacks);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  State state() const noexcept { return state_; }
+  bool identified() const noexcept { return tls_.identity().has_value(); }
+  // The peer's identity; only when identified().
+  const net::Identity& who() const { return *tls_.identity(); }
+  const IpAddress& source() const noexcept { return source_; }
+
+  void ready();                                           // hello was accepted
+  void send(const Json& message);
+  bool full() const noexcept { return tls_.queued() > limits_.backlog; }
+  // refuse sends an error and closes; close sends what is queued and closes.
+  void refuse(Errc code, const std::string& text, UnixTime now);
+  void close();
+
+  // What the owner keeps with a known agent.
+  View view;                              // what it has been told
+  std::optional<Leases> leases;           // of a device
+  std::vector<std::string> direct;        // of a connector
+  std::string name;                       // as it calls itself
+  std::string version;
+  bool behind = false;                    // its view could not be sent
+  bool counted = true;                    // among the strangers of its source
+
+ private:
+  void on_open();
+  void on_data(Bytes bytes);
+  void on_close(const Error& error);
+  bool too_fast();
+
+  net::Loop& loop_;
+  const SessionLimits limits_;
+  Callbacks callbacks_;
+  IpAddress source_;
+  State state_ = State::handshake;
+  ControlReader reader_;
+  std::size_t received_ = 0;
+  Instant spent_until_{};                 // the message budget: each message moves it on
+  bool over_ = false;
+  std::shared_ptr<Session*> self_;        // null inside once this is destroyed
+  net::Timer deadline_;
+  net::Tls tls_;
+
+ public:
+  ~Session() { *self_ = nullptr; }
+};
+
+}  // namespace tg::controller

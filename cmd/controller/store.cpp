@@ -1,0 +1,288 @@
+#include "cmd/controller/store.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+#include "cmd/controller/schema.h"
+
+namespace tg::controller {
+namespace {
+
+// Revocations outlive every grant that they could concern: an hour, and whatever grace an administrator may set.
+constexpr std::chrono::seconds kKeepRevocations = std::chrono::hours(24 * 7);
+
+UnixTime time_at(const Row& row, int column) { return UnixTime(std::chrono::seconds(row.number(column))); }
+std::optional<UnixTime> maybe_time_at(const Row& row, int column) {
+  if (row.null(column)) return std::nullopt;
+  return time_at(row, column);
+}
+std::int64_t number(UnixTime t) { return t.time_since_epoch().count(); }
+
+// Reach is who may reach what: the part of the state whose shrinking voids grants.
+struct Reach {
+  std::map<std::string, std::int64_t> devices;                                 // that are not blocked, and their users
+  std::set<std::tuple<std::int64_t, std::int64_t, std::int64_t>> resources;    // user, Resource, Network
+};
+
+Result<Reach> read_reach(Database& db) {
+  Reach out;
+  auto devices = db.each("SELECT id, user FROM device WHERE blocked = 0", {},
+                         [&](const Row& row) { out.devices.emplace(row.text(0), row.number(1)); });
+  if (!devices) return pass_on(devices);
+  auto resources = db.each(
+      "SELECT DISTINCT m.user, r.id, r.network FROM membership m JOIN resource_group g ON g.\"group\" = m.\"group\" "
+      "JOIN resource r ON r.id = g.resource",
+      {}, [&](const Row& row) { out.resources.emplace(row.number(0), row.number(1), row.number(2)); });
+  if (!resources) return pass_on(resources);
+  return out;
+}
+
+std::vector<std::string> lost(const Reach& before, const Reach& after) {
+  std::set<std::int64_t> users;
+  for (const auto& one : before.resources) {
+    if (!after.resources.contains(one)) users.insert(std::get<0>(one));
+  }
+  std::vector<std::string> out;
+  for (const auto& [device, user] : before.devices) {
+    if (users.contains(user) || !after.devices.contains(device)) out.push_back(device);
+  }
+  return out;
+}
+
+Result<Resource> resource_at(const Row& row) {
+  auto address = Address::parse(row.text(3));
+  auto tcp = ports_from_text(row.text(5));
+  auto udp = ports_from_text(row.text(6));
+  if (!address || !tcp || !udp) return fail(Errc::io, fmt::format("the stored resource {} can't be read", row.text(1)));
+  return Resource{static_cast<ResourceId>(row.number(0)), row.text(1), row.text(2), std::move(*address), row.text(4),
+                  {std::move(*tcp), std::move(*udp), row.number(7) != 0}};
+}
+
+Result<> read_resources(Database& db, Model& model) {
+  Result<> bad;
+  auto read = db.each(
+      "SELECT r.id, r.name, n.name, r.address, r.alias, r.tcp, r.udp, r.icmp FROM resource r JOIN network n ON n.id = "
+      "r.network ORDER BY r.id",
+      {}, [&](const Row& row) {
+        auto resource = resource_at(row);
+        if (resource) model.resources.push_back({std::move(*resource), {}});
+        else bad = pass_on(resource);
+      });
+  if (!read) return read;
+  if (!bad) return bad;
+  std::size_t at = 0;
+  return db.each(
+      "SELECT rg.resource, g.name FROM resource_group rg JOIN \"group\" g ON g.id = rg.\"group\" ORDER BY rg.resource, g.name",
+      {}, [&](const Row& row) {
+        while (model.resources[at].resource.id != static_cast<ResourceId>(row.number(0))) ++at;
+        model.resources[at].groups.push_back(row.text(1));
+      });
+}
+
+Result<> read_people(Database& db, Model& model) {
+  auto users = db.each("SELECT email FROM user ORDER BY email", {}, [&](const Row& row) { model.users.push_back(row.text(0)); });
+  if (!users) return users;
+  auto groups = db.each("SELECT g.name, u.email FROM \"group\" g LEFT JOIN membership m ON m.\"group\" = g.id "
+                        "LEFT JOIN user u ON u.id = m.user ORDER BY g.name, u.email",
+                        {}, [&](const Row& row) {
+                          if (model.groups.empty() || model.groups.back().name != row.text(0)) model.groups.push_back({row.text(0), {}});
+                          if (!row.null(1)) model.groups.back().members.push_back(row.text(1));
+                        });
+  if (!groups) return groups;
+  return db.each("SELECT d.id, u.email, d.name, d.key, d.next_key, d.blocked, d.created, d.last_seen FROM device d "
+                 "JOIN user u ON u.id = d.user ORDER BY d.id",
+                 {}, [&](const Row& row) {
+                   model.devices.push_back({row.text(0), row.text(1), row.text(2), row.text(3), row.text(4),
+                                            row.number(5) != 0, time_at(row, 6), maybe_time_at(row, 7)});
+                 });
+}
+
+Result<> read_networks(Database& db, Model& model) {
+  auto networks = db.each("SELECT name FROM network ORDER BY name", {}, [&](const Row& row) { model.networks.push_back(row.text(0)); });
+  if (!networks) return networks;
+  return db.each("SELECT c.id, c.name, n.name, c.key, c.next_key, c.created, c.last_seen FROM connector c "
+                 "JOIN network n ON n.id = c.network ORDER BY c.id",
+                 {}, [&](const Row& row) {
+                   model.connectors.push_back({row.text(0), row.text(1), row.text(2), row.text(3), row.text(4),
+                                               time_at(row, 5), maybe_time_at(row, 6)});
+                 });
+}
+
+Result<> check_possible(const DesiredState& state) {
+  const std::vector<Problem> found = problems(state);
+  if (found.empty()) return {};
+  return fail(Errc::conflict, found.front().key + ": " + found.front().text);
+}
+
+// merged returns what is there after `wanted` was applied without pruning.
+DesiredState merged(const DesiredState& now, const DesiredState& wanted) {
+  DesiredState out = wanted;
+  const auto keep = [](auto& into, const auto& from, auto name) {
+    std::set<std::string> named;
+    for (const auto& one : into) named.insert(name(one));
+    for (const auto& one : from) {
+      if (!named.contains(name(one))) into.push_back(one);
+    }
+  };
+  const auto name = [](const auto& one) { return one.name; };
+  keep(out.networks, now.networks, name);
+  keep(out.connectors, now.connectors, name);
+  keep(out.users, now.users, [](const UserSpec& u) { return u.email; });
+  keep(out.groups, now.groups, name);
+  keep(out.resources, now.resources, name);
+  return out;
+}
+
+}  // namespace
+
+Result<Ports> ports_from_text(std::string_view text) {
+  if (text == "all") return Ports::all();
+  if (text == "none") return Ports::none();
+  std::vector<PortRange> ranges;
+  while (!text.empty()) {
+    const std::size_t comma = std::min(text.find(", "), text.size());
+    auto range = Ports::parse(text.substr(0, comma));
+    if (!range) return fail(Errc::malformed, range.error().text);
+    ranges.push_back(*range);
+    text.remove_prefix(std::min(comma + 2, text.size()));
+  }
+  return Ports(std::move(ranges));
+}
+
+Result<Store> Store::open(const std::string& path) {
+  auto db = Database::open(path);
+  if (!db) return pass_on(db);
+  Store store(std::move(*db));
+  if (auto ready = ensure_schema(store.db_); !ready) return pass_on(ready);
+  auto model = store.model();
+  if (!model) return pass_on(model);
+  return store;
+}
+
+Result<Model> Store::model() {
+  // A deferred transaction: one snapshot for all the queries.
+  if (auto begun = db_.script("BEGIN"); !begun) return pass_on(begun);
+  Model out;
+  auto read = db_.each("SELECT number FROM revision", {},
+                       [&](const Row& row) { out.revision = static_cast<std::uint64_t>(row.number(0)); });
+  if (read) read = read_networks(db_, out);
+  if (read) read = read_people(db_, out);
+  if (read) read = read_resources(db_, out);
+  if (read) {
+    read = db_.each("SELECT device, before FROM revocation ORDER BY device", {},
+                    [&](const Row& row) { out.revocations.push_back({row.text(0), time_at(row, 1)}); });
+  }
+  static_cast<void>(db_.script("ROLLBACK"));
+  if (!read) return pass_on(read);
+  revision_ = out.revision;
+  return out;
+}
+
+Result<std::optional<Buffer>> Store::value(std::string_view name) {
+  std::optional<Buffer> out;
+  auto read = db_.each("SELECT value FROM value WHERE name = ?", {name}, [&](const Row& row) { out = row.blob(0); });
+  if (!read) return pass_on(read);
+  return out;
+}
+
+Result<> Store::set_value(std::string_view name, Bytes value) {
+  auto done = db_.run("INSERT INTO value VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", {name, value});
+  if (!done) return pass_on(done);
+  return {};
+}
+
+Result<> Store::change(UnixTime now, Effect effect, const Work& work) {
+  auto transaction = Transaction::begin(db_);
+  if (!transaction) return pass_on(transaction);
+  auto before = effect == Effect::may_shrink ? read_reach(db_) : Result<Reach>();
+  if (!before) return pass_on(before);
+  if (auto done = work(db_); !done) return done;
+  auto after = effect == Effect::may_shrink ? read_reach(db_) : Result<Reach>();
+  if (!after) return pass_on(after);
+  if (auto done = revoke(lost(*before, *after), now); !done) return done;
+  if (auto done = db_.run("UPDATE revision SET number = number + 1"); !done) return pass_on(done);
+  std::uint64_t revision = 0;
+  auto read = db_.each("SELECT number FROM revision", {},
+                       [&](const Row& row) { revision = static_cast<std::uint64_t>(row.number(0)); });
+  if (!read) return read;
+  if (auto done = transaction->commit(); !done) return done;
+  revision_ = revision;
+  return {};
+}
+
+// Grants carry whole seconds. One issued in this very second must be void and the next one must not, so `before` is later than
+// every grant issued so far, and the next one is issued no earlier than `before`.
+Result<> Store::revoke(const std::vector<std::string>& devices, UnixTime now) {
+  for (const std::string& device : devices) {
+    const auto known = last_grant_.find(device);
+    const std::int64_t floor = std::max(number(now), known == last_grant_.end() ? 0 : number(known->second)) + 1;
+    // Of a grant issued before this process started nothing is known but that it could have been issued at `before`.
+    const std::int64_t step = known == last_grant_.end() ? 1 : 0;
+    auto done = db_.run("INSERT INTO revocation VALUES (?, ?) ON CONFLICT (device) DO UPDATE SET before = max(excluded.before, "
+                        "before + ?)", {device, floor, step});
+    if (!done) return pass_on(done);
+  }
+  auto done = db_.run("DELETE FROM revocation WHERE before < ?", {number(now - kKeepRevocations)});
+  if (!done) return pass_on(done);
+  return {};
+}
+
+Result<std::vector<Change>> Store::plan(const DesiredState& wanted, bool prune) {
+  auto here = model();
+  if (!here) return pass_on(here);
+  const DesiredState now = desired(*here);
+  if (auto possible = check_possible(prune ? wanted : merged(now, wanted)); !possible) return pass_on(possible);
+  return tg::plan(now, wanted, prune);
+}
+
+Result<std::vector<Change>> Store::apply(const DesiredState& wanted, bool prune, UnixTime now) {
+  auto here = model();
+  if (!here) return pass_on(here);
+  return replace(desired(*here), wanted, prune, now);
+}
+
+Result<std::vector<Change>> Store::edit(const std::function<Result<>(DesiredState&)>& change, UnixTime now) {
+  auto here = model();
+  if (!here) return pass_on(here);
+  const DesiredState before = desired(*here);
+  DesiredState after = before;
+  if (auto done = change(after); !done) return pass_on(done);
+  return replace(before, after, true, now);
+}
+
+Result<std::vector<Change>> Store::replace(const DesiredState& now_state, const DesiredState& wanted, bool prune, UnixTime now) {
+  if (auto possible = check_possible(prune ? wanted : merged(now_state, wanted)); !possible) return pass_on(possible);
+  std::vector<Change> changes = tg::plan(now_state, wanted, prune);
+  if (changes.empty()) return changes;
+  auto done = change(now, Effect::may_shrink, [&](Database& db) { return carry_out(db, wanted, changes, now); });
+  if (!done) return pass_on(done);
+  return changes;
+}
+
+Result<> Store::block_device(std::string_view id, bool blocked, UnixTime now) {
+  return change(now, Effect::may_shrink, [&](Database& db) -> Result<> {
+    auto done = db.run("UPDATE device SET blocked = ? WHERE id = ?", {std::int64_t{blocked}, id});
+    if (!done) return pass_on(done);
+    if (*done == 0) return fail(Errc::not_found, fmt::format("there is no device {}", id));
+    return {};
+  });
+}
+
+Result<> Store::remove_device(std::string_view id, UnixTime now) {
+  return change(now, Effect::may_shrink, [&](Database& db) -> Result<> {
+    auto done = db.run("DELETE FROM device WHERE id = ?", {id});
+    if (!done) return pass_on(done);
+    if (*done == 0) return fail(Errc::not_found, fmt::format("there is no device {}", id));
+    return {};
+  });
+}
+
+void Store::grant_issued(const std::string& device, UnixTime issued) {
+  UnixTime& last = last_grant_[device];
+  last = std::max(last, issued);
+}
+
+}  // namespace tg::controller

@@ -1,0 +1,92 @@
+// What the controller remembers: SQLite, and the only place that knows its tables.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cmd/controller/database.h"
+#include "cmd/controller/model.h"
+#include "core/token.h"
+
+namespace tg::controller {
+
+// FreshToken is a token's id and secret at the only moment when the secret is known.
+struct FreshToken {
+  Buffer id;       // 16 bytes
+  Buffer secret;   // 32 bytes; the store keeps its SHA-256
+  UnixTime expires{};
+};
+
+// Enrolment is what a machine shows to be let in for the first time.
+struct Enrolment {
+  Buffer token_id;
+  Buffer secret;
+  Token::Role role = Token::Role::device;
+  std::string name;         // what it calls itself
+  std::string key;          // thumbprint of its TLS key
+};
+
+// Store is the state on the disk. What a call acknowledged has been synced. Every change of what the model shows is one
+// write transaction that raises the revision, and that voids the grants of each device which may reach less than before.
+// Errors everywhere: io and timed_out of the database, beside those named. Not thread-safe; several Stores on one file are safe.
+class Store {
+ public:
+  // open makes the tables in an empty file. Errors: unsupported when a newer tg wrote it.
+  static Result<Store> open(const std::string& path);
+
+  Result<Model> model();
+  std::uint64_t revision() const noexcept { return revision_; }   // of the last model or change here
+
+  // Small values by name: the CA, the grant key (sealed by the caller), settings.
+  Result<std::optional<Buffer>> value(std::string_view name);
+  Result<> set_value(std::string_view name, Bytes value);
+
+  // plan returns what apply would do, and changes nothing. Errors: conflict when the result would be impossible (problems()).
+  Result<std::vector<Change>> plan(const DesiredState& wanted, bool prune);
+  Result<std::vector<Change>> apply(const DesiredState& wanted, bool prune, UnixTime now);
+  // edit applies what `change` makes of the present state. Errors: those of `change`, and as plan.
+  Result<std::vector<Change>> edit(const std::function<Result<>(DesiredState&)>& change, UnixTime now);
+
+  // Errors: not_found. Blocking a device, or deleting it, voids its grants.
+  Result<> block_device(std::string_view id, bool blocked, UnixTime now);
+  Result<> remove_device(std::string_view id, UnixTime now);
+
+  // new_token makes a token for a user (by e-mail address) or a connector (by name). Errors: not_found.
+  Result<FreshToken> new_token(Token::Role role, std::string_view subject, UnixTime now, std::chrono::seconds lifetime);
+  // enroll checks a token and spends it in one write transaction, and returns the id of the new device, or of the connector.
+  // Errors: denied (unknown or wrong, for another role, used already, its subject gone), expired. A refusal spends nothing.
+  Result<std::string> enroll(const Enrolment& who, UnixTime now);
+
+  // expect_key notes the key of a renewed certificate; key_used makes it the only one. `role`: device or connector.
+  Result<> expect_key(std::string_view role, std::string_view id, std::string_view key);
+  Result<> key_used(std::string_view role, std::string_view id, std::string_view key);
+  // seen notes when agents were here last, by "device/ID" or "connector/ID".
+  Result<> seen(const std::map<std::string, UnixTime>& agents);
+
+  // grant_issued tells the latest time of issue of a device's grants, so that a revocation can be later than it. Kept in memory.
+  void grant_issued(const std::string& device, UnixTime issued);
+
+ private:
+  explicit Store(Database database) : db_(std::move(database)) {}
+  using Work = std::function<Result<>(Database&)>;
+  enum class Effect : std::uint8_t { grows, may_shrink };
+  Result<> change(UnixTime now, Effect effect, const Work& work);
+  Result<> revoke(const std::vector<std::string>& devices, UnixTime now);
+  Result<std::vector<Change>> replace(const DesiredState& now_state, const DesiredState& wanted, bool prune, UnixTime now);
+
+  Database db_;
+  std::uint64_t revision_ = 0;
+  std::map<std::string, UnixTime> last_grant_;
+};
+
+// carry_out does the steps of a plan inside the caller's transaction. Errors: conflict when a reference leads nowhere.
+Result<> carry_out(Database& db, const DesiredState& wanted, const std::vector<Change>& changes, UnixTime now);
+
+// ports_from_text reads what Ports::to_string wrote. Errors: malformed.
+Result<Ports> ports_from_text(std::string_view text);
+
+}  // namespace tg::controller

@@ -1,0 +1,104 @@
+// The steps of a plan as SQL.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cmd/controller/store.h"
+#include "cmd/controller/vault.h"
+
+namespace tg::controller {
+namespace {
+
+using Verb = Change::Verb;
+
+template <class T>
+const T& named(const std::vector<T>& all, const std::string& name) {
+  const auto found = std::find_if(all.begin(), all.end(), [&](const T& one) { return one.name == name; });
+  TG_CHECK(found != all.end());
+  return *found;
+}
+
+Result<> done(Result<int> r) {
+  if (!r) return pass_on(r);
+  return {};
+}
+
+Result<> set_members(Database& db, const GroupSpec& group) {
+  auto r = done(db.run("DELETE FROM membership WHERE \"group\" = (SELECT id FROM \"group\" WHERE name = ?)", {group.name}));
+  for (const std::string& member : group.members) {
+    if (!r) return r;
+    r = done(db.run("INSERT INTO membership VALUES ((SELECT id FROM user WHERE email = ?), "
+                    "(SELECT id FROM \"group\" WHERE name = ?))", {member, group.name}));
+  }
+  return r;
+}
+
+Result<> set_groups(Database& db, const ResourceSpec& resource) {
+  auto r = done(db.run("DELETE FROM resource_group WHERE resource = (SELECT id FROM resource WHERE name = ?)", {resource.name}));
+  for (const std::string& group : resource.groups) {
+    if (!r) return r;
+    r = done(db.run("INSERT INTO resource_group VALUES ((SELECT id FROM resource WHERE name = ?), "
+                    "(SELECT id FROM \"group\" WHERE name = ?))", {resource.name, group}));
+  }
+  return r;
+}
+
+Result<> put_connector(Database& db, const ConnectorSpec& c, Verb verb, UnixTime now) {
+  if (verb == Verb::update) {
+    return done(db.run("UPDATE connector SET network = (SELECT id FROM network WHERE name = ?) WHERE name = ?", {c.network, c.name}));
+  }
+  const std::string id = random_id();
+  return done(db.run("INSERT INTO connector (id, name, network, created) VALUES (?, ?, (SELECT id FROM network WHERE name = ?), ?)",
+                     {id, c.name, c.network, std::int64_t{now.time_since_epoch().count()}}));
+}
+
+Result<> put_group(Database& db, const GroupSpec& g, Verb verb) {
+  if (verb == Verb::create) {
+    if (auto r = done(db.run("INSERT INTO \"group\" (name) VALUES (?)", {g.name})); !r) return r;
+  }
+  return set_members(db, g);
+}
+
+Result<> put_resource(Database& db, const ResourceSpec& r, Verb verb) {
+  const char* sql =
+      verb == Verb::create
+          ? "INSERT INTO resource (network, address, alias, tcp, udp, icmp, name) VALUES ((SELECT id FROM network WHERE name = ?), "
+            "?, ?, ?, ?, ?, ?)"
+          : "UPDATE resource SET network = (SELECT id FROM network WHERE name = ?), address = ?, alias = ?, tcp = ?, udp = ?, "
+            "icmp = ? WHERE name = ?";
+  const std::string tcp = r.protocols.tcp.to_string();
+  const std::string udp = r.protocols.udp.to_string();
+  auto put = done(db.run(sql, {r.network, r.address.text(), r.alias, tcp, udp, std::int64_t{r.protocols.icmp}, r.name}));
+  if (!put) return put;
+  return set_groups(db, r);
+}
+
+Result<> remove(Database& db, const Change& c) {
+  if (c.kind == "network") return done(db.run("DELETE FROM network WHERE name = ?", {c.name}));
+  if (c.kind == "connector") return done(db.run("DELETE FROM connector WHERE name = ?", {c.name}));
+  if (c.kind == "user") return done(db.run("DELETE FROM user WHERE email = ?", {c.name}));
+  if (c.kind == "group") return done(db.run("DELETE FROM \"group\" WHERE name = ?", {c.name}));
+  if (c.kind == "resource") return done(db.run("DELETE FROM resource WHERE name = ?", {c.name}));
+  return fail(Errc::unsupported, "unknown kind " + c.kind);
+}
+
+Result<> put(Database& db, const DesiredState& wanted, const Change& c, UnixTime now) {
+  if (c.kind == "network") return done(db.run("INSERT INTO network (name) VALUES (?)", {c.name}));
+  if (c.kind == "connector") return put_connector(db, named(wanted.connectors, c.name), c.verb, now);
+  if (c.kind == "user") return done(db.run("INSERT INTO user (email) VALUES (?)", {c.name}));
+  if (c.kind == "group") return put_group(db, named(wanted.groups, c.name), c.verb);
+  if (c.kind == "resource") return put_resource(db, named(wanted.resources, c.name), c.verb);
+  return fail(Errc::unsupported, "unknown kind " + c.kind);
+}
+
+}  // namespace
+
+Result<> carry_out(Database& db, const DesiredState& wanted, const std::vector<Change>& changes, UnixTime now) {
+  for (const Change& c : changes) {
+    auto r = c.verb == Verb::remove ? remove(db, c) : put(db, wanted, c, now);
+    if (!r) return fail(r.error().code, fmt::format("{} {}: {}", c.kind, c.name, r.error().text));
+  }
+  return {};
+}
+
+}  // namespace tg::controller

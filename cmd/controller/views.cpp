@@ -1,0 +1,88 @@
+#include "cmd/controller/views.h"
+
+#include <algorithm>
+
+namespace tg::controller {
+namespace {
+
+template <class T>
+const std::vector<const T*>& look_up(const std::unordered_map<std::string, std::vector<const T*>>& lists, const std::string& key) {
+  static const std::vector<const T*> kNone;
+  const auto found = lists.find(key);
+  return found == lists.end() ? kNone : found->second;
+}
+
+std::string resource_key(const Resource& r) { return "resource/" + std::to_string(r.id); }
+
+}  // namespace
+
+Directory::Directory(Model model) : model_(std::move(model)) {
+  std::unordered_map<std::string, std::vector<const ResourceRecord*>> of_group;
+  for (const ResourceRecord& r : model_.resources) {
+    resources_[r.resource.network].push_back(&r);
+    for (const std::string& group : r.groups) of_group[group].push_back(&r);
+  }
+  for (const GroupRecord& g : model_.groups) {
+    const auto& reached = look_up(of_group, g.name);
+    for (const std::string& member : g.members) reach_[member].insert(reach_[member].end(), reached.begin(), reached.end());
+  }
+  for (auto& [user, list] : reach_) {
+    std::sort(list.begin(), list.end(), [](auto* a, auto* b) { return a->resource.id < b->resource.id; });
+    list.erase(std::unique(list.begin(), list.end()), list.end());
+  }
+  for (const ConnectorRecord& c : model_.connectors) connectors_[c.network].push_back(&c);
+  for (const Revocation& r : model_.revocations) void_before_[r.device] = r.before;
+}
+
+const std::vector<const ResourceRecord*>& Directory::reach(const std::string& user) const { return look_up(reach_, user); }
+const std::vector<const ConnectorRecord*>& Directory::connectors(const std::string& network) const {
+  return look_up(connectors_, network);
+}
+const std::vector<const ResourceRecord*>& Directory::resources(const std::string& network) const {
+  return look_up(resources_, network);
+}
+UnixTime Directory::void_before(const std::string& device) const {
+  const auto found = void_before_.find(device);
+  return found == void_before_.end() ? UnixTime{} : found->second;
+}
+
+View device_view(const Directory& directory, const Presence& presence, const std::vector<std::string>& relays,
+                 const LeaseKeys& keys, const std::string& device, Leases& leases, UnixTime now) {
+  View out;
+  const DeviceRecord* record = directory.model().device(device);
+  if (record == nullptr || record->blocked) return out;
+  out.emplace("self", to_json(DeviceSelf{record->user, record->id, record->name}));
+  std::map<std::string, std::vector<ResourceId>> networks;
+  for (const ResourceRecord* r : directory.reach(record->user)) {
+    out.emplace(resource_key(r->resource), to_json(r->resource));
+    networks[r->resource.network].push_back(r->resource.id);
+  }
+  const UnixTime void_before = directory.void_before(device);
+  for (const auto& [network, resources] : networks) {
+    out.emplace("grant/" + network, leases.grant(keys, network, resources, void_before, now));
+    for (const ConnectorRecord* c : directory.connectors(network)) {
+      const auto here = presence.find(c->id);
+      ConnectorInfo info{c->id, c->name, network, here != presence.end(), {}, relays, leases.ticket(keys, c->id, now)};
+      if (info.online) info.direct = here->second;
+      out.emplace("connector/" + c->id, to_json(info));
+    }
+  }
+  leases.drop_unused();
+  return out;
+}
+
+View connector_view(const Directory& directory, const std::vector<std::string>& relays, const LeaseKeys& keys,
+                    const std::string& connector, std::chrono::seconds grace) {
+  View out;
+  const ConnectorRecord* record = directory.model().connector(connector);
+  if (record == nullptr) return out;
+  out.emplace("self", to_json(ConnectorSelf{record->id, record->name, record->network, keys.instance,
+                                            ed25519_public_key(keys.grant_seed), relays, grace}));
+  for (const ResourceRecord* r : directory.resources(record->network)) out.emplace(resource_key(r->resource), to_json(r->resource));
+  for (const Revocation& r : directory.model().revocations) {
+    out.emplace("revoked/" + r.device, r.before.time_since_epoch().count());
+  }
+  return out;
+}
+
+}  // namespace tg::controller

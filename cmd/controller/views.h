@@ -1,0 +1,51 @@
+// What each agent is told, computed from what the controller knows. Pure.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "cmd/controller/leases.h"
+#include "cmd/controller/model.h"
+#include "core/view.h"
+
+namespace tg::controller {
+
+// Directory is a Model with the look-ups that views need. Immutable.
+class Directory {
+ public:
+  explicit Directory(Model model);
+  Directory(const Directory&) = delete;
+  Directory& operator=(const Directory&) = delete;
+
+  const Model& model() const noexcept { return model_; }
+  // reach returns the Resources that the groups of a user reach, sorted by id.
+  const std::vector<const ResourceRecord*>& reach(const std::string& user) const;
+  const std::vector<const ConnectorRecord*>& connectors(const std::string& network) const;
+  const std::vector<const ResourceRecord*>& resources(const std::string& network) const;
+  // void_before is the time before which grants of the device are void; the epoch when there is none.
+  UnixTime void_before(const std::string& device) const;
+
+ private:
+  template <class T>
+  using Lists = std::unordered_map<std::string, std::vector<const T*>>;
+  Model model_;
+  Lists<ResourceRecord> reach_;
+  Lists<ResourceRecord> resources_;
+  Lists<ConnectorRecord> connectors_;
+  std::unordered_map<std::string, UnixTime> void_before_;
+};
+
+// Presence is which connectors have a control stream now, and where each listens ("IP:PORT", best first).
+using Presence = std::map<std::string, std::vector<std::string>>;
+
+// device_view renews in `leases` what has to be. A device that is not in the directory, or blocked, has an empty view.
+View device_view(const Directory& directory, const Presence& presence, const std::vector<std::string>& relays,
+                 const LeaseKeys& keys, const std::string& device, Leases& leases, UnixTime now);
+
+View connector_view(const Directory& directory, const std::vector<std::string>& relays, const LeaseKeys& keys,
+                    const std::string& connector, std::chrono::seconds grace);
+
+}  // namespace tg::controller
