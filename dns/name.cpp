@@ -21,6 +21,15 @@ bool equal_without_case(Bytes a, Bytes b) noexcept {
 
 constexpr bool is_digit(std::uint8_t c) noexcept { return c >= '0' && c <= '9'; }
 
+// kHostname maps the bytes that a Resource's name may hold to lower case, and every other byte to zero.
+constexpr std::array<char, 256> kHostname = [] {
+  std::array<char, 256> table{};
+  for (int c = 0; c < 256; ++c)
+    if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' || c == '_')
+      table[static_cast<std::size_t>(c)] = static_cast<char>(lowered(static_cast<std::uint8_t>(c)));
+  return table;
+}();
+
 // Builder collects labels under the two limits.
 class Builder {
  public:
@@ -173,13 +182,17 @@ std::string Name::to_string() const {
 bool Name::hostname(std::string& out) const {
   out.clear();
   if (is_root()) return false;
-  for (std::size_t at = 0; wire_[at] != 0; at += wire_[at] + 1u) {
-    if (at != 0) out += '.';
-    for (const std::uint8_t raw : wire().subspan(at + 1, wire_[at])) {
-      const std::uint8_t c = lowered(raw);
-      if (!((c >= 'a' && c <= 'z') || is_digit(c) || c == '-' || c == '_')) return false;
-      out += static_cast<char>(c);
+  out.resize(size_ - 2u);   // without the first length byte and the root
+  std::size_t next = 0;     // where the next length byte is
+  for (std::size_t at = 0; at + 1 < size_; ++at) {
+    if (at == next) {
+      if (at != 0) out[at - 1] = '.';
+      next = at + wire_[at] + 1u;
+      continue;
     }
+    const char c = kHostname[wire_[at]];
+    if (c == 0) return false;
+    out[at - 1] = c;
   }
   return true;
 }
