@@ -1,0 +1,245 @@
+#include "cmd/controller/store.h"
+
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include "controller_support.h"
+
+namespace tg::controller {
+namespace {
+
+struct StoreTest : testing::Test {
+  Folder folder;
+  Store store = must(Store::open(folder / "controller.db"));
+
+  ResourceId id_of(const std::string& name) {
+    for (const ResourceRecord& r : must(store.model()).resources) {
+      if (r.resource.name == name) return r.resource.id;
+    }
+    return 0;
+  }
+  UnixTime void_before(const std::string& device) {
+    for (const Revocation& r : must(store.model()).revocations) {
+      if (r.device == device) return r.before;
+    }
+    return {};
+  }
+};
+
+using AStore = StoreTest;
+
+TEST_F(AStore, keeps_everything_across_a_restart) {
+  DesiredState wanted = home();
+  wanted.resources[0].alias = "nas.tg";
+  wanted.resources[0].protocols = {Ports({{22, 22}, {8000, 8100}}), Ports::none(), false};
+  must(store.apply(wanted, false, kNow));
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
+  store = must(Store::open(folder / "controller.db"));
+  const Model model = must(store.model());
+  EXPECT_TRUE(plan(desired(model), wanted, true).empty());
+  ASSERT_EQ(model.resources.size(), 1u);
+  EXPECT_EQ(model.resources[0].resource.protocols.to_string(), wanted.resources[0].protocols.to_string());
+  EXPECT_EQ(model.resources[0].resource.alias, "nas.tg");
+  ASSERT_NE(model.device(device), nullptr);
+  EXPECT_EQ(model.device(device)->user, "alice@example.com");
+  EXPECT_EQ(model.device(device)->key, "key-1");
+}
+
+TEST_F(AStore, has_private_files) {
+  for (const char* file : {"controller.db", "controller.db-wal", "controller.db-shm"}) {
+    struct stat info {};
+    ASSERT_EQ(::stat((folder / file).c_str(), &info), 0) << file;
+    EXPECT_EQ(info.st_mode & 0777, 0600u) << file;
+  }
+}
+
+TEST_F(AStore, refuses_the_state_of_a_newer_tg) {
+  sqlite3* raw = nullptr;
+  ASSERT_EQ(sqlite3_open((folder / "controller.db").c_str(), &raw), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(raw, "PRAGMA user_version = 99", nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(raw);
+  const auto again = Store::open(folder / "controller.db");
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, Errc::unsupported);
+  EXPECT_NE(again.error().text.find("newer tg (its version is 99, this tg knows 1)"), std::string::npos) << again.error().text;
+}
+
+TEST_F(AStore, says_so_when_a_file_is_no_database) {
+  FILE* f = std::fopen((folder / "other.db").c_str(), "w");
+  for (int i = 0; i < 1000; ++i) std::fputs("not a database ", f);
+  std::fclose(f);
+  const auto opened = Store::open(folder / "other.db");
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, Errc::io);
+}
+
+TEST_F(AStore, does_nothing_when_the_same_state_is_applied_again) {
+  EXPECT_FALSE(must(store.apply(home(), true, kNow)).empty());
+  const std::uint64_t revision = store.revision();
+  EXPECT_TRUE(must(store.apply(home(), true, kNow)).empty());
+  EXPECT_EQ(must(store.model()).revision, revision);
+}
+
+TEST_F(AStore, plans_without_changing_anything) {
+  const std::uint64_t revision = store.revision();
+  const auto planned = must(store.plan(home(), true));
+  EXPECT_EQ(planned, must(store.plan(home(), true)));
+  EXPECT_EQ(must(store.model()).revision, revision);
+  EXPECT_TRUE(must(store.model()).networks.empty());
+  EXPECT_EQ(planned, must(store.apply(home(), true, kNow)));
+}
+
+TEST_F(AStore, keeps_what_a_file_does_not_name_unless_told_to_prune) {
+  must(store.apply(home(), false, kNow));
+  DesiredState less = home();
+  less.resources.clear();
+  less.users.pop_back();
+  EXPECT_TRUE(must(store.apply(less, false, kNow)).empty());
+  EXPECT_EQ(must(store.apply(less, true, kNow)).size(), 2u);
+  EXPECT_TRUE(must(store.model()).resources.empty());
+  EXPECT_EQ(must(store.model()).users, std::vector<std::string>{"alice@example.com"});
+}
+
+TEST_F(AStore, never_gives_a_resource_id_out_twice) {
+  must(store.apply(home(), false, kNow));
+  const ResourceId first = id_of("NAS");
+  DesiredState without = home();
+  without.resources.clear();
+  must(store.apply(without, true, kNow));
+  must(store.apply(home(), true, kNow));
+  EXPECT_GT(id_of("NAS"), first);
+}
+
+TEST_F(AStore, keeps_the_id_of_a_resource_that_is_changed) {
+  must(store.apply(home(), false, kNow));
+  const ResourceId before = id_of("NAS");
+  DesiredState other = home();
+  other.resources[0].address = must(Address::parse("nas2.home.int"));
+  must(store.apply(other, false, kNow));
+  EXPECT_EQ(id_of("NAS"), before);
+}
+
+TEST_F(AStore, changes_nothing_at_all_when_one_step_fails) {
+  must(store.apply(home(), false, kNow));
+  DesiredState bad = home();
+  bad.networks.push_back({"office", {}});
+  bad.resources.push_back(resource("Printer", "10.0.0.9", "family", "nowhere"));
+  const auto applied = store.apply(bad, false, kNow);
+  ASSERT_FALSE(applied);
+  EXPECT_EQ(applied.error().code, Errc::conflict);
+  EXPECT_EQ(must(store.model()).networks, std::vector<std::string>{"home"});
+}
+
+TEST_F(AStore, rolls_back_a_transaction_that_is_not_committed) {
+  Database db = must(Database::open(folder / "plain.db"));
+  must(db.script("CREATE TABLE t (n INTEGER)"));
+  {
+    auto transaction = must(Transaction::begin(db));
+    must(db.run("INSERT INTO t VALUES (1)"));
+  }
+  int rows = 0;
+  must(db.each("SELECT n FROM t", {}, [&](const Row&) { ++rows; }));
+  EXPECT_EQ(rows, 0);
+}
+
+TEST_F(AStore, voids_grants_of_whoever_may_reach_less) {
+  must(store.apply(home(), false, kNow));
+  const std::string alice = enrolled(store, Token::Role::device, "alice@example.com", "key-a");
+  const std::string bob = enrolled(store, Token::Role::device, "bob@example.com", "key-b");
+  DesiredState more = home();
+  more.resources.push_back(resource("Printer", "10.0.0.9", "guests"));
+  must(store.apply(more, true, kNow));
+  EXPECT_EQ(void_before(alice), UnixTime{}) << "nobody lost anything";
+  must(store.apply(home(), true, kNow));
+  EXPECT_EQ(void_before(alice), UnixTime{}) << "the Printer was never hers";
+  DesiredState without = home();
+  without.groups[0].members.clear();
+  must(store.apply(without, true, kNow));
+  EXPECT_EQ(void_before(alice), kNow + std::chrono::seconds(1));
+  EXPECT_EQ(void_before(bob), UnixTime{});
+}
+
+TEST_F(AStore, voids_grants_of_a_device_that_is_blocked_or_deleted_or_whose_user_is) {
+  must(store.apply(home(), false, kNow));
+  const std::string blocked = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
+  const std::string deleted = enrolled(store, Token::Role::device, "alice@example.com", "key-2");
+  const std::string orphan = enrolled(store, Token::Role::device, "bob@example.com", "key-3");
+  must(store.block_device(blocked, true, kNow));
+  EXPECT_GT(void_before(blocked), kNow);
+  EXPECT_EQ(void_before(deleted), UnixTime{});
+  must(store.remove_device(deleted, kNow));
+  EXPECT_GT(void_before(deleted), kNow);
+  DesiredState without = home();
+  without.users.pop_back();
+  must(store.apply(without, true, kNow));
+  EXPECT_GT(void_before(orphan), kNow);
+  EXPECT_EQ(must(store.model()).device(orphan), nullptr);
+  EXPECT_EQ(store.remove_device("0123456789abcdef", kNow).error().code, Errc::not_found);
+}
+
+// A grant issued in the second of the revocation, or ahead of it after an earlier one, must be void too.
+TEST_F(AStore, voids_every_grant_that_was_issued_before_the_change) {
+  must(store.apply(home(), false, kNow));
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
+  UnixTime issued = kNow;
+  for (int i = 0; i < 5; ++i) {
+    store.grant_issued(device, issued);
+    must(store.block_device(device, true, kNow));
+    must(store.block_device(device, false, kNow));
+    EXPECT_GT(void_before(device), issued);
+    EXPECT_LE(void_before(device), issued + std::chrono::seconds(1)) << "no further ahead than it must be";
+    issued = void_before(device);
+  }
+}
+
+TEST_F(AStore, moves_a_revocation_on_when_it_does_not_know_what_was_issued_before_a_restart) {
+  must(store.apply(home(), false, kNow));
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
+  must(store.block_device(device, true, kNow));
+  must(store.block_device(device, false, kNow));
+  const UnixTime first = void_before(device);
+  store = must(Store::open(folder / "controller.db"));
+  must(store.block_device(device, true, kNow));
+  EXPECT_GT(void_before(device), first);
+}
+
+TEST_F(AStore, forgets_revocations_that_no_grant_can_meet_any_more) {
+  must(store.apply(home(), false, kNow));
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
+  must(store.remove_device(device, kNow));
+  EXPECT_GT(void_before(device), kNow);
+  must(store.apply({}, true, kNow + std::chrono::hours(24 * 8)));
+  EXPECT_TRUE(must(store.model()).revocations.empty());
+}
+
+TEST_F(AStore, accepts_a_renewed_key_beside_the_old_one_until_it_is_used) {
+  must(store.apply(home(), false, kNow));
+  const std::string id = enrolled(store, Token::Role::device, "alice@example.com", "old");
+  must(store.expect_key("device", id, "new"));
+  EXPECT_EQ(must(store.model()).device(id)->key, "old");
+  EXPECT_EQ(must(store.model()).device(id)->next_key, "new");
+  must(store.key_used("device", id, "something else"));
+  EXPECT_EQ(must(store.model()).device(id)->key, "old");
+  must(store.key_used("device", id, "new"));
+  EXPECT_EQ(must(store.model()).device(id)->key, "new");
+  EXPECT_EQ(must(store.model()).device(id)->next_key, "");
+}
+
+TEST_F(AStore, remembers_when_agents_were_seen_without_a_new_revision) {
+  must(store.apply(home(), false, kNow));
+  const std::string id = enrolled(store, Token::Role::device, "alice@example.com", "key");
+  const std::uint64_t revision = must(store.model()).revision;
+  must(store.seen({{"device/" + id, kNow}, {"connector/unknown", kNow}}));
+  EXPECT_EQ(must(store.model()).device(id)->last_seen, kNow);
+  EXPECT_EQ(must(store.model()).revision, revision);
+}
+
+TEST(PortsText, comes_back_as_it_was_written) {
+  for (const Ports& p : {Ports::all(), Ports::none(), Ports({{22, 22}}), Ports({{0, 0}, {80, 90}, {65535, 65535}})}) {
+    EXPECT_EQ(must(ports_from_text(p.to_string())), p) << p.to_string();
+  }
+  EXPECT_FALSE(ports_from_text("22, x"));
+}
+
+}  // namespace
+}  // namespace tg::controller

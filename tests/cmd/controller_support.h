@@ -1,0 +1,68 @@
+// What the controller's tests share: a folder that goes away, a clock that stands still, a small company.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <string>
+
+#include "cmd/controller/store.h"
+
+namespace tg::controller {
+
+inline constexpr UnixTime kNow{std::chrono::seconds(1'800'000'000)};
+
+// Folder is a fresh directory below the system's for temporary files; it is removed with everything in it.
+class Folder {
+ public:
+  Folder() {
+    std::string name = (std::filesystem::temp_directory_path() / "tg-test-XXXXXX").string();
+    if (::mkdtemp(name.data()) != nullptr) path_ = name;
+  }
+  ~Folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  const std::string& path() const { return path_; }
+  std::string operator/(const std::string& file) const { return path_ + "/" + file; }
+
+ private:
+  std::string path_;
+};
+
+// must returns the value of a Result, or fails the test with its error.
+template <class T>
+T must(Result<T> r) {
+  if (!r) throw std::runtime_error(r.error().text);
+  return std::move(*r);
+}
+inline void must(Result<> r) {
+  if (!r) throw std::runtime_error(r.error().text);
+}
+
+inline ResourceSpec resource(const std::string& name, const std::string& address, const std::string& group,
+                             const std::string& network = "home") {
+  return {name, network, must(Address::parse(address)), "", {group}, {}, {}};
+}
+
+// home is one network with one connector, alice in the family, bob in nothing, and a NAS for the family.
+inline DesiredState home() {
+  DesiredState s;
+  s.networks = {{"home", {}}};
+  s.connectors = {{"home-1", "home", {}}};
+  s.users = {{"alice@example.com", {}}, {"bob@example.com", {}}};
+  s.groups = {{"family", {"alice@example.com"}, {}}, {"guests", {}, {}}};
+  s.resources = {resource("NAS", "nas.home.int", "family")};
+  return s;
+}
+
+// enrolled returns the id of a device or connector let in with a token made for it.
+inline std::string enrolled(Store& store, Token::Role role, const std::string& subject, const std::string& key, UnixTime now = kNow) {
+  const FreshToken token = must(store.new_token(role, subject, now, std::chrono::minutes(10)));
+  return must(store.enroll({token.id, token.secret, role, "laptop", key}, now));
+}
+
+}  // namespace tg::controller
