@@ -1,0 +1,227 @@
+#include "cmd/controller/desired_file.h"
+
+#include "controller_support.h"
+
+namespace tg::controller {
+namespace {
+
+using Lines = std::vector<std::string>;
+
+constexpr const char* kFile = R"([[network]]
+name = "home"
+[[connector]]
+name = "home-1"
+network = "home"
+[[user]]
+email = "Alice@Example.com"
+[[group]]
+name = "family"
+members = ["alice@example.com"]
+[[resource]]
+name = "NAS"
+network = "home"
+address = "NAS.home.int."
+alias = "nas.tg"
+groups = ["family"]
+protocols = { tcp = ["22", 80, "8000-8100"], udp = "none", icmp = false }
+[[resource]]
+name = "LAN"
+network = "home"
+address = "192.168.0.0/16"
+)";
+
+TEST(DesiredFile, reads_everything_and_makes_it_canonical) {
+  const DesiredFile f = parse_desired(kFile, "home.toml");
+  EXPECT_EQ(f.errors, Lines{});
+  EXPECT_EQ(f.warnings, Lines{});
+  ASSERT_EQ(f.state.networks.size(), 1u);
+  EXPECT_EQ(f.state.connectors.at(0).network, "home");
+  EXPECT_EQ(f.state.users.at(0).email, "alice@example.com");
+  EXPECT_EQ(f.state.groups.at(0).members, Lines{"alice@example.com"});
+  ASSERT_EQ(f.state.resources.size(), 2u);
+  const ResourceSpec& nas = f.state.resources[0];
+  EXPECT_EQ(nas.address.text(), "nas.home.int");
+  EXPECT_EQ(nas.alias, "nas.tg");
+  EXPECT_EQ(nas.groups, Lines{"family"});
+  EXPECT_EQ(nas.protocols.tcp.to_string(), "22, 80, 8000-8100");
+  EXPECT_TRUE(nas.protocols.udp.empty());
+  EXPECT_FALSE(nas.protocols.icmp);
+  EXPECT_EQ(nas.place.line, 11);
+  EXPECT_EQ(f.state.resources[1].protocols, Protocols()) << "everything";
+}
+
+TEST(DesiredFile, may_be_empty) {
+  EXPECT_EQ(parse_desired("", "f").errors, Lines{});
+  EXPECT_TRUE(parse_desired("# nothing yet\n", "f").state.networks.empty());
+}
+
+TEST(DesiredFile, may_not_be_endless) {
+  EXPECT_EQ(parse_desired(std::string(kDesiredFileMax + 1, '\n'), "f").errors, Lines{"f: larger than 8 MiB"});
+}
+
+TEST(DesiredFile, warns_of_protocols_that_stay_open_without_being_named) {
+  const std::string start = "[[network]]\nname = \"home\"\n[[resource]]\nname = \"NAS\"\nnetwork = \"home\"\naddress = \"nas.int\"\n";
+  EXPECT_EQ(parse_desired(start + "protocols = { tcp = [\"22\"] }", "f").warnings,
+            Lines{R"(f:7: resource "NAS": protocols: udp and icmp are not named and so allowed; to refuse, write udp = "none", icmp = false)"});
+  EXPECT_EQ(parse_desired(start + "protocols = { tcp = [\"22\"], udp = \"all\" }", "f").warnings,
+            Lines{R"(f:7: resource "NAS": protocols: icmp is not named and so allowed; to refuse, write icmp = false)"});
+}
+
+TEST(DesiredFile, warns_of_resources_that_overlap) {
+  const std::string more = std::string(kFile) + "[[resource]]\nname = \"Host\"\nnetwork = \"home\"\naddress = \"192.168.1.1\"\n";
+  const DesiredFile f = parse_desired(more, "home.toml");
+  EXPECT_EQ(f.errors, Lines{});
+  ASSERT_EQ(f.warnings.size(), 1u);
+  EXPECT_NE(f.warnings[0].find("Host"), std::string::npos) << f.warnings[0];
+  EXPECT_NE(f.warnings[0].find("LAN"), std::string::npos) << f.warnings[0];
+}
+
+TEST(DesiredFile, reports_all_mistakes_in_the_order_of_the_file) {
+  const DesiredFile f = parse_desired("[[user]]\nemail = \"x\"\n[[network]]\nnme = \"home\"\nname = \"home\"\n[[user]]\nemail = 1\n", "f");
+  EXPECT_EQ(f.errors, (Lines{R"(f:2: user: email: "x" is not an e-mail address)", R"(f:4: network "home": unknown key "nme"; did you mean "name"?)",
+                             R"(f:7: user: email: must be a string in quotes, not a number)"}));
+}
+
+#define kResource "[[network]]\nname = \"home\"\n[[resource]]\nname = \"NAS\"\nnetwork = \"home\"\n"
+#define kNas kResource "address = \"nas.home.int\"\n"
+
+struct Bad {
+  std::string text;
+  Lines errors;
+};
+const Bad kBad[] = {
+    {R"(x = )",
+     {R"(home.toml:1: not TOML: Error while parsing key-value pair: encountered end-of-file)"}},
+    {R"([[network]]
+name = "a"
+name = "b")",
+     {R"(home.toml:3: not TOML: Error while parsing key-value pair: cannot redefine existing string 'name')"}},
+    {R"([[resorce]]
+name = "NAS")",
+     {R"(home.toml:1: unknown key "resorce"; did you mean "resource"?)"}},
+    {R"([network]
+name = "home")",
+     {R"(home.toml:1: network: must be written with two brackets: [[network]])"}},
+    {R"(network = "home")",
+     {R"(home.toml:1: network: must be a table [[network]], not a string)"}},
+    {R"(network = ["home"])",
+     {R"(home.toml:1: network[0]: must be a table, not a string)"}},
+    {R"([[network]]
+)",
+     {R"(home.toml:1: network: "name" is missing)"}},
+    {R"([[network]]
+name = "home"
+nam = 1)",
+     {R"(home.toml:3: network "home": unknown key "nam"; did you mean "name"?)"}},
+    {R"([[network]]
+name = "")",
+     {R"(home.toml:2: network: name: must not be empty)"}},
+    {R"([[network]]
+name = 5)",
+     {R"(home.toml:2: network: name: must be a string in quotes, not a number)"}},
+    {R"([[network]]
+name = "a/b")",
+     {R"(home.toml:2: network: name: "a/b" must not contain "/")"}},
+    {R"([[network]]
+name = "a\u001bb")",
+     {R"(home.toml:2: network: name: "a\x1bb" must be UTF-8 without control characters)"}},
+    {R"([[network]]
+name = " home")",
+     {R"(home.toml:2: network: name: " home" must not begin or end with a space)"}},
+    {R"([[network]]
+name = "home"
+[[network]]
+name = "home")",
+     {R"(home.toml:3: network home: is there twice (first in line 1); give one another name)"}},
+    {R"([[connector]]
+name = "home-1")",
+     {R"(home.toml:1: connector "home-1": "network" is missing)"}},
+    {R"([[connector]]
+name = "home-1"
+network = "hom")",
+     {R"(home.toml:1: connector home-1: network: there is no network "hom"; add a [[network]] for it)"}},
+    {R"([[user]]
+email = "alice")",
+     {R"(home.toml:2: user: email: "alice" is not an e-mail address)"}},
+    {R"([[user]]
+name = "alice@example.com")",
+     {R"(home.toml:1: user: "email" is missing)",
+      R"(home.toml:2: user: unknown key "name"; did you mean "email"?)"}},
+    {R"([[group]]
+name = "family"
+members = "alice@example.com")",
+     {R"(home.toml:3: group "family": members: must be a list of strings, not a string)"}},
+    {R"([[group]]
+name = "family"
+members = [
+  1])",
+     {R"(home.toml:4: group "family": members[0]: must be a string in quotes, not a number)"}},
+    {R"([[group]]
+name = "family"
+members = ["alice@example.com"])",
+     {R"(home.toml:1: group family: members: there is no user "alice@example.com"; add a [[user]] for it)"}},
+    {R"([[user]]
+email = "a@b"
+[[group]]
+name = "family"
+members = ["a@b", "A@B"])",
+     {R"(home.toml:3: group family: members: "a@b" is written twice)"}},
+    {kResource "",
+     {R"(home.toml:3: resource "NAS": "address" is missing)"}},
+    {kResource R"(address = "10.0.0.1/8")",
+     {R"(home.toml:6: resource "NAS": address: 10.0.0.1/8 has host bits set; did you mean 10.0.0.0/8?)"}},
+    {kResource R"(address = "https://nas.home.int/")",
+     {R"(home.toml:6: resource "NAS": address: "https://nas.home.int/" is a URL; write the host only)"}},
+    {kResource R"(address = "nas.home.int:80")",
+     {R"(home.toml:6: resource "NAS": address: "nas.home.int:80" has a port; use protocols)"}},
+    {kResource R"(address = true)",
+     {R"(home.toml:6: resource "NAS": address: must be a string in quotes, not true or false)"}},
+    {kNas R"(alias = "nas")",
+     {R"(home.toml:7: resource "NAS": alias: "nas" needs at least one dot, as in "nas.tg")"}},
+    {kNas R"(alias = "1.2.3.4")",
+     {R"(home.toml:7: resource "NAS": alias: "1.2.3.4" is an address; an alias is a name)"}},
+    {kNas R"(alias = "*.tg")",
+     {R"(home.toml:7: resource "NAS": alias: "*.tg": "*.tg" is no name: letters, digits, '-', '_' and dots only)"}},
+    {kNas R"(groups = ["family"])",
+     {R"(home.toml:3: resource NAS: groups: there is no group "family"; add a [[group]] for it)"}},
+    {kResource R"(adress = "nas.home.int")",
+     {R"(home.toml:3: resource "NAS": "address" is missing)",
+      R"(home.toml:6: resource "NAS": unknown key "adress"; did you mean "address"?)"}},
+    {kNas R"(protocols = { tcp = ["22", "443", "80-"], udp = "all", icmp = true })",
+     {R"(home.toml:7: resource "NAS": protocols.tcp[2]: "80-" is not a port or a range)"}},
+    {kNas R"(protocols = { tcp = ["90-80"], udp = "all", icmp = true })",
+     {R"(home.toml:7: resource "NAS": protocols.tcp[0]: "90-80" is not a port or a range)"}},
+    {kNas R"(protocols = { tcp = [65536], udp = "all", icmp = true })",
+     {R"(home.toml:7: resource "NAS": protocols.tcp[0]: "65536" is not a port or a range)"}},
+    {kNas R"(protocols = { tcp = [-1], udp = "all", icmp = true })",
+     {R"(home.toml:7: resource "NAS": protocols.tcp[0]: "-1" is not a port or a range)"}},
+    {kNas R"(protocols = { tcp = [true], udp = "all", icmp = true })",
+     {R"(home.toml:7: resource "NAS": protocols.tcp[0]: must be a port or a range in quotes, not true or false)"}},
+    {kNas R"(protocols = { tcp = "443", udp = "all", icmp = true })",
+     {R"(home.toml:7: resource "NAS": protocols.tcp: "443" is neither "all" nor "none"; ports are a list: ["443"])"}},
+    {kNas R"(protocols = { tcp = 443, udp = "all", icmp = true })",
+     {R"(home.toml:7: resource "NAS": protocols.tcp: must be "all", "none" or a list of ports, not a number)"}},
+    {kNas R"(protocols = { tcp = "all", udp = "all", icmp = "yes" })",
+     {R"(home.toml:7: resource "NAS": protocols.icmp: must be true or false, not a string)"}},
+    {kNas R"(protocols = { tpc = "all", tcp = "all", udp = "all", icmp = true })",
+     {R"(home.toml:7: resource "NAS": unknown key "protocols.tpc"; did you mean "protocols.tcp"?)"}},
+    {kNas R"(protocols = "tcp")",
+     {R"(home.toml:7: resource "NAS": protocols: must be a table, not a string)"}},
+    {kNas R"(alias = "nas.tg"
+[[resource]]
+name = "B"
+network = "home"
+address = "b.int"
+alias = "NAS.tg.")",
+     {R"(home.toml:8: resource B: alias: "nas.tg" is also the alias of resource NAS; choose another)"}},
+    {R"([[network]]
+name = 2020-01-01)",
+     {R"(home.toml:2: network: name: must be a string in quotes, not a date or time)"}},
+};
+
+TEST(DesiredFile, says_file_line_and_key_of_every_mistake) {
+  for (const Bad& bad : kBad) EXPECT_EQ(parse_desired(bad.text, "home.toml").errors, bad.errors) << bad.text;
+}
+
+}  // namespace
+}  // namespace tg::controller

@@ -1,0 +1,18 @@
+// The file for `tg controller apply`: never crashes, and what it accepts survives the way to the controller.
+#include <cstdint>
+#include <cstdlib>
+
+#include "cmd/controller/desired_file.h"
+#include "cmd/controller/desired_json.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace tg;
+  const controller::DesiredFile file = controller::parse_desired(as_text({data, size}), "fuzz.toml");
+  for (const std::string& line : file.errors) {
+    if (line.find('\n') != std::string::npos) std::abort();
+  }
+  if (!file.errors.empty()) return 0;
+  const auto back = controller::desired_from_json(controller::to_json(file.state));
+  if (back && !plan(file.state, *back, true).empty()) std::abort();
+  return 0;
+}
