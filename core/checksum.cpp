@@ -6,7 +6,8 @@
 namespace tg {
 
 std::uint16_t sum_bytes(Bytes b, std::uint16_t start) noexcept {
-  // Summed in the machine's own byte order, 32 bits at a time, and swapped once at the end: RFC 1071 section 2 (B), (C).
+  // Summed in the machine's own byte order, 32 bits at a time, and swapped once at the end: RFC 1071 section 2 (B),
+  // (C).
   std::uint64_t sum = 0;
   std::size_t at = 0;
   for (; at + 4 <= b.size(); at += 4) {
@@ -21,7 +22,8 @@ std::uint16_t sum_bytes(Bytes b, std::uint16_t start) noexcept {
   }
   while (sum >> 16 != 0) sum = (sum & 0xFFFF) + (sum >> 16);
   auto folded = static_cast<std::uint16_t>(sum);
-  if constexpr (std::endian::native == std::endian::little) folded = static_cast<std::uint16_t>(folded << 8 | folded >> 8);
+  constexpr bool kSwap = std::endian::native == std::endian::little;
+  if constexpr (kSwap) folded = static_cast<std::uint16_t>(folded << 8 | folded >> 8);
   return add_sums(folded, start);
 }
 

@@ -8,8 +8,8 @@
 
 namespace tg {
 
-// A sum is a 16-bit ones' complement sum that is not yet complemented; a checksum is its complement. Both are numbers in
-// host order, as a Reader returns them. 0 and 0xFFFF are the same sum.
+// A sum is a 16-bit ones' complement sum that is not yet complemented; a checksum is its complement. Both are numbers
+// in host order, as a Reader returns them. 0 and 0xFFFF are the same sum.
 
 inline std::uint16_t add_sums(std::uint16_t a, std::uint16_t b) noexcept {
   const std::uint32_t s = std::uint32_t{a} + b;

@@ -3,6 +3,8 @@
 namespace tg {
 namespace {
 
+constexpr std::uint64_t kOdd1 = 0x9E3779B97F4A7C15, kOdd2 = 0xD1B54A32D192ED03;   // no pattern in their bits
+
 // mix is a multiplication folded to 64 bits: each input bit reaches each output bit.
 std::uint64_t mix(std::uint64_t a, std::uint64_t b) noexcept {
   __extension__ using Wide = unsigned __int128;
@@ -17,8 +19,9 @@ FlowIndex::FlowIndex(std::uint64_t seed) : cells_(1024), seed_(seed) {}
 std::size_t FlowIndex::home(const FlowKey& k) const noexcept {
   const std::uint64_t addresses = std::uint64_t{k.src.address.value} << 32 | k.dst.address.value;
   const std::uint64_t ports = std::uint64_t{k.src.port} << 16 | k.dst.port;
-  const std::uint64_t h = mix(addresses ^ seed_ ^ 0x9E3779B97F4A7C15ull, ports ^ (seed_ << 32 | seed_ >> 32) ^ 0xD1B54A32D192ED03ull);
-  return mix(h, 0x9E3779B97F4A7C15ull) & (cells_.size() - 1);
+  const std::uint64_t turned = seed_ << 32 | seed_ >> 32;
+  const std::uint64_t h = mix(addresses ^ seed_ ^ kOdd1, ports ^ turned ^ kOdd2);
+  return mix(h, kOdd1) & (cells_.size() - 1);
 }
 
 std::size_t FlowIndex::place(const FlowKey& key) const noexcept {

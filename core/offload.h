@@ -11,9 +11,9 @@ namespace tg {
 // when the header's offsets do not lie inside the packet.
 bool complete_checksum(MutBytes packet, const VnetHeader& header) noexcept;
 
-// TcpSegments cuts a packet of kGsoTcp4 into what it stands for: packets of at most gso_size payload bytes with complete
-// checksums, FIN and PSH on the last only, CWR on the first only (RFC 3168 section 6.1.2), and IP ids that count up.
-// The packet must outlive it.
+// TcpSegments cuts a packet of kGsoTcp4 into what it stands for: packets of at most gso_size payload bytes with
+// complete checksums, FIN and PSH on the last only, CWR on the first only (RFC 3168 section 6.1.2), and IP ids that
+// count up. The packet must outlive it.
 class TcpSegments {
  public:
   TcpSegments(Bytes packet, std::uint16_t gso_size) noexcept;

@@ -75,8 +75,8 @@ std::optional<IcmpMessage> parse_icmp(const Ipv4Packet& ip) noexcept;
 // needs_csum() has a partial checksum and must not be asked. Other protocols: true.
 bool checksum_ok(const Ipv4Packet& ip) noexcept;
 
-// The builders replace the content of `out` by a packet with complete checksums (its VnetHeader is the default one), and
-// return false, with `out` empty, where the RFCs forbid an answer or it does not fit 65,535 bytes.
+// The builders replace the content of `out` by a packet with complete checksums (its VnetHeader is the default one),
+// and return false, with `out` empty, where the RFCs forbid an answer or it does not fit 65,535 bytes.
 
 // build_tcp_reset answers a segment that belongs to no connection: RFC 9293 section 3.10.7.1. Never for a RST.
 bool build_tcp_reset(Buffer& out, const Ipv4Packet& to);
@@ -84,9 +84,9 @@ bool build_tcp_reset(Buffer& out, const Ipv4Packet& to);
 // The codes of ICMP destination unreachable (RFC 792, RFC 1812 section 5.2.7.1) that a refused flow may end with.
 enum class Unreachable : std::uint8_t { net = 0, host = 1, protocol = 2, port = 3, prohibited = 13 };
 
-// build_unreachable tells the sender of `about` that it did not arrive, in the name of `from`. It quotes as much as makes
-// 576 bytes (RFC 1812 section 4.3.2.3). Never about an ICMP error, a later fragment, or to or from an address that is no
-// single host's (RFC 1122 section 3.2.2).
+// build_unreachable tells the sender of `about` that it did not arrive, in the name of `from`. It quotes as much as
+// makes 576 bytes (RFC 1812 section 4.3.2.3). Never about an ICMP error, a later fragment, or to or from an address
+// that is no single host's (RFC 1122 section 3.2.2).
 bool build_unreachable(Buffer& out, const Ipv4Packet& about, Unreachable code, Ipv4 from);
 inline constexpr std::size_t kIcmpErrorMax = 576;
 

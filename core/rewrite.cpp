@@ -18,7 +18,9 @@ constexpr std::uint32_t kPortsOfPeer = 65536 - kFirstPort;
 constexpr std::size_t kChecksumOffset = 16;    // of TCP's checksum in its header
 constexpr std::size_t kHeadersMax = 120;
 
-std::uint16_t get_u16(MutBytes b, std::size_t at) noexcept { return static_cast<std::uint16_t>(b[at] << 8 | b[at + 1]); }
+std::uint16_t get_u16(MutBytes b, std::size_t at) noexcept {
+  return static_cast<std::uint16_t>(b[at] << 8 | b[at + 1]);
+}
 void put_u16(MutBytes b, std::size_t at, std::uint16_t v) noexcept {
   b[at] = static_cast<std::uint8_t>(v >> 8);
   b[at + 1] = static_cast<std::uint8_t>(v);
@@ -37,11 +39,13 @@ struct Parsed {
 
 // readdress gives `packet` (parsed as `p`) other ends and keeps both checksums right, in whichever state they are.
 void readdress(MutBytes packet, const Parsed& p, Ipv4Port src, Ipv4Port dst) noexcept {
-  const std::uint16_t addresses = add_sums(sum_change(p.ip.src.value, src.address.value), sum_change(p.ip.dst.value, dst.address.value));
-  const std::uint16_t ports = add_sums(sum_change(p.tcp.src_port, src.port), sum_change(p.tcp.dst_port, dst.port));
+  const std::uint16_t addresses =
+      add_sums(sum_change(p.ip.src.value, src.address.value), sum_change(p.ip.dst.value, dst.address.value));
+  const std::uint16_t all =
+      add_sums(addresses, add_sums(sum_change(p.tcp.src_port, src.port), sum_change(p.tcp.dst_port, dst.port)));
   const std::size_t tcp = p.ip.header;
   const std::uint16_t sum = get_u16(packet, tcp + kChecksumOffset);
-  put_u16(packet, tcp + kChecksumOffset, p.partial ? add_sums(sum, addresses) : update_checksum(sum, add_sums(addresses, ports)));
+  put_u16(packet, tcp + kChecksumOffset, p.partial ? add_sums(sum, addresses) : update_checksum(sum, all));
   put_u16(packet, 10, update_checksum(get_u16(packet, 10), addresses));
   put_u32(packet, 12, src.address.value);
   put_u32(packet, 16, dst.address.value);
@@ -169,7 +173,8 @@ struct Rewriter::State {
     return p.port < kFirstPort || host >= config.peers ? kNone : host * kPortsOfPeer + (p.port - kFirstPort);
   }
   Ipv4Port peer_of(std::uint32_t number) const noexcept {
-    return {Ipv4{config.first_peer.value + number / kPortsOfPeer}, static_cast<std::uint16_t>(kFirstPort + number % kPortsOfPeer)};
+    return {Ipv4{config.first_peer.value + number / kPortsOfPeer},
+            static_cast<std::uint16_t>(kFirstPort + number % kPortsOfPeer)};
   }
   std::uint32_t flow_by_peer(Ipv4Port p) const noexcept {
     const std::uint32_t number = peer_number(p);

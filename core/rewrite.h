@@ -33,10 +33,13 @@ class Rewriter {
   struct Config {
     Ipv4 local{0xAC101E01};              // 172.16.30.1: the TUN's own address, on which the listener is bound
     std::uint16_t listen_port = 0;
-    Ipv4 first_peer{0xAC101E02};         // 172.16.30.2 to .6: what the listener sees as peers, 64,512 flows each. The next
-    std::uint32_t peers = 5;             // is begun when those before have no port left. They must be routed to the TUN.
-    std::size_t max_flows = 131072;      // of all states; above it the oldest lingering or silent flow gives way, and when
-                                         // there is none a new SYN is dropped: it comes again
+    // 172.16.30.2 to .6: what the listener sees as peers, 64,512 flows each. The next is begun when those before have no
+    // port left. They must be routed to the TUN.
+    Ipv4 first_peer{0xAC101E02};
+    std::uint32_t peers = 5;
+    // Of all states. Above it the oldest lingering or silent flow gives way, and when there is none a new SYN is dropped:
+    // it comes again.
+    std::size_t max_flows = 131072;
     std::size_t max_held = 16384;        // SYNs kept
     std::uint64_t hash_seed = 0;         // random, against chosen collisions
     Duration silence = std::chrono::seconds(130);       // past the last SYN of Linux's tcp_syn_retries = 6 (127 s)
@@ -68,23 +71,24 @@ class Rewriter {
   };
 
   // process takes a packet from the TUN. SYNs of new flows are kept and reported; their repetitions are swallowed. What
-  // belongs to no flow is answered with RST, so that connections of an earlier process end at once. Fragments and packets
-  // with other checksum offsets than TCP's are dropped.
+  // belongs to no flow is answered with RST, so that connections of an earlier process end at once. Fragments and
+  // packets with other checksum offsets than TCP's are dropped.
   Outcome process(MutBytes packet, VnetHeader& header, Instant now);
 
-  // admit opens a held flow and returns its SYN, to be written to the TUN with a default header; it lives until the next
-  // call. Errors: not_found (cancelled meanwhile, or not held), exhausted (no peer port is free; it stays held).
+  // admit opens a held flow and returns its SYN, to be written to the TUN with a default header; it lives until the
+  // next call. Errors: not_found (cancelled meanwhile, or not held), exhausted (no peer port is free; it stays held).
   Result<Bytes> admit(FlowId flow, Instant now);
 
-  // refuse forgets a held flow and returns the packet to write that tells the application; empty when it is gone already.
+  // refuse forgets a held flow and returns the packet to write that tells the application; empty when it is gone
+  // already.
   Bytes refuse_reset(FlowId flow);
   Bytes refuse_unreachable(FlowId flow, Unreachable code);
 
   // drop leaves a held flow without an answer: for Config::silence its SYNs are swallowed.
   void drop(FlowId flow, Instant now);
 
-  // closed says that the owner is done with an open (or held) flow. The last packets are rewritten for some time more; then
-  // its peer port is free, and ports are used again least recently used first.
+  // closed says that the owner is done with an open (or held) flow. The last packets are rewritten for some time more;
+  // then its peer port is free, and ports are used again least recently used first.
   enum class End : std::uint8_t { finished, reset };
   void closed(FlowId flow, End how, Instant now);
 

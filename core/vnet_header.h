@@ -23,7 +23,8 @@ struct VnetHeader {
   std::uint16_t csum_start = 0;    // where the checksum begins, and its field behind that; only with needs_csum()
   std::uint16_t csum_offset = 0;
 
-  // needs_csum: the field at csum_start + csum_offset holds the pseudo header's sum, not complemented, and nothing else.
+  // needs_csum: the field at csum_start + csum_offset holds the pseudo header's sum, not complemented, and nothing
+  // else.
   bool needs_csum() const noexcept { return (flags & kNeedsCsum) != 0; }
   bool gso() const noexcept { return gso_type != kGsoNone; }
 

@@ -35,7 +35,8 @@ std::vector<std::string> collisions(std::span<const Cidr> ranges, std::span<cons
         return counts(r) && r.index == a.index && r.to.contains(a.address);
       });
       if (told) continue;
-      tell(fmt::format("{} overlaps the address {}/{} of {}", range.to_string(), a.address.to_string(), a.prefix, name_of(a.index)));
+      tell(fmt::format("{} overlaps the address {}/{} of {}", range.to_string(), a.address.to_string(), a.prefix,
+                       name_of(a.index)));
     }
   }
   return out;

@@ -27,8 +27,8 @@ Error refusal(const Message& m, int err, const std::string& what) {
   const auto fixed = m.fixed<nlmsgerr>(rest);
   if (!fixed) return e;
   if ((m.header.nlmsg_flags & NLM_F_CAPPED) == 0) {
-    const std::size_t echoed = netlink_aligned(fixed->msg.nlmsg_len - std::min<std::size_t>(fixed->msg.nlmsg_len, sizeof(nlmsghdr)));
-    rest = rest.subspan(std::min(rest.size(), echoed));
+    const std::size_t length = std::max<std::size_t>(fixed->msg.nlmsg_len, sizeof(nlmsghdr));
+    rest = rest.subspan(std::min(rest.size(), netlink_aligned(length - sizeof(nlmsghdr))));
   }
   while (const auto a = next_attribute(rest)) {
     if (a->type == NLMSGERR_ATTR_MSG) e.text += fmt::format(" ({})", a->text());
@@ -116,20 +116,11 @@ std::optional<Rule> rule_of(const Message& m) {
   if (!fixed || m.header.nlmsg_type != RTM_NEWRULE) return std::nullopt;
   Rule r;
   r.table = fixed->table;
-  r.plain = fixed->src_len == 0 && fixed->dst_len == 0 && fixed->action == FR_ACT_TO_TBL && fixed->flags == 0;
+  const bool inverted = (fixed->flags & FIB_RULE_INVERT) != 0;
   while (const auto a = next_attribute(rest)) {
-    switch (a->type) {
-      case FRA_PRIORITY: r.priority = a->u32(); break;
-      case FRA_TABLE: r.table = a->u32(); break;
-      case FRA_FWMARK:
-      case FRA_IIFNAME:
-      case FRA_OIFNAME:
-      case FRA_UID_RANGE:
-      case FRA_IP_PROTO:
-      case FRA_SPORT_RANGE:
-      case FRA_DPORT_RANGE: r.plain = false; break;
-      default: break;
-    }
+    if (a->type == FRA_PRIORITY) r.priority = a->u32();
+    if (a->type == FRA_TABLE) r.table = a->u32();
+    if (a->type == FRA_FWMARK && inverted) r.not_mark = a->u32();
   }
   return r;
 }
@@ -142,7 +133,9 @@ Buffer route_message(std::uint16_t type, std::uint16_t flags, const Route& r) {
   body.rtm_protocol = r.protocol;
   body.rtm_scope = r.gateway || r.kind != Route::Kind::unicast ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
   if (type == RTM_DELROUTE) body.rtm_scope = RT_SCOPE_NOWHERE;   // of any scope
-  body.rtm_type = r.kind == Route::Kind::pass ? RTN_THROW : r.kind == Route::Kind::discard ? RTN_UNREACHABLE : RTN_UNICAST;
+  body.rtm_type = RTN_UNICAST;
+  if (r.kind == Route::Kind::pass) body.rtm_type = RTN_THROW;
+  if (r.kind == Route::Kind::discard) body.rtm_type = RTN_UNREACHABLE;
   NetlinkWriter w(type, flags, body);
   w.address(RTA_DST, r.to.base());
   w.u32(RTA_TABLE, r.table);
@@ -157,7 +150,9 @@ Buffer rule_message(std::uint16_t type, std::uint16_t flags, const Rule& r) {
   body.family = AF_INET;
   body.action = FR_ACT_TO_TBL;
   body.table = r.table < 256 ? static_cast<std::uint8_t>(r.table) : static_cast<std::uint8_t>(RT_TABLE_UNSPEC);
+  if (r.not_mark != 0) body.flags = FIB_RULE_INVERT;
   NetlinkWriter w(type, flags, body);
+  if (r.not_mark != 0) w.u32(FRA_FWMARK, r.not_mark);
   w.u32(FRA_PRIORITY, r.priority);
   w.u32(FRA_TABLE, r.table);
   w.u8(FRA_PROTOCOL, kOwnProtocol);
@@ -215,7 +210,9 @@ Result<std::size_t> Netlink::receive(const std::string& what) {
     const ssize_t n = recv(fd_.get(), in_.data(), in_.size(), MSG_TRUNC);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return tl::unexpected(os_error(errno == EAGAIN ? ETIMEDOUT : errno, what));
-    if (static_cast<std::size_t>(n) > in_.size()) return fail(Errc::io, fmt::format("could not {}: the kernel's answer is too long", what));
+    if (static_cast<std::size_t>(n) > in_.size()) {
+      return fail(Errc::io, fmt::format("could not {}: the kernel's answer is too long", what));
+    }
     return static_cast<std::size_t>(n);
   }
 }
@@ -266,11 +263,13 @@ Result<std::vector<Buffer>> Netlink::dump(Buffer message, const std::string& wha
 }
 
 Result<std::vector<Link>> Netlink::links() {
-  return parse_all<Link>(dump(NetlinkWriter(RTM_GETLINK, NLM_F_DUMP, ifinfomsg{}).take(), "list the interfaces"), link_of);
+  NetlinkWriter w(RTM_GETLINK, NLM_F_DUMP, ifinfomsg{});
+  return parse_all<Link>(dump(w.take(), "list the interfaces"), link_of);
 }
 
 Result<std::vector<LinkAddress>> Netlink::addresses() {
-  return parse_all<LinkAddress>(dump(NetlinkWriter(RTM_GETADDR, NLM_F_DUMP, ifaddrmsg{}).take(), "list the addresses"), address_of);
+  NetlinkWriter w(RTM_GETADDR, NLM_F_DUMP, ifaddrmsg{});
+  return parse_all<LinkAddress>(dump(w.take(), "list the addresses"), address_of);
 }
 
 Result<std::vector<Route>> Netlink::routes() {

@@ -58,17 +58,17 @@ struct Route {
   bool operator==(const Route&) const = default;
 };
 
-// Rule is "from all lookup TABLE", for IPv4.
+// Rule is "from all lookup TABLE", for IPv4; with a mark, "not from all fwmark MARK lookup TABLE".
 struct Rule {
   std::uint32_t priority = 0;
   std::uint32_t table = 0;
-  bool plain = true;                    // has no selector; only such are made here
+  std::uint32_t not_mark = 0;           // 0: no mark matters
   bool operator==(const Rule&) const = default;
 };
 
-// Netlink asks the kernel and waits for its answer, which comes at once. Errors say what was tried and, where the kernel
-// gives one, its reason; Errc::denied without CAP_NET_ADMIN, not_found, conflict, io.
-// Lists are read again when they changed meanwhile (NLM_F_DUMP_INTR).
+// Netlink asks the kernel and waits for its answer, which comes at once. Errors say what was tried and, where the
+// kernel gives one, its reason; Errc::denied without CAP_NET_ADMIN, not_found, conflict, io. Lists are read again when
+// they changed meanwhile (NLM_F_DUMP_INTR).
 class Netlink {
  public:
   static Result<Netlink> open();

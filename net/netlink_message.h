@@ -97,7 +97,8 @@ inline std::optional<Attribute> next_attribute(Bytes& rest) noexcept {
   if (rest.size() < sizeof a) return std::nullopt;
   std::memcpy(&a, rest.data(), sizeof a);
   if (a.rta_len < sizeof a || a.rta_len > rest.size()) return std::nullopt;
-  const Attribute out{static_cast<std::uint16_t>(a.rta_type & NLA_TYPE_MASK), rest.subspan(sizeof a, a.rta_len - sizeof a)};
+  const auto type = static_cast<std::uint16_t>(a.rta_type & NLA_TYPE_MASK);
+  const Attribute out{type, rest.subspan(sizeof a, a.rta_len - sizeof a)};
   rest = rest.subspan(std::min(rest.size(), netlink_aligned(a.rta_len)));
   return out;
 }

@@ -14,31 +14,20 @@
 
 #include "core/encoding.h"
 #include "dns/resolv_conf.h"
+#include "net/files.h"
 #include "net/socket.h"
 
 namespace tg::net {
 namespace {
 
-constexpr std::size_t kTextMax = 1 << 20;
 constexpr std::string_view kMagic = "tg resolv.conf 1";
 
-// read_file returns nothing when there is no file.
-Result<std::optional<std::string>> read_file(const std::string& path) {
-  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) {
-    if (errno == ENOENT) return std::nullopt;
-    return tl::unexpected(os_error(errno, fmt::format("read {}", path)));
-  }
-  std::string out;
-  for (;;) {
-    char part[4096];
-    const ssize_t n = read(fd.get(), part, sizeof part);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return tl::unexpected(os_error(errno, fmt::format("read {}", path)));
-    if (n == 0) return out;
-    out.append(part, static_cast<std::size_t>(n));
-    if (out.size() > kTextMax) return fail(Errc::malformed, fmt::format("{} is longer than any resolv.conf", path));
-  }
+// read_if_there returns nothing when there is no file.
+Result<std::optional<std::string>> read_if_there(const std::string& path) {
+  auto text = read_file(path);
+  if (text) return std::move(*text);
+  if (text.error().code == Errc::not_found) return std::nullopt;
+  return pass_on(text);
 }
 
 Error write_error(int err, const std::string& path) {
@@ -59,7 +48,8 @@ Result<> write_all(int fd, std::string_view text, const std::string& path) {
 }
 
 // write_in_place overwrites and then cuts, so that a reader sees our first lines at once and never an empty file.
-Result<> write_in_place(const std::string& path, std::string_view text, const std::function<void(std::string_view)>& step) {
+Result<> write_in_place(const std::string& path, std::string_view text,
+                        const std::function<void(std::string_view)>& step) {
   Fd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd && errno == ENOENT) {
     fd = Fd(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644));
@@ -82,16 +72,9 @@ Result<> sync_folder(const std::string& path) {
   return {};
 }
 
-// write_whole makes a file that after a crash is there whole or not at all.
+// write_whole makes a file that after a crash is there whole or not at all, and is there once this has returned.
 Result<> write_whole(const std::string& folder, const std::string& path, std::string_view text) {
-  const std::string fresh = path + ".new";
-  {
-    const Fd fd(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!fd) return tl::unexpected(write_error(errno, fresh));
-    if (auto done = write_all(fd.get(), text, fresh); !done) return done;
-    if (fsync(fd.get()) != 0) return tl::unexpected(write_error(errno, fresh));
-  }
-  if (rename(fresh.c_str(), path.c_str()) != 0) return tl::unexpected(write_error(errno, path));
+  if (auto done = write_file(path, text); !done) return done;
   return sync_folder(folder);
 }
 
@@ -108,7 +91,8 @@ struct Taken {
   std::string text;         // ours
 
   std::string to_string() const {
-    return fmt::format("{}\nfile {}\nthere {}\nsha256 {}\n\n{}", kMagic, file, there ? "yes" : "no", hex(sha256(as_bytes(text))), text);
+    return fmt::format("{}\nfile {}\nthere {}\nsha256 {}\n\n{}", kMagic, file, there ? "yes" : "no",
+                       hex(sha256(as_bytes(text))), text);
   }
   static std::optional<Taken> parse(std::string_view s) {
     const auto line = [&](std::string_view key) -> std::optional<std::string> {
@@ -128,10 +112,11 @@ struct Taken {
   }
 };
 
-// torn says whether `now` is what write_in_place leaves when it is stopped on the way from `from` to `to`: the beginning of
-// `to`, and behind it the rest of `from` or nothing. `from` itself counts.
+// torn says whether `now` is what write_in_place leaves when it is stopped on the way from `from` to `to`: the
+// beginning of `to`, and behind it the rest of `from` or nothing. `from` itself counts.
 bool torn(std::string_view now, std::string_view from, std::string_view to) {
-  const std::size_t same = static_cast<std::size_t>(std::mismatch(now.begin(), now.end(), to.begin(), to.end()).first - now.begin());
+  const auto differs = std::mismatch(now.begin(), now.end(), to.begin(), to.end()).first;
+  const auto same = static_cast<std::size_t>(differs - now.begin());
   if (same == now.size()) return true;
   return now.size() == from.size() && now.substr(same) == from.substr(same);
 }
@@ -143,15 +128,15 @@ bool is_held(std::string_view now, const Taken& t, std::string_view original) {
 }  // namespace
 
 ResolvConfFile::ResolvConfFile(std::string path, std::string state_dir)
-    : path_(std::move(path)), original_path_(state_dir + "/resolv.conf.original"), taken_path_(state_dir + "/resolv.conf.taken"),
-      state_dir_(std::move(state_dir)) {}
+    : path_(std::move(path)), original_path_(state_dir + "/resolv.conf.original"),
+      taken_path_(state_dir + "/resolv.conf.taken"), state_dir_(std::move(state_dir)) {}
 
 Result<> ResolvConfFile::take(std::string_view text) {
-  auto now = read_file(path_);
+  auto now = read_if_there(path_);
   if (!now) return pass_on(now);
-  auto record = read_file(taken_path_);
+  auto record = read_if_there(taken_path_);
   if (!record) return pass_on(record);
-  auto kept = read_file(original_path_);
+  auto kept = read_if_there(original_path_);
   if (!kept) return pass_on(kept);
   const auto before = *record && *kept ? Taken::parse(**record) : std::nullopt;
 
@@ -162,8 +147,8 @@ Result<> ResolvConfFile::take(std::string_view text) {
     taken.there = before->there;
   } else {
     if (dns::is_ours(content)) {
-      return fail(Errc::conflict, fmt::format("{} is held by another tg client, or what it held before is lost: stop that client, "
-                                              "or write your nameservers into the file", path_));
+      return fail(Errc::conflict, fmt::format("{} is held by another tg client, or what it held before is lost: stop that "
+                                              "client, or write your nameservers into the file", path_));
     }
     // What an earlier run noted is settled first: its file may be another one.
     if (*record) {
@@ -179,16 +164,17 @@ Result<> ResolvConfFile::take(std::string_view text) {
 }
 
 Result<ResolvConfFile::Restored> ResolvConfFile::restore() {
-  auto record = read_file(taken_path_);
+  auto record = read_if_there(taken_path_);
   if (!record) return pass_on(record);
   if (!*record) return Restored::nothing;
-  auto kept = read_file(original_path_);
+  auto kept = read_if_there(original_path_);
   if (!kept) return pass_on(kept);
   const auto taken = Taken::parse(**record);
   if (!taken || !*kept) {
-    return fail(Errc::malformed, fmt::format("{} is damaged: write your nameservers into {} and delete it", taken_path_, path_));
+    return fail(Errc::malformed, fmt::format("{} is damaged: write your nameservers into {} and delete it",
+                                             taken_path_, path_));
   }
-  auto now = read_file(taken->file);
+  auto now = read_if_there(taken->file);
   if (!now) return pass_on(now);
 
   Restored out = Restored::left_alone;
@@ -214,24 +200,24 @@ Result<ResolvConfFile::Restored> ResolvConfFile::restore() {
 }
 
 Result<bool> ResolvConfFile::holds() const {
-  auto record = read_file(taken_path_);
+  auto record = read_if_there(taken_path_);
   if (!record) return pass_on(record);
   const auto taken = *record ? Taken::parse(**record) : std::nullopt;
   if (!taken) return false;
-  auto now = read_file(path_);
+  auto now = read_if_there(path_);
   if (!now) return pass_on(now);
   return *now && **now == taken->text;
 }
 
 Result<std::string> ResolvConfFile::original() const {
-  auto record = read_file(taken_path_);
+  auto record = read_if_there(taken_path_);
   if (!record) return pass_on(record);
-  auto now = read_file(path_);
+  auto now = read_if_there(path_);
   if (!now) return pass_on(now);
   const std::string content = now->value_or("");
   const auto taken = *record ? Taken::parse(**record) : std::nullopt;
   if (!taken) return content;
-  auto kept = read_file(original_path_);
+  auto kept = read_if_there(original_path_);
   if (!kept) return pass_on(kept);
   return *kept && is_held(content, *taken, **kept) ? **kept : content;
 }

@@ -9,26 +9,27 @@
 
 namespace tg::net {
 
-// ResolvConfFile edits the file in place, never by rename: containers and network namespaces bind-mount the inode, and a
-// symbolic link keeps leading where it did. Before the first edit the content is kept in the state directory, synced:
+// ResolvConfFile edits the file in place, never by rename: containers and network namespaces bind-mount the inode, and
+// a symbolic link keeps leading where it did. Before the first edit the content is kept in the state directory, synced:
 //
 //   resolv.conf.original   the bytes that were there, for a person to copy back
-//   resolv.conf.taken      which file, its text of ours and whether there was a file at all; while it exists, we hold the file
+//   resolv.conf.taken      which file, our text, and whether there was a file at all; while it exists, we hold the file
 //
-// A kill or a power cut at any moment leaves one of: untouched, taken, or torn between the two; restore() knows all three.
+// A kill or a power cut at any moment leaves one of: untouched, taken, or torn between the two; restore() knows all
+// three.
 class ResolvConfFile {
  public:
   // `path`: usually /etc/resolv.conf. `state_dir` exists. Nothing is touched yet.
   ResolvConfFile(std::string path, std::string state_dir);
 
-  // take puts `text` (of dns::replacement) into the file. It may be called again, with another text, also after somebody
-  // else wrote the file meanwhile: what they wrote is then what restore() gives back.
-  // Errors: denied, io; conflict when the file is tg's already but nothing is kept here (another client holds it).
+  // take puts `text` (of dns::replacement) into the file. It may be called again, with another text, also after
+  // somebody else wrote the file meanwhile: what they wrote is then what restore() gives back. Errors: denied, io;
+  // conflict when the file is tg's already but nothing is kept here (another client holds it).
   Result<> take(std::string_view text);
 
-  // restore gives back what was there when the file still is ours: exactly what we wrote, or torn, or edited but with our
-  // first line. A file that somebody else has written is left alone. Harmless when nothing was taken: to be called on
-  // `down`, on SIGTERM, and at the next start after a kill.
+  // restore gives back what was there when the file still is ours: exactly what we wrote, or torn, or edited but with
+  // our first line. A file that somebody else has written is left alone. Harmless when nothing was taken: to be called
+  // on `down`, on SIGTERM, and at the next start after a kill.
   enum class Restored { nothing, restored, left_alone };
   Result<Restored> restore();
 

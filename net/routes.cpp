@@ -38,10 +38,12 @@ Result<> remove_left_over(std::uint32_t table, std::uint32_t priority) {
 
 Result<Routes> Routes::install(Config config) {
   if (config.priority == 0 || config.priority >= kRuleOfMain) {
-    return fail(Errc::invalid_argument, fmt::format("the routing rule's priority {} must lie between 1 and {}: before main's", config.priority, kRuleOfMain - 1));
+    return fail(Errc::invalid_argument, fmt::format("the routing rule's priority {} must lie between 1 and {}: before main's",
+                                                    config.priority, kRuleOfMain - 1));
   }
   if (config.table == 0 || (config.table >= 253 && config.table <= 255)) {
-    return fail(Errc::invalid_argument, fmt::format("the routing table {} is the system's: choose another", config.table));
+    return fail(Errc::invalid_argument,
+                fmt::format("the routing table {} is the system's: choose another", config.table));
   }
   auto netlink = Netlink::open();
   if (!netlink) return pass_on(netlink);
@@ -53,21 +55,23 @@ Result<Routes> Routes::install(Config config) {
 }
 
 Result<> Routes::put_in() {
-  if (auto done = netlink_.change_link(config_.index, {config_.mtu, config_.queue_length, true, true}); !done) return done;
+  const LinkChange link{.mtu = config_.mtu, .queue_length = config_.queue_length, .up = true, .no_ipv6 = true};
+  if (auto done = netlink_.change_link(config_.index, link); !done) return done;
   std::vector<Ipv4> addresses{config_.address};
   addresses.insert(addresses.end(), config_.resolvers.begin(), config_.resolvers.end());
   for (const Ipv4 a : addresses) {
     if (auto done = netlink_.add_address({config_.index, a, 32}); !done) return done;
   }
   if (auto done = capture({}); !done) return done;
-  return netlink_.add_rule({config_.priority, config_.table});
+  return netlink_.add_rule({config_.priority, config_.table, config_.exempt_mark});
 }
 
 Result<> Routes::capture(const std::vector<Cidr>& ranges, const std::vector<Ipv4>& except) {
   std::vector<Route> wanted;
   for (const Ipv4 a : except) wanted.push_back({Cidr(a, 32), config_.table, Route::Kind::pass});
   const auto lead = [&](const Cidr& to) {
-    if (to.base().is_v4()) wanted.push_back({to, config_.table, Route::Kind::unicast, config_.index, {}, config_.address});
+    if (!to.base().is_v4()) return;
+    wanted.push_back({to, config_.table, Route::Kind::unicast, config_.index, {}, config_.address});
   };
   lead(config_.peers);
   for (const Cidr& range : ranges) lead(range);

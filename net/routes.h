@@ -1,11 +1,15 @@
 // What the client puts into the system's network, as one thing that is put in and taken out whole. See net/SYSTEM.md.
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include "net/netlink.h"
 
 namespace tg::net {
+
+// kOwnMark is the mark (SO_MARK) of the client's own sockets: see set_socket_mark in net/socket.h. "tg" in ASCII.
+inline constexpr std::uint32_t kOwnMark = 0x7467;
 
 // Routes owns the addresses on the TUN, the rule and the table of ours. The rule stands before main's, so that a more
 // specific route that somebody pushes into main (DHCP option 121: "TunnelVision", CVE-2024-3661) does not win.
@@ -22,21 +26,25 @@ class Routes {
     std::uint32_t queue_length = 1000;
     std::uint32_t table = 7263;
     std::uint32_t priority = 7263;
+    std::uint32_t exempt_mark = kOwnMark;            // what carries it keeps the way that it would have without us
   };
 
   // install brings the TUN up with its addresses and the rule, after taking out what a killed process left behind. When
   // it fails, nothing stays.
   static Result<Routes> install(Config config);
 
-  // capture makes exactly `ranges` lead to the TUN, but for `except` (controller, relays, connectors), which go where they
-  // would without us. IPv4 only; others are passed over. The first error is returned after everything was tried.
+  // capture makes exactly `ranges` lead to the TUN, but for `except` (controller, relays, connectors), which go where
+  // they would without us: exempt_mark alone does not help where the host checks return paths strictly (rp_filter = 1).
+  // Ranges of IPv6 are passed over. The first error is returned after everything was tried.
   Result<> capture(const std::vector<Cidr>& ranges, const std::vector<Ipv4>& except = {});
 
   // remove takes everything out; what is gone already is no error.
   Result<> remove();
 
   ~Routes();
-  Routes(Routes&& o) noexcept : netlink_(std::move(o.netlink_)), config_(std::move(o.config_)), routes_(std::move(o.routes_)), installed_(o.installed_) { o.installed_ = false; }
+  Routes(Routes&& o) noexcept
+      : netlink_(std::move(o.netlink_)), config_(std::move(o.config_)), routes_(std::move(o.routes_)),
+        installed_(std::exchange(o.installed_, false)) {}
   Routes& operator=(Routes&&) = delete;
 
  private:

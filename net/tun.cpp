@@ -32,8 +32,8 @@ Error no_right() {
 Error open_error(int err) {
   if (err == EPERM || err == EACCES) return no_right();
   if (err == ENOENT || err == ENODEV || err == ENXIO) {
-    return {Errc::unsupported, fmt::format("{} is missing: load the module with `modprobe tun`, or start the container with "
-                                           "--device {}", kDevice, kDevice)};
+    return {Errc::unsupported, fmt::format("{} is missing: load the module with `modprobe tun`, or start the container "
+                                           "with --device {}", kDevice, kDevice)};
   }
   return os_error(err, fmt::format("open {}", kDevice));
 }
@@ -51,7 +51,8 @@ Error attach_error(int err, const std::string& name) {
 
 Result<Tun> Tun::open(const Options& options) {
   if (!is_interface_name(options.name)) {
-    return fail(Errc::invalid_argument, fmt::format("\"{}\" is no name of an interface: 1 to 15 characters", options.name));
+    return fail(Errc::invalid_argument,
+                fmt::format("\"{}\" is no name of an interface: 1 to 15 characters", options.name));
   }
   Tun tun;
   tun.fd_ = Fd(::open(kDevice, O_RDWR | O_NONBLOCK | O_CLOEXEC));

@@ -87,7 +87,11 @@ TEST(Packet, bytes_behind_the_total_length_are_no_part_of_it) {
 
 TEST(Packet, lying_lengths_are_refused) {
   const Buffer good = tcp_packet({kApp, 40000}, {kFar, 443}, 1, 2, tcp_flag::ack);
-  const auto with = [&](std::size_t at, int value) { Buffer b = good; b[at] = static_cast<std::uint8_t>(value); return b; };
+  const auto with = [&](std::size_t at, int value) {
+    Buffer b = good;
+    b[at] = static_cast<std::uint8_t>(value);
+    return b;
+  };
   EXPECT_FALSE(parse_ipv4(with(0, 0x65)));          // IPv6
   EXPECT_FALSE(parse_ipv4(with(0, 0x44)));          // header of 16 bytes
   EXPECT_FALSE(parse_ipv4(with(0, 0x4F)));          // header longer than the packet

@@ -38,7 +38,9 @@ struct Wire {
   std::uint32_t isn = 1000;
 
   Buffer syn() const { return tcp_packet(key.src, key.dst, isn, 0, kSyn); }
-  Buffer app(unsigned flags, Bytes payload = {}) const { return tcp_packet(key.src, key.dst, isn + 1, 5001, flags, payload); }
+  Buffer app(unsigned flags, Bytes payload = {}) const {
+    return tcp_packet(key.src, key.dst, isn + 1, 5001, flags, payload);
+  }
   Buffer listener(Ipv4Port peer, unsigned flags, Bytes payload = {}) const {
     return tcp_packet(kListener, peer, 5000, isn + 1, flags, payload);
   }
@@ -135,7 +137,8 @@ TEST(Rewriter, rewrites_both_ways_with_whole_checksums) {
 }
 
 TEST(Rewriter, keeps_a_partial_checksum_partial_and_right) {
-  rc::check([](std::uint32_t src, std::uint32_t dst, std::uint16_t sport, std::uint16_t dport, const std::vector<std::uint8_t>& payload) {
+  rc::check([](std::uint32_t src, std::uint32_t dst, std::uint16_t sport, std::uint16_t dport,
+               const std::vector<std::uint8_t>& payload) {
     Rig r;
     Wire w;
     w.key = {{Ipv4{src}, sport}, {Ipv4{dst}, dport}};
@@ -474,14 +477,16 @@ TEST(Rewriter, agrees_with_a_plain_model) {
     std::map<FlowId, Model> flows;
     std::uint32_t next_isn = 1;
     const auto expire = [&] {
-      std::erase_if(flows, [&](const auto& f) { return (f.second.phase == Model::silent || f.second.phase == Model::lingering) && f.second.until <= r.now; });
+      std::erase_if(flows, [&](const auto& f) { return f.second.until <= r.now; });
     };
     const auto current = [&](const FlowKey& k) {
-      return std::find_if(flows.begin(), flows.end(), [&](const auto& f) { return f.second.current && f.second.wire.key == k; });
+      return std::find_if(flows.begin(), flows.end(),
+                          [&](const auto& f) { return f.second.current && f.second.wire.key == k; });
     };
     const int steps = *rc::gen::inRange(1, 400);
     for (int step = 0; step < steps; ++step) {
-      const FlowKey key{{kLocal, *rc::gen::inRange<std::uint16_t>(1, 5)}, {kFar, *rc::gen::inRange<std::uint16_t>(1, 3)}};
+      const auto port = [](std::uint16_t end) { return *rc::gen::inRange<std::uint16_t>(1, end); };
+      const FlowKey key{{kLocal, port(5)}, {kFar, port(3)}};
       const int what = *rc::gen::inRange(0, 10);
       auto it = current(key);
       if (what <= 1) {                                       // a SYN, new or again
@@ -494,7 +499,8 @@ TEST(Rewriter, agrees_with_a_plain_model) {
         bool opens = it == flows.end();
         if (!opens) {
           Model& m = it->second;
-          opens = m.phase == Model::lingering || (!again && (m.phase == Model::silent || (m.phase == Model::open && m.over())));
+          const bool replaceable = m.phase == Model::silent || (m.phase == Model::open && m.over());
+          opens = m.phase == Model::lingering || (!again && replaceable);
           RC_ASSERT((out.action == Action::write) == (!opens && m.phase == Model::open));
           if (m.phase == Model::held) m.wire.isn = w.isn;
           if (opens && m.phase == Model::silent) flows.erase(it);
@@ -507,7 +513,8 @@ TEST(Rewriter, agrees_with_a_plain_model) {
         }
       } else if (what <= 3) {                                // the application says something
         const unsigned flags = *rc::gen::element<unsigned>(kAck, kAck, kAck | kFin, kRst);
-        Buffer b = it == flows.end() ? Wire{key, 5}.app(flags, as_bytes("data")) : it->second.wire.app(flags, as_bytes("data"));
+        const Wire w = it == flows.end() ? Wire{key, 5} : it->second.wire;
+        Buffer b = w.app(flags, as_bytes("data"));
         const auto out = r.put(b);
         if (it != flows.end() && (it->second.phase == Model::open || it->second.phase == Model::lingering)) {
           Model& m = it->second;
@@ -553,7 +560,8 @@ TEST(Rewriter, agrees_with_a_plain_model) {
           }
         } else if (what == 6) {
           const bool reset = *rc::gen::arbitrary<bool>();
-          const Bytes out = reset ? r.rewriter.refuse_reset(f->first) : r.rewriter.refuse_unreachable(f->first, Unreachable::host);
+          const Bytes out = reset ? r.rewriter.refuse_reset(f->first)
+                                  : r.rewriter.refuse_unreachable(f->first, Unreachable::host);
           RC_ASSERT(out.empty() == (m.phase != Model::held));
           if (!out.empty()) flows.erase(f);
         } else if (what == 7) {

@@ -11,15 +11,17 @@ namespace tg::test {
 
 // Exact is a heap copy without a spare byte, so that a sanitizer sees an overread.
 struct Exact {
-  explicit Exact(Bytes b) : data(new std::uint8_t[b.size()]), size(b.size()) { std::copy(b.begin(), b.end(), data.get()); }
+  explicit Exact(Bytes b) : data(new std::uint8_t[b.size()]), size(b.size()) {
+    std::copy(b.begin(), b.end(), data.get());
+  }
   operator MutBytes() { return {data.get(), size}; }
   std::unique_ptr<std::uint8_t[]> data;
   std::size_t size;
 };
 
 // tcp_packet builds a whole TCP packet; `options`: a multiple of four bytes.
-inline Buffer tcp_packet(Ipv4Port src, Ipv4Port dst, std::uint32_t seq, std::uint32_t ack, unsigned flags, Bytes payload = {},
-                         Bytes options = {}) {
+inline Buffer tcp_packet(Ipv4Port src, Ipv4Port dst, std::uint32_t seq, std::uint32_t ack, unsigned flags,
+                         Bytes payload = {}, Bytes options = {}) {
   Buffer out;
   Writer w(out);
   const std::size_t header = 20 + options.size();
