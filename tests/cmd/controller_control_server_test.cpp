@@ -1,0 +1,456 @@
+#include "cmd/controller/control_server.h"
+
+#include <sys/stat.h>
+
+#include "cmd/controller/serve.h"
+#include "controller_agent.h"
+#include "core/json.h"
+
+namespace tg::controller {
+namespace {
+
+struct Machine {
+  std::string key = must(net::new_key_pem());
+  std::string id;
+  net::Credentials credentials;
+  net::TlsContext context() const { return must(net::TlsContext::client(credentials, net::kAlpnControl)); }
+};
+
+struct ControlTest : testing::Test {
+  Folder folder;
+  net::Loop loop;
+  Turner turner{loop};
+  std::unique_ptr<Controller> controller;
+
+  void SetUp() override { start({}); must(controller->store().apply(home(), false, net::Loop::wall())); }
+
+  void start(ControlSettings settings) {
+    controller.reset();
+    ServeOptions options;
+    options.state = folder / "state";
+    options.listen = "127.0.0.1:0";
+    options.relay_listen = "127.0.0.1:0";
+    options.control = settings;
+    controller = must(Controller::start(loop, options));
+  }
+  std::unique_ptr<Agent> dial(const net::TlsContext& context) { return std::make_unique<Agent>(loop, controller->listening(), context); }
+  std::unique_ptr<Agent> dial(const Machine& machine) { return dial(machine.context()); }
+  net::TlsContext pinned() { return must(net::TlsContext::pinned(must(pki()).pin(), net::kAlpnControl)); }
+  Result<Pki> pki() {
+    Store store = must(Store::open(folder / "state/controller.db"));
+    Vault vault = must(Vault::open(folder / "state/master.key", false));
+    auto secrets = load_secrets(store, vault, net::Loop::wall());
+    if (!secrets) return pass_on(secrets);
+    return std::move(secrets->pki);
+  }
+  FreshToken token(Token::Role role, const std::string& subject) {
+    return must(controller->store().new_token(role, subject, net::Loop::wall(), std::chrono::minutes(10)));
+  }
+  static Json enrolment(const FreshToken& t, const std::string& role, const std::string& key) {
+    return {{"type", "enroll"}, {"token_id", hex(t.id)}, {"secret", hex(t.secret)}, {"role", role}, {"name", "laptop"}, {"csr", must(net::make_csr(key))}};
+  }
+  // enroll lets a machine in over the wire.
+  Machine enroll(const std::string& role, const std::string& subject) {
+    Machine m;
+    const auto agent = dial(pinned());
+    EXPECT_TRUE(turner.until([&] { return agent->open; }));
+    agent->say(enrolment(token(role == "device" ? Token::Role::device : Token::Role::connector, subject), role, m.key));
+    EXPECT_TRUE(turner.until([&] { return agent->last("enrolled") != nullptr; })) << role;
+    const Json& answer = *agent->last("enrolled");
+    m.credentials = {m.key, answer["chain"], answer["root"]};
+    m.id = must(net::leaf_identity(answer["chain"].get<std::string>())).id;
+    return m;
+  }
+  // up connects and says hello, and waits for the snapshot.
+  std::unique_ptr<Agent> up(const Machine& machine, const std::vector<std::string>& direct = {}) {
+    auto agent = dial(machine);
+    EXPECT_TRUE(turner.until([&] { return agent->open || agent->closed; }));
+    agent->hello(direct);
+    EXPECT_TRUE(turner.until([&] { return agent->last("snapshot") != nullptr || agent->closed; }));
+    return agent;
+  }
+  void apply_now(const DesiredState& state) {
+    must(controller->store().apply(state, true, net::Loop::wall()));
+    controller->control().changed();
+  }
+  static std::vector<std::string> keys(const View& v) {
+    std::vector<std::string> out;
+    for (const auto& [key, value] : v) out.push_back(key);
+    return out;
+  }
+};
+using AControlServer = ControlTest;
+
+TEST_F(AControlServer, shows_itself_to_somebody_who_knows_only_the_pin) {
+  const auto agent = dial(pinned());
+  ASSERT_TRUE(turner.until([&] { return agent->open; })) << agent->why.text;
+  ASSERT_TRUE(agent->peer());
+  EXPECT_EQ(net::to_uri(*agent->peer()), "tg://" + controller->instance() + "/controller/main");
+  EXPECT_EQ(agent->root(), must(pki()).files().root);
+  const auto other = dial(must(net::TlsContext::pinned(Buffer(32, 1), net::kAlpnControl)));
+  ASSERT_TRUE(turner.until([&] { return other->closed; }));
+  EXPECT_FALSE(other->open);
+}
+
+TEST_F(AControlServer, enrolls_a_device_and_tells_it_what_it_may_reach) {
+  const Machine laptop = enroll("device", "alice@example.com");
+  EXPECT_EQ(must(net::leaf_identity(laptop.credentials.chain)).role, "device");
+  const auto agent = up(laptop);
+  const std::string connector = must(controller->store().model()).connectors[0].id;
+  EXPECT_EQ(keys(agent->view), (std::vector<std::string>{"connector/" + connector, "grant/home", "resource/1", "self"}));
+  EXPECT_EQ(agent->view["self"]["user"], "alice@example.com");
+  EXPECT_EQ(agent->view["self"]["device"], laptop.id);
+  const Json& snapshot = *agent->last("snapshot");
+  EXPECT_NEAR(static_cast<double>(snapshot["time"].get<std::int64_t>()), static_cast<double>(net::Loop::wall().time_since_epoch().count()), 5);
+  EXPECT_GT(snapshot["revision"].get<std::uint64_t>(), 0u);
+  const ConnectorInfo info = must(connector_from_json(agent->view["connector/" + connector]));
+  EXPECT_FALSE(info.online);
+  EXPECT_EQ(info.relays, std::vector<std::string>{controller->relay_address().to_string()});
+}
+
+TEST_F(AControlServer, binds_the_grant_to_the_key_that_the_device_connects_with) {
+  const Machine laptop = enroll("device", "alice@example.com");
+  const Machine box = enroll("connector", "home-1");
+  const auto agent = up(laptop);
+  const auto connector = up(box);
+  const ConnectorSelf self = must(connector_self_from_json(connector->view["self"]));
+  const std::string jws = agent->view["grant/home"];
+  const auto now = net::Loop::wall();
+  EXPECT_TRUE(Grant::verify(jws, self.grant_key, self.issuer, "home", must(net::key_thumbprint(laptop.key)), now));
+  EXPECT_FALSE(Grant::verify(jws, self.grant_key, self.issuer, "home", must(net::key_thumbprint(box.key)), now));
+}
+
+TEST_F(AControlServer, tells_devices_when_a_connector_comes_and_goes) {
+  const Machine laptop = enroll("device", "alice@example.com");
+  const Machine box = enroll("connector", "home-1");
+  const auto agent = up(laptop);
+  const std::string key = "connector/" + box.id;
+  auto connector = up(box, {"192.168.1.88:7000", "0.0.0.0:7000", "nonsense", "[2001:db8::1]:7000"});
+  ASSERT_TRUE(turner.until([&] { return agent->view[key]["online"] == true; }));
+  EXPECT_EQ(must(connector_from_json(agent->view[key])).direct, (std::vector<std::string>{"192.168.1.88:7000", "[2001:db8::1]:7000"}));
+  EXPECT_TRUE(controller->control().is_online("connector", box.id));
+  connector->hello({"10.0.0.1:7000"});
+  ASSERT_TRUE(turner.until([&] { return must(connector_from_json(agent->view[key])).direct == std::vector<std::string>{"10.0.0.1:7000"}; }));
+  connector.reset();
+  ASSERT_TRUE(turner.until([&] { return agent->view[key]["online"] == false; }));
+}
+
+TEST_F(AControlServer, tells_a_change_at_once_and_only_to_those_whom_it_concerns) {
+  const Machine alices = enroll("device", "alice@example.com");
+  const Machine bobs = enroll("device", "bob@example.com");
+  const Machine box = enroll("connector", "home-1");
+  const auto alice = up(alices);
+  const auto bob = up(bobs);
+  const auto connector = up(box);
+  ASSERT_TRUE(turner.until([&] { return alice->view["connector/" + box.id]["online"] == true; }));
+  EXPECT_EQ(keys(bob->view), std::vector<std::string>{"self"});
+
+  DesiredState more = home();
+  more.resources.push_back(resource("Printer", "10.0.0.9", "family"));
+  const Instant start = net::Loop::now();
+  apply_now(more);
+  ASSERT_TRUE(turner.until([&] { return alice->view.contains("resource/2") && connector->view.contains("resource/2"); }));
+  EXPECT_LT(net::Loop::now() - start, std::chrono::seconds(1));
+  const Json& delta = *alice->last("delta");
+  EXPECT_EQ(delta["set"].size(), 2u) << "the Resource and the grant, nothing else: " << delta;
+  EXPECT_EQ(delta["revision"], must(controller->store().model()).revision);
+  EXPECT_EQ(bob->count("delta"), 0u);
+
+  apply_now(home());
+  ASSERT_TRUE(turner.until([&] { return !alice->view.contains("resource/2") && !connector->view.contains("resource/2"); }));
+}
+
+TEST_F(AControlServer, voids_the_old_grant_at_the_connector_and_gives_a_good_one) {
+  const Machine laptop = enroll("device", "alice@example.com");
+  const Machine box = enroll("connector", "home-1");
+  DesiredState two = home();
+  two.resources.push_back(resource("Printer", "10.0.0.9", "family"));
+  apply_now(two);
+  const auto agent = up(laptop);
+  const auto connector = up(box);
+  const ConnectorSelf self = must(connector_self_from_json(connector->view["self"]));
+  const auto grant = [&] {
+    return must(Grant::verify(agent->view["grant/home"].get<std::string>(), self.grant_key, self.issuer, "home",
+                              must(net::key_thumbprint(laptop.key)), net::Loop::wall()));
+  };
+  const Grant old = grant();
+  EXPECT_TRUE(old.covers(2));
+  apply_now(home());
+  const std::string revoked = "revoked/" + laptop.id;
+  ASSERT_TRUE(turner.until([&] { return connector->view.contains(revoked) && !agent->view.contains("resource/2"); }));
+  const UnixTime before{std::chrono::seconds(connector->view[revoked].get<std::int64_t>())};
+  EXPECT_LT(old.issued, before) << "void";
+  EXPECT_GE(grant().issued, before) << "good";
+  EXPECT_FALSE(grant().covers(2));
+  EXPECT_TRUE(grant().covers(1));
+}
+
+TEST_F(AControlServer, sends_away_a_device_that_is_blocked_or_deleted_and_lets_it_in_no_more) {
+  const Machine laptop = enroll("device", "alice@example.com");
+  const Machine box = enroll("connector", "home-1");
+  const auto connector = up(box);
+  auto agent = up(laptop);
+  must(controller->store().block_device(laptop.id, true, net::Loop::wall()));
+  controller->control().changed();
+  ASSERT_TRUE(turner.until([&] { return agent->closed && connector->view.contains("revoked/" + laptop.id); }));
+  ASSERT_NE(agent->last("error"), nullptr);
+  EXPECT_EQ((*agent->last("error"))["code"], "denied");
+  EXPECT_EQ((*agent->last("error"))["text"], "this device is blocked; ask an administrator");
+  agent = up(laptop);
+  EXPECT_EQ(agent->last("snapshot"), nullptr);
+  must(controller->store().block_device(laptop.id, false, net::Loop::wall()));
+  controller->control().changed();
+  agent = up(laptop);
+  EXPECT_NE(agent->last("snapshot"), nullptr);
+  must(controller->store().remove_device(laptop.id, net::Loop::wall()));
+  controller->control().changed();
+  ASSERT_TRUE(turner.until([&] { return agent->closed; }));
+  agent = up(laptop);
+  ASSERT_NE(agent->last("error"), nullptr) << "its certificate is good for another day, it is not";
+  EXPECT_EQ((*agent->last("error"))["text"], "this device has been removed; ask an administrator for a new token");
+}
+
+TEST_F(AControlServer, sends_away_a_connector_that_is_deleted) {
+  const Machine box = enroll("connector", "home-1");
+  const auto connector = up(box);
+  DesiredState without = home();
+  without.connectors.clear();
+  apply_now(without);
+  ASSERT_TRUE(turner.until([&] { return connector->closed; }));
+  EXPECT_EQ((*connector->last("error"))["code"], "denied");
+}
+
+TEST_F(AControlServer, sends_away_the_old_machine_when_a_connector_is_enrolled_again) {
+  const Machine first = enroll("connector", "home-1");
+  const auto old = up(first);
+  const Machine second = enroll("connector", "home-1");
+  EXPECT_EQ(first.id, second.id);
+  ASSERT_TRUE(turner.until([&] { return old->closed; }));
+  EXPECT_EQ((*old->last("error"))["text"], "this connector has been enrolled again with another key; ask an administrator for a new token");
+  EXPECT_NE(up(second)->last("snapshot"), nullptr);
+}
+
+TEST_F(AControlServer, tells_the_new_stream_of_an_agent_and_closes_the_one_before) {
+  const Machine laptop = enroll("device", "alice@example.com");
+  const auto before = up(laptop);
+  const auto after = up(laptop);
+  ASSERT_TRUE(turner.until([&] { return before->closed; }));
+  EXPECT_FALSE(after->closed);
+  EXPECT_EQ(controller->control().online().size(), 1u);
+}
+
+TEST_F(AControlServer, renews_a_certificate_with_the_same_key_or_a_new_one) {
+  Machine laptop = enroll("device", "alice@example.com");
+  auto agent = up(laptop);
+  agent->say({{"type", "renew"}, {"csr", must(net::make_csr(laptop.key))}});
+  ASSERT_TRUE(turner.until([&] { return agent->last("renewed") != nullptr; }));
+  laptop.credentials.chain = (*agent->last("renewed"))["chain"];
+  agent = up(laptop);
+  ASSERT_NE(agent->last("snapshot"), nullptr);
+
+  Machine renewed = laptop;
+  renewed.key = must(net::new_key_pem());
+  agent->say({{"type", "renew"}, {"csr", must(net::make_csr(renewed.key))}});
+  ASSERT_TRUE(turner.until([&] { return agent->last("renewed") != nullptr; }));
+  renewed.credentials = {renewed.key, (*agent->last("renewed"))["chain"], laptop.credentials.root};
+  EXPECT_EQ(must(net::leaf_identity(renewed.credentials.chain)).id, laptop.id);
+  agent = up(laptop);
+  ASSERT_NE(agent->last("snapshot"), nullptr) << "the answer may have been lost: the old key is still good";
+  agent = up(renewed);
+  ASSERT_NE(agent->last("snapshot"), nullptr);
+  controller->control().changed();
+  agent = up(laptop);
+  EXPECT_EQ(agent->last("snapshot"), nullptr) << "the new key has been used";
+}
+
+TEST_F(AControlServer, answers_pings_with_the_time) {
+  const auto agent = up(enroll("device", "alice@example.com"));
+  agent->say({{"type", "ping"}});
+  ASSERT_TRUE(turner.until([&] { return agent->last("pong") != nullptr; }));
+  EXPECT_TRUE((*agent->last("pong"))["time"].is_number());
+}
+
+TEST_F(AControlServer, says_why_a_token_is_no_good) {
+  const auto refused = [&](const Json& message) {
+    const auto agent = dial(pinned());
+    EXPECT_TRUE(turner.until([&] { return agent->open; }));
+    agent->say(message);
+    EXPECT_TRUE(turner.until([&] { return agent->closed; }));
+    const Json* e = agent->last("error");
+    return e == nullptr ? std::string() : (*e)["code"].get<std::string>() + ": " + (*e)["text"].get<std::string>();
+  };
+  const std::string key = must(net::new_key_pem());
+  const FreshToken good = token(Token::Role::device, "alice@example.com");
+  FreshToken wrong = good;
+  wrong.secret[0] ^= 1;
+  EXPECT_EQ(refused(enrolment(wrong, "device", key)), "denied: the token is not known here: it may be mistyped, or from another controller; ask for a new one");
+  EXPECT_EQ(refused(enrolment(good, "connector", key)), "denied: the token is for a device, not for a connector");
+  Json bad_csr = enrolment(good, "device", key);
+  bad_csr["csr"] = "nonsense";
+  EXPECT_EQ(refused(bad_csr), "malformed: the certificate request is not PKCS#10 in PEM");
+  Json bad_id = enrolment(good, "device", key);
+  bad_id["token_id"] = 7;
+  EXPECT_EQ(refused(bad_id).substr(0, 10), "malformed:");
+  const FreshToken old = must(controller->store().new_token(Token::Role::device, "alice@example.com", kNow - std::chrono::hours(24 * 300), std::chrono::minutes(10)));
+  if (net::Loop::wall() > old.expires) {
+    EXPECT_EQ(refused(enrolment(old, "device", key)).substr(0, 29), "expired: the token expired at");
+  }
+  const auto agent = dial(pinned());
+  ASSERT_TRUE(turner.until([&] { return agent->open; }));
+  agent->say(enrolment(good, "device", key));
+  ASSERT_TRUE(turner.until([&] { return agent->last("enrolled") != nullptr; })) << "no refusal has spent it";
+  EXPECT_EQ(refused(enrolment(good, "device", key)), "denied: the token has been used already: each lets in one machine, once; ask for a new one");
+}
+
+TEST_F(AControlServer, lets_exactly_one_of_a_thousand_in_with_one_token) {
+  ControlSettings roomy;
+  roomy.strangers_per_source = 2000;
+  start(roomy);
+  const FreshToken t = token(Token::Role::device, "alice@example.com");
+  const Json message = enrolment(t, "device", must(net::new_key_pem()));
+  const net::TlsContext context = pinned();
+  constexpr std::size_t kAgents = 1000;
+  constexpr std::size_t kAtOnce = 200;    // of the open files that a test may have
+  std::size_t in = 0;
+  std::size_t refused = 0;
+  for (std::size_t done = 0; done < kAgents; done += kAtOnce) {
+    std::vector<std::unique_ptr<Agent>> agents;
+    for (std::size_t i = 0; i < kAtOnce; ++i) agents.push_back(dial(context));
+    ASSERT_TRUE(turner.until([&] { return std::all_of(agents.begin(), agents.end(), [](auto& a) { return a->open; }); }, std::chrono::seconds(60)));
+    for (auto& a : agents) a->say(message);
+    ASSERT_TRUE(turner.until([&] { return std::all_of(agents.begin(), agents.end(), [](auto& a) { return a->closed; }); }, std::chrono::seconds(60)));
+    for (auto& a : agents) {
+      in += a->count("enrolled");
+      refused += a->count("error");
+    }
+  }
+  EXPECT_EQ(in, 1u);
+  EXPECT_EQ(refused, kAgents - 1);
+  EXPECT_EQ(must(controller->store().model()).devices.size(), 1u);
+}
+
+TEST_F(AControlServer, hears_nothing_but_enroll_from_a_stranger) {
+  for (const char* type : {"hello", "ping", "renew", "goodbye", "snapshot"}) {
+    const auto agent = dial(pinned());
+    ASSERT_TRUE(turner.until([&] { return agent->open; }));
+    agent->say({{"type", type}});
+    ASSERT_TRUE(turner.until([&] { return agent->closed; }));
+    ASSERT_NE(agent->last("error"), nullptr);
+    EXPECT_EQ((*agent->last("error"))["text"], "without a certificate only \"enroll\" is answered") << type;
+  }
+}
+
+TEST_F(AControlServer, takes_no_more_than_64_KiB_from_a_stranger) {
+  const auto announced = dial(pinned());
+  ASSERT_TRUE(turner.until([&] { return announced->open; }));
+  const std::uint8_t length[] = {0x00, 0x01, 0x00, 0x01};   // 65,537 bytes are to follow
+  announced->say_raw(length);
+  ASSERT_TRUE(turner.until([&] { return announced->closed; }));
+  EXPECT_EQ((*announced->last("error"))["code"], "protocol");
+}
+
+TEST_F(AControlServer, waits_only_so_long_for_a_stranger_and_for_hello) {
+  ControlSettings hasty;
+  hasty.session.patience = std::chrono::milliseconds(100);
+  const Machine laptop = enroll("device", "alice@example.com");
+  start(hasty);
+  const auto stranger = dial(pinned());
+  const auto silent = dial(laptop);
+  EXPECT_TRUE(turner.until([&] { return stranger->closed && silent->closed; }));
+  EXPECT_TRUE(stranger->open && silent->open);
+  EXPECT_TRUE(turner.until([&] { return controller->control().streams() == 0; }));
+}
+
+TEST_F(AControlServer, bounds_the_strangers_of_one_source_but_not_its_agents) {
+  const Machine laptop = enroll("device", "alice@example.com");
+  ControlSettings tight;
+  tight.strangers_per_source = 3;
+  start(tight);
+  const auto agent = up(laptop);
+  ASSERT_NE(agent->last("snapshot"), nullptr);
+  std::vector<std::unique_ptr<Agent>> strangers;
+  for (int i = 0; i < 3; ++i) strangers.push_back(dial(pinned()));
+  ASSERT_TRUE(turner.until([&] { return std::all_of(strangers.begin(), strangers.end(), [](auto& a) { return a->open; }); }));
+  const auto one_more = dial(pinned());
+  ASSERT_TRUE(turner.until([&] { return one_more->closed; }));
+  EXPECT_FALSE(one_more->open);
+  strangers.pop_back();
+  ASSERT_TRUE(turner.until([&] { return controller->control().streams() == 3; }));
+  const auto next = dial(pinned());
+  EXPECT_TRUE(turner.until([&] { return next->open; }));
+  EXPECT_FALSE(agent->closed);
+}
+
+TEST_F(AControlServer, ends_a_stream_that_says_what_nobody_understands_or_too_much) {
+  const Machine laptop = enroll("device", "alice@example.com");
+  auto agent = up(laptop);
+  agent->say({{"type", "reboot"}});
+  ASSERT_TRUE(turner.until([&] { return agent->closed; }));
+  EXPECT_EQ((*agent->last("error"))["text"], "unknown message \"reboot\"");
+  agent = up(laptop);
+  for (int i = 0; i < 200; ++i) agent->say({{"type", "ping"}});
+  ASSERT_TRUE(turner.until([&] { return agent->closed; }));
+  EXPECT_EQ((*agent->last("error"))["code"], "exhausted");
+  agent = dial(laptop);
+  ASSERT_TRUE(turner.until([&] { return agent->open; }));
+  agent->say({{"type", "renew"}, {"csr", ""}});
+  ASSERT_TRUE(turner.until([&] { return agent->closed; }));
+  EXPECT_EQ((*agent->last("error"))["text"], "\"hello\" comes first");
+}
+
+TEST_F(AControlServer, refuses_agents_of_another_controller) {
+  Machine stranger;
+  const Pki other = must(Pki::create(net::Loop::wall()));
+  const Issued leaf = must(other.issue("device", "0123456789abcdef", must(net::make_csr(stranger.key)), net::Loop::wall()));
+  stranger.credentials = {stranger.key, leaf.chain, must(pki()).files().root};
+  const auto agent = dial(stranger);
+  ASSERT_TRUE(turner.until([&] { return agent->closed; }));
+  EXPECT_EQ(agent->last("snapshot"), nullptr);
+}
+
+TEST_F(AControlServer, gives_relays_and_controllers_no_control_stream) {
+  for (const char* role : {"relay", "controller"}) {
+    Machine m;
+    m.credentials = must(must(pki()).own(role, "main", net::Loop::wall()));
+    const auto agent = dial(m);
+    ASSERT_TRUE(turner.until([&] { return agent->closed; })) << role;
+    EXPECT_EQ(agent->last("snapshot"), nullptr);
+  }
+}
+
+TEST_F(AControlServer, says_goodbye_before_it_goes_and_knows_everybody_when_it_is_back) {
+  const Machine laptop = enroll("device", "alice@example.com");
+  const auto agent = up(laptop);
+  bool gone = false;
+  controller->goodbye([&] { gone = true; });
+  ASSERT_TRUE(turner.until([&] { return gone && agent->closed; }));
+  EXPECT_NE(agent->last("goodbye"), nullptr);
+  start({});
+  const auto again = up(laptop);
+  EXPECT_EQ(keys(again->view), keys(agent->view));
+  EXPECT_TRUE(must(controller->store().model()).device(laptop.id)->last_seen);
+}
+
+TEST_F(AControlServer, survives_a_storm_of_changes_and_ends_with_everybody_right) {
+  const Machine laptop = enroll("device", "alice@example.com");
+  const Machine box = enroll("connector", "home-1");
+  const auto agent = up(laptop);
+  const auto connector = up(box);
+  for (int i = 0; i < 50; ++i) {
+    DesiredState s = home();
+    if (i % 2 == 0) s.resources.push_back(resource("R" + std::to_string(i), "10.0.0." + std::to_string(i), "family"));
+    apply_now(s);
+    turner.until([] { return true; });
+  }
+  const auto settled = [&] { return agent->view.contains("resource/1") && agent->view.size() == 4 && connector->view.size() == 3; };
+  ASSERT_TRUE(turner.until(settled)) << json_text(agent->view);
+  const ConnectorSelf self = must(connector_self_from_json(connector->view["self"]));
+  const auto last = Grant::verify(agent->view["grant/home"].get<std::string>(), self.grant_key, self.issuer, "home",
+                                  must(net::key_thumbprint(laptop.key)), net::Loop::wall());
+  ASSERT_TRUE(last) << last.error().text;
+  EXPECT_EQ(last->resources, std::vector<ResourceId>{1});
+  EXPECT_GE(last->issued.time_since_epoch().count(), connector->view["revoked/" + laptop.id].get<std::int64_t>());
+}
+
+}  // namespace
+}  // namespace tg::controller
