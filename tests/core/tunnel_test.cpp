@@ -414,6 +414,33 @@ TEST(Tunnel, says_goodbye_and_lets_live_streams_finish) {
   EXPECT_EQ(p.s.got[live], "still here");
 }
 
+TEST(Tunnel, does_not_answer_streams_that_came_too_late_for_its_goodbye) {
+  Lone l(Tunnel::Side::connector);
+  l.open(1);
+  EXPECT_TRUE(l.feed());
+  l.tunnel.goaway(Code::shutting_down);
+  l.open(2, Protocol::udp);
+  l.frame(FrameType::datagram, 0, 2, "x");
+  encode_query(l.in, 3, {1, "a", 1});
+  l.frame(FrameType::reset, 0, 2, std::string_view("\0\0", 2));
+  EXPECT_TRUE(l.feed());
+  EXPECT_EQ(l.sent(), (Lines{"PING 0", "GOAWAY 0 shutting_down"}));
+  EXPECT_EQ(l.h.take(), Lines{"open 1 nas"});
+  EXPECT_EQ(l.tunnel.streams(), 1u);
+}
+
+TEST(Tunnel, gives_no_credit_to_a_peer_that_has_ended) {
+  Pair p;
+  const StreamId id = p.open_wide();
+  p.c.out[id] = {std::string(200'000, 'x'), true};
+  p.client.readable(id);
+  p.s.in_data = [&](StreamId) { p.connector.consumed(id, std::exchange(p.s.got[id], {}).size()); };
+  while (p.carry(p.client, p.connector) > 0) {       // all of it, before the connector says a word
+  }
+  EXPECT_EQ(p.connector.produce(p.record, p.now), 16u);
+  EXPECT_EQ(read_header(p.record).type, FrameType::ping);
+}
+
 TEST(Tunnel, lets_a_client_say_goodbye_too) {
   Pair p;
   const StreamId live = p.open_wide();
@@ -855,12 +882,12 @@ TEST(TunnelFlood, lets_windows_through_that_data_earned) {
   tiny.max_credit = 2;
   Pair p({}, tiny);
   const StreamId id = p.open_wide();
-  p.c.out[id] = {std::string(300'000, 'x')};
+  p.c.out[id] = {std::string(600'000, 'x')};
   p.client.readable(id);
   p.s.in_data = [&](StreamId) { p.connector.consumed(id, 1), p.connector.consumed(id, 1); };
-  while (p.s.got[id].size() < 300'000 && p.carry(p.client, p.connector) + p.carry(p.connector, p.client) > 0) {
+  while (p.s.got[id].size() < 600'000 && p.carry(p.client, p.connector) + p.carry(p.connector, p.client) > 0) {
   }
-  EXPECT_EQ(p.s.got[id].size(), 300'000u);     // 150,000 WINDOWs at one instant
+  EXPECT_EQ(p.s.got[id].size(), 600'000u);     // 300,000 WINDOWs at one instant
 }
 
 // --- many streams
