@@ -17,13 +17,14 @@ enum class Existence : std::uint8_t {
   unknown,   // nobody could say
 };
 
-// ExistenceCache remembers, for a bounded number of names, what the private DNS said. In two halves: when the young one is
-// full it becomes the old one, and what was old is forgotten. No I/O, no clock. Not thread-safe.
+// ExistenceCache remembers, for a bounded number of names, what the private DNS said. In two halves: when the young one
+// is full it becomes the old one, and what was old is forgotten. No I/O, no clock. Not thread-safe.
 class ExistenceCache {
  public:
   static constexpr Duration kExists = std::chrono::seconds(60);
   static constexpr Duration kAbsent = std::chrono::seconds(15);
-  static constexpr Duration kUnknown = std::chrono::seconds(5);   // so that a dead connector is waited for once, not at every query
+  // kUnknown is not zero, so that a dead connector is not waited for at every query.
+  static constexpr Duration kUnknown = std::chrono::seconds(5);
 
   // `capacity`: the most names that are remembered, at least 2.
   explicit ExistenceCache(std::size_t capacity = 8192) : half_(capacity / 2) {}

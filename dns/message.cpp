@@ -103,7 +103,8 @@ Result<Message> Message::parse(Bytes message) {
   }
   std::vector<Record>* const sections[] = {&m.answers, &m.authorities, &m.additionals};
   for (std::size_t i = 0; i < 3; ++i)
-    if (auto done = read_section(in, counts[i + 1], Name::Pointers::followed, *sections[i]); !done) return pass_on(done);
+    if (auto done = read_section(in, counts[i + 1], Name::Pointers::followed, *sections[i]); !done)
+      return pass_on(done);
   if (auto done = take_opt(m); !done) return pass_on(done);
   return m;
 }
@@ -136,7 +137,6 @@ Buffer Message::encode(std::size_t max) const {
       write_record(out, names, r, true);
       if (out.size() > max || written[i] == 0xFFFE) {
         out.resize(before);
-        names.forget(before);
         full = true;
         if (i < 2) h.tc = true;
         break;
@@ -187,7 +187,8 @@ Result<Records> parse_records(Bytes wire) {
   const std::size_t authorities = in.u16();
   if (!in.ok()) return fail(Errc::malformed, "records without their counts");
   if (auto done = read_section(in, answers, Name::Pointers::refused, records.answers); !done) return pass_on(done);
-  if (auto done = read_section(in, authorities, Name::Pointers::refused, records.authorities); !done) return pass_on(done);
+  if (auto done = read_section(in, authorities, Name::Pointers::refused, records.authorities); !done)
+    return pass_on(done);
   if (in.left() != 0) return fail(Errc::malformed, "bytes behind the last record");
   return records;
 }

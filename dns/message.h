@@ -68,14 +68,14 @@ struct Message {
   std::vector<Record> additionals;        // without OPT
   std::optional<Edns> edns;
 
-  // parse reads a whole message. Bytes behind the last record are ignored. Errors: Errc::malformed: cut short, counts or
-  // lengths that lie, a bad name anywhere, two OPT, an OPT whose name is not the root, A or AAAA of a wrong size.
+  // parse reads a whole message. Bytes behind the last record are ignored. Errors: Errc::malformed: cut short, counts
+  // or lengths that lie, a bad name anywhere, two OPT, an OPT whose name is not the root, A or AAAA of a wrong size.
   static Result<Message> parse(Bytes message);
 
   // encode writes the message in at most `max` bytes, with name compression where RFC 3597 section 4 allows it. When an
   // answer or authority record does not fit, tc is set and the rest left out; additional records are left out silently
-  // (RFC 2181 section 9). The OPT is always there. An rcode above 15 without EDNS becomes SERVFAIL. Header and questions
-  // are written even when they exceed `max`.
+  // (RFC 2181 section 9). The OPT is always there. An rcode above 15 without EDNS becomes SERVFAIL. Header and
+  // questions are written even when they exceed `max`.
   Buffer encode(std::size_t max = kMaxMessage) const;
 
   bool operator==(const Message&) const = default;
@@ -96,9 +96,9 @@ Buffer encode_records(const Records& records);
 // parse_records errors: Errc::malformed; pointers, bytes behind the end and lying counts are refused here.
 Result<Records> parse_records(Bytes wire);
 
-// withheld says whether records of `type` never cross the tunnel: those that tell an address (A, AAAA, A6, WKS, L32, L64,
-// SVCB, HTTPS), and those that mean something only between two hops or over records that we change (OPT, TSIG, TKEY, SIG,
-// RRSIG). strip removes them. Both ends do it.
+// withheld says whether records of `type` never cross the tunnel: those that tell an address (A, AAAA, A6, WKS, L32,
+// L64, SVCB, HTTPS), and those that mean something only between two hops or over records that we change (OPT, TSIG,
+// TKEY, SIG, RRSIG). strip removes them. Both ends do it.
 bool withheld(std::uint16_t type) noexcept;
 void strip(Records& records);
 

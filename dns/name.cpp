@@ -96,7 +96,7 @@ Result<Name> Name::read(Reader& in, Pointers pointers) {
       at = floor = target;
       continue;
     }
-    if (size + 1 + length + (length != 0 ? 1 : 0) > kMaxSize) return fail(Errc::malformed, "a name above 255 bytes");
+    if (size + 1 + length > kMaxSize) return fail(Errc::malformed, "a name above 255 bytes");
     if (length >= all.size() - at) return fail(Errc::malformed, "the message ends inside a label");
     std::memcpy(out.wire_.data() + size, all.data() + at, length + 1);
     size += length + 1;

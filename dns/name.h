@@ -15,14 +15,15 @@
 
 namespace tg::dns {
 
-// Name is one domain name, in wire form without compression (RFC 1035 section 3.1): labels of 1 to 63 bytes and the root's
-// empty label, 255 bytes together. Any byte may stand in a label; letters keep their case and compare without it. Lives in
-// place: copying one never allocates.
+// Name is one domain name, in wire form without compression (RFC 1035 section 3.1): labels of 1 to 63 bytes and the
+// root's empty label, 255 bytes together. Any byte may stand in a label; letters keep their case and compare without
+// it. Lives in place: copying one never allocates.
 class Name {
  public:
   static constexpr std::size_t kMaxSize = 255;    // RFC 1035 section 2.3.4; counts length bytes and the root
   static constexpr std::size_t kMaxLabel = 63;    // ditto
-  static constexpr int kMaxJumps = 127;           // one pointer a label is all that a name can need (RFC 9267 section 2)
+  // kMaxJumps: one pointer a label is all that a name can need (RFC 9267 section 2).
+  static constexpr int kMaxJumps = 127;
   enum class Pointers : bool { refused, followed };
 
   Name() noexcept { wire_[0] = 0; }   // the root
@@ -34,8 +35,8 @@ class Name {
   // Errors: Errc::malformed; `in` is then where it was.
   static Result<Name> read(Reader& in, Pointers pointers = Pointers::followed);
 
-  // parse reads text: with or without the final dot, "." for the root, \DDD and \X for odd bytes (RFC 1035 section 5.1).
-  // Errors: Errc::invalid_argument.
+  // parse reads text: with or without the final dot, "." for the root, \DDD and \X for odd bytes (RFC 1035 section
+  // 5.1). Errors: Errc::invalid_argument.
   static Result<Name> parse(std::string_view text);
 
   Bytes wire() const noexcept { return {wire_.data(), size_}; }
@@ -66,8 +67,8 @@ class Name {
   std::uint8_t size_ = 1;
 };
 
-// ReverseName is what a name below in-addr.arpa (RFC 1035 section 3.5) says. Four octets and nothing below them name one
-// address: network.single() && !below.
+// ReverseName is what a name below in-addr.arpa (RFC 1035 section 3.5) says. Four octets and nothing below them name
+// one address: network.single() && !below.
 struct ReverseName {
   Cidr network;         // /8, /16, /24 or /32: the octets that are there
   bool below = false;   // there are further labels in front of those octets

@@ -22,10 +22,6 @@ void NameWriter::write(const Name& name, bool compress) {
   out_.push_back(0);
 }
 
-void NameWriter::forget(std::size_t size) noexcept {
-  while (count_ > 0 && seen_[count_ - 1] >= size) --count_;
-}
-
 // What stands at `at` was written by write: it ends, and its pointers lead backwards.
 bool NameWriter::stands_at(std::size_t at, Bytes suffix) const noexcept {
   std::size_t i = 0;

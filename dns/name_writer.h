@@ -11,15 +11,14 @@ namespace tg::dns {
 
 // NameWriter appends names to `out`, whose first byte is the first of the message's header, and points back to earlier
 // names where it can. It compares with case, so that the letters of every name survive. It remembers the first kSlots
-// labels only: a message of any size is written in linear time.
+// labels only: a message of any size is written in linear time. Bytes may be cut off `out` again only when no name
+// follows.
 class NameWriter {
  public:
   static constexpr std::size_t kSlots = 64;
 
   explicit NameWriter(Buffer& out) noexcept : out_(out) {}
   void write(const Name& name, bool compress);
-  // forget drops what was remembered of bytes at `size` and behind: they were cut off again.
-  void forget(std::size_t size) noexcept;
 
  private:
   bool stands_at(std::size_t at, Bytes suffix) const noexcept;

@@ -31,8 +31,8 @@ QueryFault read_query(Bytes message, ClientQuery& out) noexcept;
 // Transport is how a query came, and its answer goes.
 enum class Transport : std::uint8_t { udp, tcp };
 
-// answer_limit is the largest answer that may be sent: over UDP what the client offers with EDNS, from 512 (RFC 6891 section
-// 6.2.3) to kEdnsUdpSize.
+// answer_limit is the largest answer that may be sent: over UDP what the client offers with EDNS, from 512 (RFC 6891
+// section 6.2.3) to kEdnsUdpSize.
 std::size_t answer_limit(const ClientQuery& q, Transport transport) noexcept;
 
 }  // namespace tg::dns

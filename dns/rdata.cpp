@@ -34,7 +34,8 @@ RdataShape rdata_shape(std::uint16_t type, std::uint16_t klass) noexcept {
   }
 }
 
-Result<Buffer> read_rdata(Reader& in, std::uint16_t type, std::uint16_t klass, std::size_t size, Name::Pointers pointers) {
+Result<Buffer> read_rdata(Reader& in, std::uint16_t type, std::uint16_t klass, std::size_t size,
+                          Name::Pointers pointers) {
   if (size > in.left()) return fail(Errc::malformed, "the message ends inside rdata");
   Reader r(in.all().first(in.offset() + size));   // nothing of the record is read from behind its end
   r.skip(in.offset());

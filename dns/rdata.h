@@ -10,8 +10,8 @@
 
 namespace tg::dns {
 
-// RdataShape is `fixed` bytes, then `strings` character-strings, then `names` names, then `tail` bytes (kAnyTail: as many
-// as there are). Every type that we don't know is one tail.
+// RdataShape is `fixed` bytes, then `strings` character-strings, then `names` names, then `tail` bytes (kAnyTail: as
+// many as there are). Every type that we don't know is one tail.
 struct RdataShape {
   static constexpr int kAnyTail = -1;
   int fixed = 0;
@@ -24,7 +24,8 @@ RdataShape rdata_shape(std::uint16_t type, std::uint16_t klass) noexcept;
 
 // read_rdata takes `size` bytes of rdata off `in` (which spans the message from its header on) and returns them with
 // their names written out. Errors: Errc::malformed; also when the shape does not fill `size` exactly.
-Result<Buffer> read_rdata(Reader& in, std::uint16_t type, std::uint16_t klass, std::size_t size, Name::Pointers pointers);
+Result<Buffer> read_rdata(Reader& in, std::uint16_t type, std::uint16_t klass, std::size_t size,
+                          Name::Pointers pointers);
 
 // write_rdata appends rdata that read_rdata returned, compressing where that is allowed.
 void write_rdata(Buffer& out, NameWriter& names, std::uint16_t type, std::uint16_t klass, Bytes rdata);

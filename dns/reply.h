@@ -9,8 +9,8 @@ namespace tg::dns {
 // kOwnTtl is the TTL, in seconds, of everything that tg itself says, absences too (RFC 2308).
 inline constexpr std::uint32_t kOwnTtl = 15;
 
-// Every function below replaces `out`, copies id, rd, cd and the question with its letters, sets qr and ra, and adds an OPT
-// when the query had one. None makes more than kPlainUdpMax bytes.
+// Every function below replaces `out`, copies id, rd, cd and the question with its letters, sets qr and ra, and adds an
+// OPT when the query had one. None makes more than kPlainUdpMax bytes.
 
 // reply_error: no records, neither aa nor ad. Without a question when the query's could not be read.
 void reply_error(Buffer& out, const ClientQuery& q, std::uint16_t rcode);
@@ -22,7 +22,8 @@ void reply_any(Buffer& out, const ClientQuery& q);
 // reply_absent says NXDOMAIN, or NODATA (kRcodeNoError), with an SOA of the question's parent (RFC 2308 section 2).
 void reply_absent(Buffer& out, const ClientQuery& q, std::uint16_t rcode);
 
-// reply_records answers with `records` that the private DNS gave: aa but not ad, at most `max` bytes, tc when they don't fit.
+// reply_records answers with `records` that the private DNS gave: aa but not ad, at most `max` bytes, tc when they
+// don't fit.
 void reply_records(Buffer& out, const ClientQuery& q, std::vector<Record> records, std::size_t max);
 
 // reply_to_bytes makes reply_error for any query's bytes: for whoever forwards and gets no answer. False: drop it.

@@ -15,8 +15,8 @@ bool ours(std::uint16_t type) noexcept { return type == kTypeA || type == kTypeA
 // Types that are no question about a name's data: TKEY, TSIG, IXFR, AXFR, MAILB, MAILA.
 bool is_meta(std::uint16_t type) noexcept { return type >= kTypeTkey && type <= kTypeMaila; }
 
-// answers_to picks from `records` what answers (name, type): its records, and the CNAMEs that lead there. Nothing else that
-// a connector sends along is believed.
+// answers_to picks from `records` what answers (name, type): its records, and the CNAMEs that lead there. Nothing else
+// that a connector sends along is believed.
 std::vector<Record> answers_to(const Name& name, std::uint16_t type, const std::vector<Record>& records) {
   std::vector<Record> out;
   Name at = name;
@@ -119,7 +119,8 @@ Verdict Stub::decide_resource(const ClientQuery& q, const Found& f, Instant now,
   return Ask{{f.resource.id, target_host(f.resource, name_), type}};
 }
 
-// answer_reverse answers every name at or below the reverse of the pool's range: none of them is anybody else's business.
+// answer_reverse answers every name at or below the reverse of the pool's range: none of them is anybody else's
+// business.
 bool Stub::answer_reverse(const ClientQuery& q, Buffer& answer) const {
   const auto reverse = reverse_name(q.question.name);
   if (!reverse) return false;
@@ -195,7 +196,7 @@ void Stub::answer_private(const ClientQuery& q, Transport transport, const tg::Q
     reply_error(answer, q, kRcodeServFail);
     return;
   }
-  strip(*records);
+  strip(*records);   // answers_to passes over them as well; a real address is worth two locks
   std::vector<Record> chosen = answers_to(*target, q.question.type, records->answers);
   for (Record& r : chosen)
     if (r.name == *target) r.name = q.question.name;   // an alias was asked; and in any case the client's own letters

@@ -1,5 +1,5 @@
-// What tg answers to the device's DNS queries, and what it leaves to others. The whole table, with the test for each row,
-// is in dns/DNS.md.
+// What tg answers to the device's DNS queries, and what it leaves to others. The whole table, with the test for each
+// row, is in dns/DNS.md.
 #pragma once
 
 #include <memory>
@@ -45,13 +45,13 @@ class Stub {
   // set_matcher replaces the Resources, and forgets which names exist.
   void set_matcher(std::shared_ptr<const Matcher> matcher);
 
-  // decide reads `query` (over TCP without its length). `answer` is replaced when the Verdict is Answered, and then fits every
-  // transport. Cost: no allocation but for growing `answer`, and a name's first address.
+  // decide reads `query` (over TCP without its length). `answer` is replaced when the Verdict is Answered, and then
+  // fits every transport. Cost: no allocation but for growing `answer`, and a name's first address.
   Verdict decide(Bytes query, Instant now, Buffer& answer);
 
-  // complete writes the answer to a query for which decide said Ask. `said`: null when nobody could say (no connector, an
-  // error, kPatience over). The answer is cut to what `transport` allows. If the Resource is gone in the meantime it is
-  // SERVFAIL. `asked` must be what decide gave for these bytes.
+  // complete writes the answer to a query for which decide said Ask. `said`: null when nobody could say (no connector,
+  // an error, kPatience over). The answer is cut to what `transport` allows. If the Resource is gone in the meantime it
+  // is SERVFAIL. `asked` must be what decide gave for these bytes.
   void complete(Bytes query, Transport transport, const tg::Query& asked, const PrivateAnswer* said, Instant now,
                 Buffer& answer);
 
@@ -62,8 +62,8 @@ class Stub {
   Verdict decide_resource(const ClientQuery& q, const Found& f, Instant now, Buffer& answer);
   bool answer_reverse(const ClientQuery& q, Buffer& answer) const;
   void answer_own(const ClientQuery& q, Instant now, Buffer& answer);
-  static void answer_private(const ClientQuery& q, Transport transport, const tg::Query& asked, const PrivateAnswer& said,
-                             Buffer& answer);
+  static void answer_private(const ClientQuery& q, Transport transport, const tg::Query& asked,
+                             const PrivateAnswer& said, Buffer& answer);
 
   std::shared_ptr<const Matcher> matcher_;
   AddressPool& pool_;

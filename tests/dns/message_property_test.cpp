@@ -23,12 +23,15 @@ Name any_name() {
   return text.empty() ? Name{} : *Name::parse(text);
 }
 
-Buffer any_bytes(int max) { return *rc::gen::resize(max, rc::gen::container<Buffer>(rc::gen::arbitrary<std::uint8_t>())); }
+Buffer any_bytes(int max) {
+  return *rc::gen::resize(max, rc::gen::container<Buffer>(rc::gen::arbitrary<std::uint8_t>()));
+}
 
 Record any_record() {
   Record r;
   r.name = any_name();
-  r.type = *rc::gen::elementOf(std::vector<std::uint16_t>{kTypeA, kTypeNs, kTypeCname, kTypeSoa, kTypePtr, kTypeMx, kTypeTxt, kTypeAaaa, kTypeSrv, kTypeNaptr, 731});
+  r.type = *rc::gen::elementOf(std::vector<std::uint16_t>{kTypeA, kTypeNs, kTypeCname, kTypeSoa, kTypePtr, kTypeMx,
+      kTypeTxt, kTypeAaaa, kTypeSrv, kTypeNaptr, 731});
   r.ttl = *rc::gen::inRange<std::uint32_t>(0, 0x7FFFFFFF);
   const RdataShape shape = rdata_shape(r.type, r.klass);
   Writer w(r.rdata);
@@ -59,7 +62,8 @@ Message any_message() {
   m.authorities = any_records(4);
   m.additionals = any_records(4);
   if (*rc::gen::arbitrary<bool>()) {
-    m.edns = Edns{*rc::gen::arbitrary<std::uint16_t>(), *rc::gen::arbitrary<std::uint8_t>(), *rc::gen::arbitrary<bool>(), any_bytes(20)};
+    m.edns = Edns{*rc::gen::arbitrary<std::uint16_t>(), *rc::gen::arbitrary<std::uint8_t>(),
+        *rc::gen::arbitrary<bool>(), any_bytes(20)};
     m.header.rcode = static_cast<std::uint16_t>(m.header.rcode | *rc::gen::inRange<unsigned>(0, 256) << 4);
   }
   return m;
@@ -67,7 +71,8 @@ Message any_message() {
 
 // same_letters: operator== compares names without case; the letters have to survive as well.
 bool same_letters(const std::vector<Record>& a, const std::vector<Record>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Record& x, const Record& y) { return x.name.same_bytes(y.name); });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+      [](const Record& x, const Record& y) { return x.name.same_bytes(y.name); });
 }
 
 RC_GTEST_PROP(MessageProperty, what_is_encoded_parses_to_the_same_message, ()) {
@@ -91,7 +96,8 @@ RC_GTEST_PROP(MessageProperty, the_second_decoder_reads_the_same_names_and_count
     RC_ASSERT(seen.answers[i].ttl == m.answers[i].ttl);
     if (m.answers[i].type == kTypeCname) {
       const auto target = Name::parse(seen.name_at(seen.answers[i].rdata_at));
-      if (target_of(m.answers[i])->to_string().find('\\') == std::string::npos) RC_ASSERT(*target == *target_of(m.answers[i]));
+      if (target_of(m.answers[i])->to_string().find('\\') == std::string::npos)
+        RC_ASSERT(*target == *target_of(m.answers[i]));
     }
   }
 }
@@ -104,7 +110,8 @@ RC_GTEST_PROP(MessageProperty, truncation_keeps_the_limit_and_a_prefix_of_the_an
   RC_ASSERT(m.encode(max).size() <= max);
   RC_ASSERT(cut->answers.size() <= m.answers.size());
   for (std::size_t i = 0; i < cut->answers.size(); ++i) RC_ASSERT(cut->answers[i] == m.answers[i]);
-  if (cut->answers.size() < m.answers.size() || cut->authorities.size() < m.authorities.size()) RC_ASSERT(cut->header.tc);
+  if (cut->answers.size() < m.answers.size() || cut->authorities.size() < m.authorities.size())
+    RC_ASSERT(cut->header.tc);
   RC_ASSERT(cut->edns == m.edns);
 }
 
@@ -118,7 +125,8 @@ RC_GTEST_PROP(MessageProperty, records_read_back_as_they_were, ()) {
 RC_GTEST_PROP(MessageProperty, damaged_bytes_are_refused_or_read_stably, ()) {
   Buffer bytes = any_message().encode();
   const int flips = *rc::gen::inRange(1, 6);
-  for (int i = 0; i < flips; ++i) bytes[*rc::gen::inRange<std::size_t>(0, bytes.size())] = *rc::gen::arbitrary<std::uint8_t>();
+  for (int i = 0; i < flips; ++i)
+    bytes[*rc::gen::inRange<std::size_t>(0, bytes.size())] = *rc::gen::arbitrary<std::uint8_t>();
   if (*rc::gen::arbitrary<bool>()) bytes.resize(*rc::gen::inRange<std::size_t>(0, bytes.size()));
   const test::ExactBytes exact(bytes);
   ClientQuery q;

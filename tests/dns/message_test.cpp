@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 
 #include "tests/support/dns_wire.h"
@@ -51,7 +52,8 @@ TEST(Message, header_is_read_bit_by_bit) {   // the figure of RFC 1035 section 4
 }
 
 TEST(Message, a_reply_is_read_section_by_section) {
-  const auto m = parse(reply({rr(kToQuestion, 1, 1, 300, "\xC0\xA8\x01\x32")}, {rr(dotted("home.int"), 2, 1, 60, "\x02ns\xC0\x10")},
+  const auto m = parse(reply({rr(kToQuestion, 1, 1, 300, "\xC0\xA8\x01\x32")},
+      {rr(dotted("home.int"), 2, 1, 60, "\x02ns\xC0\x10")},
                              {rr(dotted("ns.home.int"), 28, 1, 7, std::string(15, '\0') + "\1")}));
   ASSERT_TRUE(m.has_value()) << m.error().text;
   EXPECT_EQ(m->header.id, 0x1234);
@@ -83,7 +85,7 @@ TEST(Message, counts_that_promise_too_much_are_malformed) {   // RFC 9267 sectio
   for (std::size_t at = 4; at < 12; at += 2) {
     for (const unsigned lie : {1u, 255u, 65535u}) {
       std::string bytes = reply({rr(kToQuestion, 1, 1, 1, "abcd")});
-      bytes.replace(at, 2, be16(static_cast<unsigned char>(bytes[at + 1]) + lie > 65535 ? 65535 : static_cast<unsigned char>(bytes[at + 1]) + lie));
+      bytes.replace(at, 2, be16(std::min(65535u, static_cast<unsigned char>(bytes[at + 1]) + lie)));
       EXPECT_FALSE(parse(bytes).has_value()) << at << " " << lie;
     }
   }
@@ -108,7 +110,8 @@ TEST(Message, rdlength_that_lies_is_malformed) {   // RFC 9267 section 5
 }
 
 TEST(Message, a_name_in_rdata_may_not_run_over_the_end_of_the_rdata) {
-  EXPECT_FALSE(parse(reply({rr(kToQuestion, 5, 1, 300, "\3"), rr("abc" + std::string(1, '\0'), 1, 1, 0, "abcd")})).has_value());
+  EXPECT_FALSE(parse(reply({rr(kToQuestion, 5, 1, 300, "\3"),
+      rr("abc" + std::string(1, '\0'), 1, 1, 0, "abcd")})).has_value());
   EXPECT_FALSE(parse(reply({rr(kToQuestion, 5, 1, 300, "\xC0") + "\x0C"})).has_value());
 }
 
@@ -119,9 +122,12 @@ TEST(Message, a_pointer_in_rdata_must_lead_backwards) {
 }
 
 TEST(Message, addresses_of_a_wrong_size_are_malformed) {
-  for (const std::size_t size : {0u, 3u, 5u, 16u}) EXPECT_FALSE(parse(reply({rr(kToQuestion, 1, 1, 1, std::string(size, 'a'))})).has_value());
-  for (const std::size_t size : {0u, 4u, 15u, 17u}) EXPECT_FALSE(parse(reply({rr(kToQuestion, 28, 1, 1, std::string(size, 'a'))})).has_value());
-  EXPECT_TRUE(parse(reply({rr(kToQuestion, 1, kClassChaos, 1, "abcdef")})).has_value()) << "another class has other addresses";
+  for (const std::size_t size : {0u, 3u, 5u, 16u})
+    EXPECT_FALSE(parse(reply({rr(kToQuestion, 1, 1, 1, std::string(size, 'a'))})).has_value());
+  for (const std::size_t size : {0u, 4u, 15u, 17u})
+    EXPECT_FALSE(parse(reply({rr(kToQuestion, 28, 1, 1, std::string(size, 'a'))})).has_value());
+  EXPECT_TRUE(parse(reply({rr(kToQuestion, 1, kClassChaos, 1, "abcdef")})).has_value())
+      << "another class has other addresses";
 }
 
 TEST(Message, a_ttl_above_31_bits_counts_as_zero) {   // RFC 2181 section 8
@@ -130,7 +136,8 @@ TEST(Message, a_ttl_above_31_bits_counts_as_zero) {   // RFC 2181 section 8
 }
 
 TEST(Message, opt_becomes_edns_and_the_upper_bits_of_the_rcode) {   // RFC 6891 section 6.1.3
-  const auto m = parse(reply({}, {}, {rr(dotted("x"), 16, 1, 0, "\1x"), rr(std::string(1, '\0'), 41, 4096, 0x01028000, be16(10) + be16(2) + "ab")}));
+  const auto m = parse(reply({}, {},
+      {rr(dotted("x"), 16, 1, 0, "\1x"), rr(std::string(1, '\0'), 41, 4096, 0x01028000, be16(10) + be16(2) + "ab")}));
   ASSERT_TRUE(m.has_value());
   ASSERT_TRUE(m->edns.has_value());
   EXPECT_EQ(m->edns->udp_size, 4096);
@@ -151,7 +158,8 @@ TEST(Message, encodes_what_the_second_decoder_reads) {
   Message m = make_query(7, {name("nas.home.int"), kTypeMx, kClassIn}, Edns{1232, 0, true, {}});
   m.header.qr = true;
   m.header.ad = true;
-  m.answers.push_back({name("nas.home.int"), kTypeMx, kClassIn, 99, Buffer{0, 10, 4, 'm', 'a', 'i', 'l', 4, 'h', 'o', 'm', 'e', 3, 'i', 'n', 't', 0}});
+  m.answers.push_back({name("nas.home.int"), kTypeMx, kClassIn, 99,
+      Buffer{0, 10, 4, 'm', 'a', 'i', 'l', 4, 'h', 'o', 'm', 'e', 3, 'i', 'n', 't', 0}});
   m.authorities.push_back(make_name_record(name("home.int"), kTypeNs, name("ns.home.int"), 60));
   m.additionals.push_back(make_a(name("ns.home.int"), Ipv4{0xC0A80101}, 5));
   const auto seen = see(m.encode());
@@ -175,13 +183,16 @@ TEST(Message, encodes_what_the_second_decoder_reads) {
 
 TEST(Message, a_query_is_these_bytes) {
   EXPECT_EQ(make_query(0xABCD, {name("nas.home.int"), kTypeA, kClassIn}).encode(),
-            test::wire("ABCD 0100 0001 0000 0000 0001 | 03 'nas' 04 'home' 03 'int' 00 0001 0001 | 00 0029 04D0 00000000 0000"));
-  EXPECT_EQ(make_query(1, {Name{}, kTypeNs, kClassIn}, std::nullopt).encode(), test::wire("0001 0100 0001 0000 0000 0000 | 00 0002 0001"));
+            test::wire("ABCD 0100 0001 0000 0000 0001 | 03 'nas' 04 'home' 03 'int' 00 0001 0001"
+                       "| 00 0029 04D0 00000000 0000"));
+  EXPECT_EQ(make_query(1, {Name{}, kTypeNs, kClassIn}, std::nullopt).encode(),
+      test::wire("0001 0100 0001 0000 0000 0000 | 00 0002 0001"));
 }
 
 Message many_answers(int count) {
   Message m = make_query(1, {name("nas.home.int"), kTypeA, kClassIn}, std::nullopt);
-  for (int i = 0; i < count; ++i) m.answers.push_back(make_a(name("nas.home.int"), Ipv4{static_cast<std::uint32_t>(i)}, 15));
+  for (int i = 0; i < count; ++i)
+    m.answers.push_back(make_a(name("nas.home.int"), Ipv4{static_cast<std::uint32_t>(i)}, 15));
   return m;
 }
 
@@ -219,7 +230,8 @@ TEST(Message, additional_records_are_left_out_without_tc) {   // RFC 2181 sectio
 
 TEST(Message, is_never_above_64_kib_and_never_points_behind_16_kib) {
   Message m = many_answers(0);
-  for (int i = 0; i < 3000; ++i) m.answers.push_back(make_a(name("host" + std::to_string(i) + ".home.int"), Ipv4{1}, 15));
+  for (int i = 0; i < 3000; ++i)
+    m.answers.push_back(make_a(name("host" + std::to_string(i) + ".home.int"), Ipv4{1}, 15));
   const auto seen = see(m.encode());
   ASSERT_TRUE(seen.ok);
   EXPECT_LE(seen.bytes.size(), 65535u);
@@ -238,7 +250,8 @@ TEST(Records, travel_without_pointers_in_two_sections) {
   const Records records{{make_name_record(name("nas.home.int"), kTypeCname, name("srv.home.int"), 15)},
                         {make_name_record(name("home.int"), kTypeNs, name("ns.home.int"), 60)}};
   const Buffer bytes = encode_records(records);
-  EXPECT_EQ(bytes, test::wire("0001 0001 | 03 'nas' 04 'home' 03 'int' 00 0005 0001 0000000F 000E 03 'srv' 04 'home' 03 'int' 00"
+  EXPECT_EQ(bytes, test::wire("0001 0001 | 03 'nas' 04 'home' 03 'int' 00 0005 0001 0000000F 000E"
+                              "03 'srv' 04 'home' 03 'int' 00"
                               "| 04 'home' 03 'int' 00 0002 0001 0000003C 000D 02 'ns' 04 'home' 03 'int' 00"));
   EXPECT_EQ(*parse_records(ExactBytes(bytes)), records);
 }
@@ -246,15 +259,18 @@ TEST(Records, travel_without_pointers_in_two_sections) {
 TEST(Records, nothing_is_no_records) { EXPECT_EQ(*parse_records({}), Records{}); }
 
 TEST(Records, every_shorter_or_longer_piece_is_malformed) {
-  const Buffer bytes = encode_records({{make_a(name("a.int"), Ipv4{1}, 2)}, {make_name_record(name("int"), kTypeNs, name("n"), 60)}});
-  for (std::size_t size = 1; size < bytes.size(); ++size) EXPECT_FALSE(parse_records(ExactBytes(Bytes(bytes).first(size))).has_value()) << size;
+  const Buffer bytes = encode_records({{make_a(name("a.int"), Ipv4{1}, 2)},
+      {make_name_record(name("int"), kTypeNs, name("n"), 60)}});
+  for (std::size_t size = 1; size < bytes.size(); ++size)
+    EXPECT_FALSE(parse_records(ExactBytes(Bytes(bytes).first(size))).has_value()) << size;
   Buffer longer = bytes;
   longer.push_back(0);
   EXPECT_FALSE(parse_records(ExactBytes(longer)).has_value());
 }
 
 TEST(Records, pointers_are_refused) {
-  EXPECT_FALSE(parse_records(ExactBytes("0002 0000 | 00 0010 0001 00000000 000A 09 'aaaaaaaaa' | C0 0F 0010 0001 00000000 0001 00")).has_value());
+  EXPECT_FALSE(parse_records(ExactBytes("0002 0000 | 00 0010 0001 00000000 000A 09 'aaaaaaaaa'"
+                                        "| C0 0F 0010 0001 00000000 0001 00")).has_value());
   EXPECT_FALSE(parse_records(ExactBytes("0001 0000 | 0B 'aaaaaaaaaaa' 00 0005 0001 00000000 0002 C0 0C")).has_value());
 }
 
@@ -276,8 +292,10 @@ TEST(Records, strip_takes_every_type_that_tells_an_address_out_of_both_sections)
 TEST(Rdata, names_in_rdata_are_written_out_so_that_records_can_move) {
   // The prefix bytes, and how many names follow, for every type of RFC 3597 section 4 and its like.
   const struct { unsigned type; std::string before; int names; std::string after; } kShapes[] = {
-      {2, "", 1, ""}, {3, "", 1, ""}, {4, "", 1, ""}, {5, "", 1, ""}, {6, "", 2, std::string(20, 'z')}, {7, "", 1, ""}, {8, "", 1, ""},
-      {9, "", 1, ""}, {12, "", 1, ""}, {14, "", 2, ""}, {15, "pp", 1, ""}, {17, "", 2, ""}, {18, "pp", 1, ""}, {21, "pp", 1, ""},
+      {2, "", 1, ""}, {3, "", 1, ""}, {4, "", 1, ""}, {5, "", 1, ""}, {6, "", 2, std::string(20, 'z')}, {7, "", 1, ""},
+      {8, "", 1, ""},
+      {9, "", 1, ""}, {12, "", 1, ""}, {14, "", 2, ""}, {15, "pp", 1, ""}, {17, "", 2, ""}, {18, "pp", 1, ""},
+      {21, "pp", 1, ""},
       {24, std::string(18, 's'), 1, "signature"}, {26, "pp", 2, ""}, {30, "", 1, "bits"}, {33, "ppwwtt", 1, ""},
       {35, "oopp\1s\0\3abc", 1, ""}, {36, "pp", 1, ""}, {39, "", 1, ""}};
   for (const auto& s : kShapes) {
@@ -334,7 +352,10 @@ TEST(Rdata, addresses_are_only_those_of_class_in) {
 
 TEST(Rdata, absence_is_cached_for_the_smaller_of_ttl_and_minimum) {   // RFC 2308 section 5
   const std::string soa = dotted("ns.int") + dotted("root.int") + be32(1) + be32(2) + be32(3) + be32(4) + be32(300);
-  const auto ttl = [&](unsigned long own) { return negative_ttl(parse(reply({}, {rr(dotted("int"), 2, 1, 9, dotted("n")), rr(dotted("int"), 6, 1, own, soa)}))->authorities); };
+  const auto ttl = [&](unsigned long own) {
+    const auto m = parse(reply({}, {rr(dotted("int"), 2, 1, 9, dotted("n")), rr(dotted("int"), 6, 1, own, soa)}));
+    return negative_ttl(m->authorities);
+  };
   EXPECT_EQ(ttl(60), 60u);
   EXPECT_EQ(ttl(900), 300u);
   EXPECT_FALSE(negative_ttl({}).has_value());

@@ -105,7 +105,8 @@ TEST(Name, hostname_is_what_a_resource_may_be_called_and_nothing_else) {
   std::string out = "old";
   EXPECT_TRUE(name("NAS_1.Home-x.int").hostname(out));
   EXPECT_EQ(out, "nas_1.home-x.int");
-  for (const char* odd : {".", "nas\\.home.int", "*.home.int", "na?s.int", "a b.int", "a\\000.int", "b\\195\\188.int", "a\\\\b.int"})
+  for (const char* odd : {".", "nas\\.home.int", "*.home.int", "na?s.int", "a b.int", "a\\000.int", "b\\195\\188.int",
+      "a\\\\b.int"})
     EXPECT_FALSE(name(odd).hostname(out)) << odd;
 }
 
@@ -146,7 +147,8 @@ TEST(ReverseName, odd_octets_are_labels_not_octets) {
 }
 
 TEST(ReverseName, other_names_are_no_reverse_names) {
-  for (const char* other : {"in-addr.arpa", "x.in-addr.arpa", "1.2.3.4.ip6.arpa", "4.3.2.1.xin-addr.arpa", "4.3.2.1", "."})
+  for (const char* other : {"in-addr.arpa", "x.in-addr.arpa", "1.2.3.4.ip6.arpa", "4.3.2.1.xin-addr.arpa", "4.3.2.1",
+      "."})
     EXPECT_FALSE(reverse_name(name(other)).has_value()) << other;
 }
 
@@ -155,8 +157,10 @@ RC_GTEST_PROP(ReverseName, reads_back_what_it_writes, (std::uint32_t value)) {
 }
 
 rc::Gen<std::string> any_labels() {
-  const auto label = rc::gen::resize(20, rc::gen::nonEmpty(rc::gen::container<std::string>(rc::gen::arbitrary<char>())));
-  return rc::gen::map(rc::gen::resize(10, rc::gen::container<std::vector<std::string>>(label)), [](std::vector<std::string> labels) {
+  const auto label = rc::gen::resize(20,
+      rc::gen::nonEmpty(rc::gen::container<std::string>(rc::gen::arbitrary<char>())));
+  return rc::gen::map(rc::gen::resize(10, rc::gen::container<std::vector<std::string>>(label)),
+      [](std::vector<std::string> labels) {
     std::string wire;
     for (const std::string& l : labels) wire += static_cast<char>(l.size()) + l;
     return wire + '\0';

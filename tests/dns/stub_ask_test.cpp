@@ -19,8 +19,12 @@ class StubAsk : public Home {
     w.text(text);
     return r;
   }
-  static Record cname(std::string_view owner, std::string_view target) { return make_name_record(name(owner), kTypeCname, name(target), 60); }
-  static Record leak(std::string_view owner, std::uint16_t type) { return {name(owner), type, kClassIn, 60, Buffer(type == kTypeAaaa ? 16 : 4, 0xC0)}; }
+  static Record cname(std::string_view owner, std::string_view target) {
+    return make_name_record(name(owner), kTypeCname, name(target), 60);
+  }
+  static Record leak(std::string_view owner, std::uint16_t type) {
+    return {name(owner), type, kClassIn, 60, Buffer(type == kTypeAaaa ? 16 : 4, 0xC0)};
+  }
 
   const QueryBytes kMx{.type = kTypeMx};
   const QueryBytes kWild{.name = "git.corp.internal"};
@@ -34,7 +38,8 @@ TEST_F(StubAsk, mx_srv_txt_and_cname_of_an_exact_name_are_asked_of_the_private_d
 }
 
 TEST_F(StubAsk, what_the_private_dns_says_is_answered) {
-  const Seen s = answered(kMx, kRcodeNoError, {{mx("nas.home.int", "mail.home.int"), mx("nas.home.int", "mail2.home.int")}, {}});
+  const Seen s = answered(kMx, kRcodeNoError,
+      {{mx("nas.home.int", "mail.home.int"), mx("nas.home.int", "mail2.home.int")}, {}});
   EXPECT_EQ(s.rcode, kRcodeNoError);
   EXPECT_EQ(s.dig_flags(), "qr aa rd ra") << "no ad: nobody validated this";
   ASSERT_EQ(s.answers.size(), 2u);
@@ -71,7 +76,8 @@ TEST_F(StubAsk, nothing_left_after_stripping_is_nodata) {
 }
 
 TEST_F(StubAsk, a_cname_is_answered_and_never_leads_to_an_address) {
-  const Seen s = answered(QueryBytes{.type = kTypeCname}, kRcodeNoError, {{cname("nas.home.int", "srv.home.int"), leak("srv.home.int", kTypeA)}, {}});
+  const Seen s = answered(QueryBytes{.type = kTypeCname}, kRcodeNoError,
+      {{cname("nas.home.int", "srv.home.int"), leak("srv.home.int", kTypeA)}, {}});
   ASSERT_EQ(s.answers.size(), 1u);
   EXPECT_EQ(s.answers[0].type, kTypeCname);
   EXPECT_EQ(s.name_at(s.answers[0].rdata_at), "srv.home.int.");
@@ -79,7 +85,8 @@ TEST_F(StubAsk, a_cname_is_answered_and_never_leads_to_an_address) {
 }
 
 TEST_F(StubAsk, a_chain_of_cnames_to_the_type_asked_for_is_kept_in_order) {
-  const Seen s = answered(kMx, kRcodeNoError, {{mx("c.home.int", "m.home.int"), cname("b.home.int", "c.home.int"), cname("nas.home.int", "B.home.int")}, {}});
+  const Seen s = answered(kMx, kRcodeNoError,
+      {{mx("c.home.int", "m.home.int"), cname("b.home.int", "c.home.int"), cname("nas.home.int", "B.home.int")}, {}});
   ASSERT_EQ(s.answers.size(), 3u);
   EXPECT_EQ(s.answers[0].name, "nas.home.int.");
   EXPECT_EQ(s.answers[2].type, kTypeMx);
@@ -87,12 +94,15 @@ TEST_F(StubAsk, a_chain_of_cnames_to_the_type_asked_for_is_kept_in_order) {
 
 TEST_F(StubAsk, a_chain_that_ends_nowhere_or_turns_in_circles_is_nodata) {
   expect_absent(answered(kMx, kRcodeNoError, {{cname("nas.home.int", "b.home.int")}, {}}), kRcodeNoError, "home.int.");
-  expect_absent(answered(kMx, kRcodeNoError, {{cname("nas.home.int", "b.int"), cname("b.int", "nas.home.int")}, {}}), kRcodeNoError, "home.int.");
-  expect_absent(answered(kMx, kRcodeNoError, {{cname("nas.home.int", "nas.home.int")}, {}}), kRcodeNoError, "home.int.");
+  expect_absent(answered(kMx, kRcodeNoError, {{cname("nas.home.int", "b.int"), cname("b.int", "nas.home.int")}, {}}),
+      kRcodeNoError, "home.int.");
+  expect_absent(answered(kMx, kRcodeNoError, {{cname("nas.home.int", "nas.home.int")}, {}}), kRcodeNoError,
+      "home.int.");
 }
 
 TEST_F(StubAsk, records_of_other_names_that_a_connector_sends_along_are_not_believed) {
-  const Seen s = answered(kMx, kRcodeNoError, {{mx("bank.example", "evil.example"), mx("nas.home.int", "mail.home.int"), txt("nas.home.int", "x")},
+  const Seen s = answered(kMx, kRcodeNoError,
+      {{mx("bank.example", "evil.example"), mx("nas.home.int", "mail.home.int"), txt("nas.home.int", "x")},
                                                {make_name_record(name("example"), kTypeNs, name("evil.example"), 9)}});
   ASSERT_EQ(s.answers.size(), 1u);
   EXPECT_EQ(s.answers[0].name, "nas.home.int.");
@@ -122,7 +132,8 @@ TEST_F(StubAsk, bytes_that_are_no_records_are_servfail) {
 
 TEST_F(StubAsk, an_answer_above_the_clients_size_is_cut_with_tc_over_udp_and_whole_over_tcp) {
   Records many;
-  for (int i = 0; i < 60; ++i) many.answers.push_back(txt("nas.home.int", std::string(40, static_cast<char>('a' + i % 26))));
+  for (int i = 0; i < 60; ++i)
+    many.answers.push_back(txt("nas.home.int", std::string(40, static_cast<char>('a' + i % 26))));
   const auto size_of = [&](QueryBytes q, Transport transport) {
     q.type = kTypeTxt;
     const Seen s = answered(q, kRcodeNoError, many, transport);
@@ -184,7 +195,8 @@ TEST_F(StubAsk, that_a_name_exists_is_remembered_for_a_minute_and_for_every_type
 TEST_F(StubAsk, that_a_name_does_not_exist_is_remembered_for_15_seconds) {
   answered(QueryBytes{.name = "git.corp.internal", .type = kTypeAaaa}, kRcodeNxDomain);
   now += std::chrono::seconds(14);
-  for (const unsigned type : {kTypeA, kTypeAaaa, kTypeMx}) expect_absent(ask("GIT.corp.internal", type), kRcodeNxDomain, "corp.internal.");
+  for (const unsigned type : {kTypeA, kTypeAaaa, kTypeMx})
+    expect_absent(ask("GIT.corp.internal", type), kRcodeNxDomain, "corp.internal.");
   now += std::chrono::seconds(1);
   EXPECT_TRUE(asks(kWild).has_value());
 }
@@ -203,7 +215,8 @@ TEST_F(StubAsk, another_type_of_a_wildcard_name_is_asked_directly_and_tells_as_w
   const Seen s = answered(q, kRcodeNoError, {{txt("git.corp.internal", "hello")}, {}});
   ASSERT_EQ(s.answers.size(), 1u);
   expect_address(ask("git.corp.internal", kTypeA), "git.corp.internal.");
-  expect_absent(answered(QueryBytes{.name = "no.corp.internal", .type = kTypeTxt}, kRcodeNxDomain), kRcodeNxDomain, "corp.internal.");
+  expect_absent(answered(QueryBytes{.name = "no.corp.internal", .type = kTypeTxt}, kRcodeNxDomain), kRcodeNxDomain,
+      "corp.internal.");
 }
 
 TEST_F(StubAsk, new_resources_forget_which_names_exist) {
@@ -229,7 +242,8 @@ TEST_F(StubAsk, an_answer_about_a_resource_that_is_gone_is_servfail) {
 
 TEST_F(StubAsk, an_answer_to_another_question_is_servfail) {
   const PrivateAnswer said{0, {}};
-  for (const tg::Query& other : {tg::Query{1, "git.corp.internal", kTypeA}, tg::Query{2, "x.corp.internal", kTypeA}, tg::Query{2, "git.corp.internal", kTypeMx}}) {
+  for (const tg::Query& other : {tg::Query{1, "git.corp.internal", kTypeA}, tg::Query{2, "x.corp.internal", kTypeA},
+      tg::Query{2, "git.corp.internal", kTypeMx}}) {
     stub.complete(ExactBytes(kWild.bytes()), Transport::udp, other, &said, now, answer);
     EXPECT_EQ(seen().rcode, kRcodeServFail);
   }

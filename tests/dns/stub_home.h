@@ -55,15 +55,14 @@ class Home : public ::testing::Test {
     return a == nullptr ? std::nullopt : std::optional(a->query);
   }
   // answered decides, expects Ask, and completes with what a connector said.
-  Seen answered(const QueryBytes& q, std::uint8_t rcode, const Records& records = {}, Transport transport = Transport::udp) {
+  Seen answered(const QueryBytes& q, std::uint8_t rcode, const Records& records = {},
+      Transport transport = Transport::udp) {
     const auto query = asks(q);
     EXPECT_TRUE(query.has_value());
     if (!query) return {};
-    const Buffer wire = encode_records(records);
-    const PrivateAnswer said{rcode, ExactBytes(wire).span()};
-    const ExactBytes exact(wire);
-    const PrivateAnswer exact_said{said.rcode, exact.span()};
-    stub.complete(ExactBytes(q.bytes()), transport, *query, &exact_said, now, answer);
+    const ExactBytes wire(encode_records(records));
+    const PrivateAnswer said{rcode, wire.span()};
+    stub.complete(ExactBytes(q.bytes()), transport, *query, &said, now, answer);
     return seen();
   }
   Seen unanswered(const QueryBytes& q) {

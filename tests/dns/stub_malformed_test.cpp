@@ -16,10 +16,14 @@ class StubMalformed : public Home {
 
 TEST_F(StubMalformed, less_than_a_header_is_dropped) {
   const auto whole = bytes();
-  for (std::size_t size = 0; size < 12; ++size) EXPECT_TRUE(drops(std::vector<std::uint8_t>(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)))) << size;
+  for (std::size_t size = 0; size < 12; ++size)
+    EXPECT_TRUE(drops(std::vector<std::uint8_t>(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size))))
+        << size;
 }
 
-TEST_F(StubMalformed, a_reply_is_dropped_so_that_no_two_servers_talk_for_ever) { EXPECT_TRUE(drops(bytes({.flags = 0x8180}))); }
+TEST_F(StubMalformed, a_reply_is_dropped_so_that_no_two_servers_talk_for_ever) {
+  EXPECT_TRUE(drops(bytes({.flags = 0x8180})));
+}
 
 TEST_F(StubMalformed, every_query_cut_short_behind_its_header_is_formerr) {
   const auto whole = bytes({.edns = true, .options = test::be16(10) + test::be16(1) + "a"});
@@ -79,9 +83,11 @@ TEST_F(StubMalformed, an_opt_that_is_wrong_is_formerr) {
   EXPECT_EQ(says(with({opt, opt}, 10)).rcode, kRcodeFormErr) << "two";
   EXPECT_EQ(says(with({test::rr("\xC0\x0C", 41, 1232, 0, "")}, 10)).rcode, kRcodeFormErr) << "not at the root";
   EXPECT_EQ(says(with({opt}, 6)).rcode, kRcodeFormErr) << "in the answer section";
-  EXPECT_EQ(says(with({test::rr(root, 41, 1232, 0, test::be16(10) + test::be16(3) + "ab")}, 10)).rcode, kRcodeFormErr) << "an option that lies";
+  EXPECT_EQ(says(with({test::rr(root, 41, 1232, 0, test::be16(10) + test::be16(3) + "ab")}, 10)).rcode, kRcodeFormErr)
+      << "an option that lies";
   EXPECT_EQ(says(with({test::rr(root, 41, 1232, 0, "abc")}, 10)).rcode, kRcodeFormErr) << "half an option";
-  EXPECT_EQ(says(with({test::rr("\xC0\x0C", 16, 1, 0, "\1x"), opt}, 10)).rcode, kRcodeNoError) << "other records do no harm";
+  EXPECT_EQ(says(with({test::rr("\xC0\x0C", 16, 1, 0, "\1x"), opt}, 10)).rcode, kRcodeNoError)
+      << "other records do no harm";
 }
 
 TEST_F(StubMalformed, edns_of_a_later_version_is_badvers) {   // RFC 6891 section 6.1.3

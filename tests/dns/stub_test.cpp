@@ -20,7 +20,8 @@ TEST_F(StubTest, a_resource_has_one_address_with_ttl_15_and_the_flags_of_the_jou
 
 TEST_F(StubTest, the_answer_is_these_bytes) {
   ask("nas.home.int", kTypeA);
-  Buffer expected = test::wire("1234 85A0 0001 0001 0000 0000 | 03 'nas' 04 'home' 03 'int' 00 0001 0001 | C00C 0001 0001 0000000F 0004");
+  Buffer expected = test::wire("1234 85A0 0001 0001 0000 0000 | 03 'nas' 04 'home' 03 'int' 00 0001 0001"
+                               "| C00C 0001 0001 0000000F 0004");
   Writer(expected).u32(pool.find("nas.home.int")->value);
   EXPECT_EQ(answer, expected);
 }
@@ -50,7 +51,8 @@ TEST_F(StubTest, an_alias_has_an_address_of_its_own) {
 
 TEST_F(StubTest, the_alias_of_an_address_has_an_address_and_nothing_else) {
   expect_address(ask("box.tg", kTypeA), "box.tg.");
-  for (const unsigned type : {kTypeAaaa, kTypeMx, kTypeTxt, kTypeCname}) expect_absent(ask("box.tg", type), kRcodeNoError, "tg.");
+  for (const unsigned type : {kTypeAaaa, kTypeMx, kTypeTxt, kTypeCname})
+    expect_absent(ask("box.tg", type), kRcodeNoError, "tg.");
 }
 
 TEST_F(StubTest, aaaa_https_and_svcb_are_nodata) {
@@ -63,7 +65,8 @@ TEST_F(StubTest, aaaa_https_and_svcb_are_nodata) {
 }
 
 TEST_F(StubTest, other_types_that_tell_an_address_are_nodata_too) {
-  for (const unsigned type : {kTypeWks, kTypeA6, kTypeL32, kTypeL64, kTypeRrsig, kTypeSig}) expect_absent(ask("nas.home.int", type), kRcodeNoError, "home.int.");
+  for (const unsigned type : {kTypeWks, kTypeA6, kTypeL32, kTypeL64, kTypeRrsig, kTypeSig})
+    expect_absent(ask("nas.home.int", type), kRcodeNoError, "home.int.");
 }
 
 TEST_F(StubTest, any_gets_one_hinfo) {   // RFC 8482 section 4.2
@@ -84,7 +87,8 @@ TEST_F(StubTest, another_class_of_a_resource_is_refused) {
 }
 
 TEST_F(StubTest, zone_transfers_and_the_like_are_refused) {
-  for (unsigned type = kTypeTkey; type <= kTypeMaila; ++type) EXPECT_EQ(ask("nas.home.int", type).rcode, kRcodeRefused) << type;
+  for (unsigned type = kTypeTkey; type <= kTypeMaila; ++type)
+    EXPECT_EQ(ask("nas.home.int", type).rcode, kRcodeRefused) << type;
 }
 
 TEST_F(StubTest, type_0_and_opt_are_no_questions) {
@@ -94,7 +98,8 @@ TEST_F(StubTest, type_0_and_opt_are_no_questions) {
 
 TEST_F(StubTest, names_that_are_no_resources_are_forwarded) {
   for (const char* name : {"example.com", "home.int", "x.nas.home.int", "nas.home.in", "corp.internal", "int", ""})
-    for (const unsigned type : {kTypeA, kTypeAaaa, kTypePtr, kTypeAny}) EXPECT_TRUE(forwards(QueryBytes{.name = name, .type = type})) << name;
+    for (const unsigned type : {kTypeA, kTypeAaaa, kTypePtr, kTypeAny})
+      EXPECT_TRUE(forwards(QueryBytes{.name = name, .type = type})) << name;
   EXPECT_TRUE(forwards(QueryBytes{.name = "version.bind", .type = kTypeTxt, .klass = kClassChaos}));
   EXPECT_EQ(pool.size(), 0u);
 }
@@ -124,7 +129,8 @@ TEST_F(StubTest, odd_bytes_never_match_a_wildcard) {
 }
 
 TEST_F(StubTest, the_browsers_doh_canary_does_not_exist) {
-  for (const unsigned type : {kTypeA, kTypeAaaa}) expect_absent(ask("use-application-dns.net", type), kRcodeNxDomain, "net.");
+  for (const unsigned type : {kTypeA, kTypeAaaa})
+    expect_absent(ask("use-application-dns.net", type), kRcodeNxDomain, "net.");
   expect_absent(ask("Use-Application-DNS.net", kTypeA), kRcodeNxDomain, "net.");
 }
 
@@ -162,8 +168,10 @@ TEST_F(StubTest, ptr_in_the_pool_that_nobody_has_does_not_exist_and_is_never_for
   EXPECT_EQ(seen().rcode, kRcodeNxDomain);
   ask("x.7.3.100.100.in-addr.arpa", kTypePtr);
   EXPECT_EQ(seen().rcode, kRcodeNxDomain);
-  ask("lb._dns-sd._udp.0.3.100.100.in-addr.arpa", kTypePtr);
+  ask("lb._dns-sd._udp.3.100.100.in-addr.arpa", kTypePtr);
   EXPECT_EQ(seen().rcode, kRcodeNxDomain);
+  ask("b._dns-sd._udp." + reverse(address(ask("nas.home.int", kTypeA))), kTypePtr);
+  EXPECT_EQ(seen().rcode, kRcodeNxDomain) << "below a lent address is nothing";
 }
 
 TEST_F(StubTest, the_parents_of_the_pools_reverse_names_exist) {   // RFC 8020: NXDOMAIN there would hide what is below
@@ -172,16 +180,26 @@ TEST_F(StubTest, the_parents_of_the_pools_reverse_names_exist) {   // RFC 8020: 
 }
 
 TEST_F(StubTest, ptr_outside_the_pool_is_forwarded) {
-  for (const char* name : {"1.0.95.100.in-addr.arpa", "1.0.112.100.in-addr.arpa", "100.in-addr.arpa", "50.1.168.192.in-addr.arpa",
+  for (const char* name : {"1.0.95.100.in-addr.arpa", "1.0.112.100.in-addr.arpa", "100.in-addr.arpa",
+                           "50.1.168.192.in-addr.arpa",
                            "in-addr.arpa", "251.0.95.100.in-addr.arpa"})
     EXPECT_TRUE(forwards(QueryBytes{.name = name, .type = kTypePtr})) << name;
+}
+
+TEST_F(StubTest, the_reverse_of_a_network_larger_than_the_pool_is_forwarded) {
+  AddressPool other{*Cidr::parse("10.0.0.0/12")};
+  Stub s{resources(), other};
+  const QueryBytes larger{.name = "10.in-addr.arpa", .type = kTypeNs}, inside{.name = "0.10.in-addr.arpa", .type = kTypeNs};
+  EXPECT_TRUE(std::holds_alternative<Forward>(s.decide(ExactBytes(larger.bytes()), now, answer)));
+  EXPECT_TRUE(std::holds_alternative<Answered>(s.decide(ExactBytes(inside.bytes()), now, answer)));
 }
 
 TEST_F(StubTest, a_pool_that_is_used_up_is_servfail) {
   AddressPool tiny{*Cidr::parse("100.96.0.0/30")};
   Stub small{resources({resource(7, "b.home.int"), resource(8, "c.home.int")}), tiny};
   const auto rcode = [&](const char* name) {
-    EXPECT_TRUE(std::holds_alternative<Answered>(small.decide(ExactBytes(QueryBytes{.name = name}.bytes()), now, answer)));
+    const QueryBytes q{.name = name};
+    EXPECT_TRUE(std::holds_alternative<Answered>(small.decide(ExactBytes(q.bytes()), now, answer)));
     return seen().rcode;
   };
   EXPECT_EQ(rcode("nas.home.int"), kRcodeNoError);
@@ -210,7 +228,8 @@ TEST_F(StubTest, the_longest_name_there_is_gets_an_answer_below_512_bytes) {
   stub.set_matcher(resources({resource(9, longest)}));
   expect_address(ask(QueryBytes{.name = longest, .edns = true}), longest + ".");
   EXPECT_LE(answer.size(), 512u);
-  expect_absent(ask(QueryBytes{.name = longest, .type = kTypeAaaa, .edns = true}), kRcodeNoError, longest.substr(64) + ".");
+  expect_absent(ask(QueryBytes{.name = longest, .type = kTypeAaaa, .edns = true}), kRcodeNoError,
+      longest.substr(64) + ".");
   EXPECT_LE(answer.size(), 512u);
   const Seen s = ask(reverse(*pool.find(longest)), kTypePtr);
   EXPECT_EQ(s.name_at(s.answers.at(0).rdata_at), longest + ".");
@@ -220,7 +239,8 @@ TEST_F(StubTest, the_longest_name_there_is_gets_an_answer_below_512_bytes) {
 TEST_F(StubTest, an_opt_comes_back_exactly_when_one_was_sent) {
   EXPECT_FALSE(ask("nas.home.int", kTypeA).has_opt);
   for (const bool dnssec_ok : {false, true}) {
-    const Seen s = ask(QueryBytes{.edns = true, .udp_size = 4096, .dnssec_ok = dnssec_ok, .options = test::be16(10) + test::be16(2) + "ab"});
+    const Seen s = ask(QueryBytes{.edns = true, .udp_size = 4096, .dnssec_ok = dnssec_ok,
+        .options = test::be16(10) + test::be16(2) + "ab"});
     expect_address(s, "nas.home.int.");
     EXPECT_TRUE(s.has_opt);
     EXPECT_EQ(s.opt_size, 1232u);

@@ -1,5 +1,5 @@
-// Any bytes as a message, as a query to the stub, and as a connector's records: nothing crashes, what parses is written and
-// read again to the same, and every answer of the stub is itself a message with the query's id.
+// Any bytes as a message, as a query to the stub, and as a connector's records: nothing crashes, what parses is written
+// and read again to the same, and every answer of the stub is itself a message with the query's id.
 #include <cstdint>
 #include <memory>
 
@@ -56,7 +56,8 @@ void check_answer(Bytes query, const Buffer& answer) {
 
 void stub(Bytes bytes) {
   AddressPool pool(*Cidr::parse("100.96.0.0/24"));
-  Stub s(std::make_shared<const Matcher>(std::vector{resource(1, "nas.home.int", "nas.tg"), resource(2, "*.corp.internal", "")}), pool);
+  Stub s(std::make_shared<const Matcher>(std::vector{resource(1, "nas.home.int", "nas.tg"),
+      resource(2, "*.corp.internal", "")}), pool);
   Buffer answer;
   const Instant now{};
   const Verdict v = s.decide(bytes, now, answer);

@@ -1,5 +1,5 @@
-// Any values as a message: the input chooses names, types and rdata; what is encoded parses to the same message, and any text
-// that is a name reads back as the same name.
+// Any values as a message: the input chooses names, types and rdata; what is encoded parses to the same message, and
+// any text that is a name reads back as the same name.
 #include <algorithm>
 #include <cstdint>
 
@@ -22,14 +22,16 @@ struct Choices {
       const std::uint8_t choice = in.u8();
       std::string label;
       if (choice < 0x80) label.assign(1, static_cast<char>('a' + choice % 4));   // suffixes that repeat
-      else for (const std::uint8_t c : in.bytes(std::min<std::size_t>(choice % 63 + 1u, in.left()))) label += escaped(c);
+      else for (const std::uint8_t c : in.bytes(std::min<std::size_t>(choice % 63 + 1u, in.left())))
+        label += escaped(c);
       if (!label.empty()) text += label + ".";
     }
     const auto n = Name::parse(text.empty() ? "." : text);
     return n ? *n : Name{};
   }
   static std::string escaped(std::uint8_t c) {
-    const char text[] = {'\\', static_cast<char>('0' + c / 100), static_cast<char>('0' + c / 10 % 10), static_cast<char>('0' + c % 10)};
+    const char text[] = {'\\', static_cast<char>('0' + c / 100), static_cast<char>('0' + c / 10 % 10),
+        static_cast<char>('0' + c % 10)};
     return std::string(text, sizeof text);
   }
   Buffer some(std::size_t max) {

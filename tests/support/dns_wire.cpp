@@ -22,12 +22,15 @@ std::vector<std::uint8_t> wire(std::string_view picture) {
   return out;
 }
 
-ExactBytes::ExactBytes(std::span<const std::uint8_t> bytes) : size_(bytes.size()), bytes_(new std::uint8_t[bytes.size()]) {
+ExactBytes::ExactBytes(std::span<const std::uint8_t> bytes)
+    : size_(bytes.size()), bytes_(new std::uint8_t[bytes.size()]) {
   if (!bytes.empty()) std::memcpy(bytes_.get(), bytes.data(), bytes.size());
 }
 
 std::string be16(unsigned v) { return {static_cast<char>(v >> 8), static_cast<char>(v)}; }
-std::string be32(unsigned long v) { return be16(static_cast<unsigned>(v >> 16)) + be16(static_cast<unsigned>(v & 0xFFFF)); }
+std::string be32(unsigned long v) {
+  return be16(static_cast<unsigned>(v >> 16)) + be16(static_cast<unsigned>(v & 0xFFFF));
+}
 
 std::string dotted(std::string_view name) {
   std::string out;
@@ -47,7 +50,8 @@ std::string rr(const std::string& owner, unsigned type, unsigned klass, unsigned
 std::vector<std::uint8_t> QueryBytes::bytes() const {
   std::string out = be16(id) + be16(flags) + be16(1) + be16(0) + be16(0) + be16(edns ? 1 : 0);
   out += dotted(name) + be16(type) + be16(klass);
-  if (edns) out += rr(std::string(1, '\0'), 41, udp_size, (static_cast<unsigned long>(version) << 16) | (dnssec_ok ? 0x8000u : 0u), options);
+  if (edns) out += rr(std::string(1, '\0'), 41, udp_size,
+      (static_cast<unsigned long>(version) << 16) | (dnssec_ok ? 0x8000u : 0u), options);
   return {out.begin(), out.end()};
 }
 

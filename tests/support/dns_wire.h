@@ -1,5 +1,5 @@
-// A second, independent encoder and decoder of DNS messages, for tests only: it shares no code with dns/, so that one bug
-// cannot hide in both.
+// A second, independent encoder and decoder of DNS messages, for tests only: it shares no code with dns/, so that one
+// bug cannot hide in both.
 #pragma once
 
 #include <cstddef>
