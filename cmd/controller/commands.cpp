@@ -49,18 +49,19 @@ struct Apply {
   bool prune = false;
 };
 
-Result<DesiredState> read_desired(const std::string& path) {
+// With --dry-run the status 2 says that there are changes, so a wrong file ends that with 1.
+Result<DesiredState> read_desired(const std::string& path, bool dry_run) {
   auto text = net::read_file(path);
   if (!text) return pass_on(text);
   DesiredFile file = parse_desired(*text, path);
   for (const std::string& warning : file.warnings) say("tg: warning: " + printable(warning, 2000));
   if (file.errors.empty()) return std::move(file.state);
   for (std::size_t i = 0; i + 1 < file.errors.size(); ++i) say("tg: " + printable(file.errors[i], 2000));
-  return fail(Errc::malformed, file.errors.back());
+  return fail(dry_run ? Errc::malformed : Errc::invalid_argument, file.errors.back());
 }
 
 Result<int> apply(const Apply& options) {
-  auto state = read_desired(options.file);
+  auto state = read_desired(options.file, options.dry_run);
   if (!state) return pass_on(state);
   auto answer = options.common.ask({{"type", "apply"}, {"state", to_json(*state)}, {"dry_run", options.dry_run}, {"prune", options.prune}});
   if (!answer) return pass_on(answer);
@@ -74,7 +75,7 @@ void add_apply(CLI::App& controller) {
                                        [options] { return apply(*options); });
   options->common.add_to(*command);
   command->add_option("FILE", options->file, "TOML file with the desired state; /dev/stdin works too")->required();
-  command->add_flag("--dry-run", options->dry_run, "Only print the plan; exit 0 when there is nothing to do, 2 when there is");
+  command->add_flag("--dry-run", options->dry_run, "Only print the plan; exit 0 when there is nothing to do, 2 when there is, 1 when the file is wrong");
   command->add_flag("--prune", options->prune, "Also remove what the file does not name");
   command->footer(R"(All or nothing, in one transaction; the same file twice changes nothing. Agents are told at once.
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "cmd/controller/names.h"
 #include "core/text.h"
@@ -143,7 +144,33 @@ ResourceSpec read_resource(TableReader& reader, Notes& notes) {
   return out;
 }
 
-DesiredState read_state(const toml::table& root, Notes& notes) {
+// Places says where the entries and keys that core's findings name ("resource NAS: groups") stand, and what messages call them.
+using Places = std::map<std::string, Problem>;
+
+const std::string& name_of(const UserSpec& u) { return u.email; }
+template <class Spec>
+const std::string& name_of(const Spec& s) { return s.name; }
+
+void note_places(Places& places, const std::string& plain, const std::string& entry, const toml::table& table) {
+  places[plain].key = entry;
+  for (const auto& [key, value] : table) {
+    const std::string name(key.str());
+    places[plain + ": " + name] = {{static_cast<int>(value.source().begin.line)}, entry + ": " + name, {}};
+  }
+}
+
+// in_place puts the words and lines of the file into core's findings.
+std::vector<Problem> in_place(std::vector<Problem> found, const Places& places) {
+  for (Problem& p : found) {
+    const auto known = places.find(p.key);
+    if (known == places.end()) continue;
+    p.key = known->second.key;
+    if (known->second.place.line > 0) p.place = known->second.place;
+  }
+  return found;
+}
+
+DesiredState read_state(const toml::table& root, Notes& notes, Places& places) {
   DesiredState out;
   TableReader file(root, "", notes);
   file.only({"network", "connector", "user", "group", "resource"});
@@ -151,6 +178,7 @@ DesiredState read_state(const toml::table& root, Notes& notes) {
     for (const toml::table* table : file.tables(kind)) {
       TableReader reader(*table, std::string(kind), notes);
       into.push_back(read(reader));
+      note_places(places, fmt::format("{} {}", kind, name_of(into.back())), reader.entry(), *table);
     }
   };
   each("network", out.networks, read_network);
@@ -185,10 +213,11 @@ DesiredFile parse_desired(std::string_view text, const std::string& path) {
     return out;
   }
   Notes notes;
-  out.state = read_state(parsed.table(), notes);
-  if (notes.errors.empty()) notes.errors = problems(out.state);
+  Places places;
+  out.state = read_state(parsed.table(), notes, places);
+  if (notes.errors.empty()) notes.errors = in_place(problems(out.state), places);
   if (notes.errors.empty()) {
-    const std::vector<Problem> more = overlaps(out.state);
+    const std::vector<Problem> more = in_place(overlaps(out.state), places);
     notes.warnings.insert(notes.warnings.end(), more.begin(), more.end());
   }
   out.errors = lines(std::move(notes.errors), path);

@@ -132,14 +132,14 @@ name = " home")",
 name = "home"
 [[network]]
 name = "home")",
-     {R"(home.toml:3: network home: is there twice (first in line 1); give one another name)"}},
+     {R"(home.toml:3: network "home": is there twice (first in line 1); give one another name)"}},
     {R"([[connector]]
 name = "home-1")",
      {R"(home.toml:1: connector "home-1": "network" is missing)"}},
     {R"([[connector]]
 name = "home-1"
 network = "hom")",
-     {R"(home.toml:1: connector home-1: network: there is no network "hom"; add a [[network]] for it)"}},
+     {R"(home.toml:3: connector "home-1": network: there is no network "hom"; add a [[network]] for it)"}},
     {R"([[user]]
 email = "alice")",
      {R"(home.toml:2: user: email: "alice" is not an e-mail address)"}},
@@ -159,13 +159,13 @@ members = [
     {R"([[group]]
 name = "family"
 members = ["alice@example.com"])",
-     {R"(home.toml:1: group family: members: there is no user "alice@example.com"; add a [[user]] for it)"}},
+     {R"(home.toml:3: group "family": members: there is no user "alice@example.com"; add a [[user]] for it)"}},
     {R"([[user]]
 email = "a@b"
 [[group]]
 name = "family"
 members = ["a@b", "A@B"])",
-     {R"(home.toml:3: group family: members: "a@b" is written twice)"}},
+     {R"(home.toml:5: group "family": members: "a@b" is written twice)"}},
     {kResource "",
      {R"(home.toml:3: resource "NAS": "address" is missing)"}},
     {kResource R"(address = "10.0.0.1/8")",
@@ -183,7 +183,7 @@ members = ["a@b", "A@B"])",
     {kNas R"(alias = "*.tg")",
      {R"(home.toml:7: resource "NAS": alias: "*.tg": "*.tg" is no name: letters, digits, '-', '_' and dots only)"}},
     {kNas R"(groups = ["family"])",
-     {R"(home.toml:3: resource NAS: groups: there is no group "family"; add a [[group]] for it)"}},
+     {R"(home.toml:7: resource "NAS": groups: there is no group "family"; add a [[group]] for it)"}},
     {kResource R"(adress = "nas.home.int")",
      {R"(home.toml:3: resource "NAS": "address" is missing)",
       R"(home.toml:6: resource "NAS": unknown key "adress"; did you mean "address"?)"}},
@@ -213,7 +213,7 @@ name = "B"
 network = "home"
 address = "b.int"
 alias = "NAS.tg.")",
-     {R"(home.toml:8: resource B: alias: "nas.tg" is also the alias of resource NAS; choose another)"}},
+     {R"(home.toml:12: resource "B": alias: "nas.tg" is also the alias of resource NAS; choose another)"}},
     {R"([[network]]
 name = 2020-01-01)",
      {R"(home.toml:2: network: name: must be a string in quotes, not a date or time)"}},
