@@ -189,7 +189,8 @@ TEST_F(StubTest, ptr_outside_the_pool_is_forwarded) {
 TEST_F(StubTest, the_reverse_of_a_network_larger_than_the_pool_is_forwarded) {
   AddressPool other{*Cidr::parse("10.0.0.0/12")};
   Stub s{resources(), other};
-  const QueryBytes larger{.name = "10.in-addr.arpa", .type = kTypeNs}, inside{.name = "0.10.in-addr.arpa", .type = kTypeNs};
+  const QueryBytes larger{.name = "10.in-addr.arpa", .type = kTypeNs};
+  const QueryBytes inside{.name = "0.10.in-addr.arpa", .type = kTypeNs};
   EXPECT_TRUE(std::holds_alternative<Forward>(s.decide(ExactBytes(larger.bytes()), now, answer)));
   EXPECT_TRUE(std::holds_alternative<Answered>(s.decide(ExactBytes(inside.bytes()), now, answer)));
 }
