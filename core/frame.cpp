@@ -132,7 +132,8 @@ std::string_view header_problem(const FrameHeader& h, bool from_client, bool con
   if ((h.stream != 0) != shape.on_stream) return "wrong stream";
   if ((h.flags & ~shape.flags) != 0) return "unknown flag";
   const bool more = (h.flags & kFlagMore) != 0;
-  // A piece may not be empty, or a message could go on for ever below its maximum. Whole messages are measured by decoders.
+  // A piece may not be empty, or a message could go on for ever below its maximum. Whole messages are measured by
+  // decoders.
   const std::size_t least = more ? 1 : continuing ? 0 : shape.least;
   if (h.length < least || h.length > shape.most) return "wrong length";
   return {};
@@ -217,7 +218,9 @@ Result<OpenFrame> decode_open(Bytes payload) {
   const Bytes host = r.rest();
   if (!r.ok() || host.empty() || host.size() > kHostMax) return fail(Errc::protocol, "OPEN of a wrong length");
   const Protocol p = f.request.protocol;
-  if (p != Protocol::tcp && p != Protocol::udp && p != Protocol::icmp) return fail(Errc::protocol, "OPEN of an unknown protocol");
+  if (p != Protocol::tcp && p != Protocol::udp && p != Protocol::icmp) {
+    return fail(Errc::protocol, "OPEN of an unknown protocol");
+  }
   if (p == Protocol::icmp && f.request.port != 0) return fail(Errc::protocol, "OPEN of an ICMP port");
   if (f.credit > (p == Protocol::tcp ? kCreditMax : 0)) return fail(Errc::protocol, "OPEN with impossible credit");
   if (!visible(host)) return fail(Errc::protocol, "OPEN of a host with odd bytes");

@@ -13,8 +13,8 @@ namespace tg {
 
 using StreamId = std::uint32_t;   // 0 is the tunnel itself
 
-// Code says why a stream or a tunnel ended. The first ones carry the far errno, in a numbering of our own, since errno's
-// differs among systems. Numbers are wire format: never renumber.
+// Code says why a stream or a tunnel ended. The first ones carry the far errno, in a numbering of our own, since
+// errno's differs among systems. Numbers are wire format: never renumber.
 enum class Code : std::uint16_t {
   none = 0,                // cancelled by the peer without a reason worth telling
   refused = 1,             // ECONNREFUSED, or ICMP port unreachable for UDP
@@ -66,12 +66,12 @@ enum class FrameType : std::uint8_t {
 };
 std::string_view to_string(FrameType t) noexcept;   // "GRANT", "OPEN", …
 
-inline constexpr std::uint8_t kFlagMore = 1;     // GRANT, DATAGRAM, ECHO, QUERY reply: the very next frame continues this one
+inline constexpr std::uint8_t kFlagMore = 1;     // GRANT, DATAGRAM, ECHO, QUERY reply: the very next frame goes on
 inline constexpr std::uint8_t kFlagReply = 2;    // QUERY: the connector's answer
 inline constexpr std::uint8_t kFlagAck = 4;      // PING: the answer
 
 inline constexpr std::size_t kFrameHeader = 8;
-inline constexpr std::size_t kFrameMax = 16384;  // header and payload: one TLS record's plain text (RFC 8446 section 5.1)
+inline constexpr std::size_t kFrameMax = 16384;  // header and payload: a TLS record's text (RFC 8446 section 5.1)
 inline constexpr std::size_t kPayloadMax = kFrameMax - kFrameHeader;
 inline constexpr std::size_t kHostMax = 253;
 inline constexpr std::size_t kGrantMax = 256 * 1024;       // of all pieces together, as the next two
@@ -95,8 +95,8 @@ void write_header(MutBytes to, const FrameHeader& h) noexcept;
 inline constexpr std::size_t kWindowFrame = kFrameHeader + 4;
 void write_window(MutBytes to, StreamId id, std::uint32_t increment) noexcept;
 
-// header_problem says what is wrong with a header, before a byte of its payload is read; "" when nothing is. `from_client`:
-// the client sent it. `continuing`: the frame before had kFlagMore.
+// header_problem says what is wrong with a header, before a byte of its payload is read; "" when nothing is.
+// `from_client`: the client sent it. `continuing`: the frame before had kFlagMore.
 std::string_view header_problem(const FrameHeader& h, bool from_client, bool continuing) noexcept;
 // assembled_max returns how long a message of this type may be with all its pieces.
 std::size_t assembled_max(FrameType t) noexcept;

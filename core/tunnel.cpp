@@ -8,8 +8,9 @@
 namespace tg {
 namespace {
 
-// kGrowth: credit comes back in halves, so that a sender needs a window of twice the bandwidth-delay product to go on without a
-// stop; with 2 round trips a second flow was measured to stay at half the first one's share, with 3 they come out even.
+// kGrowth: credit comes back in halves, so that a sender needs a window of twice the bandwidth-delay product to go on
+// without a stop; with 2 round trips a second flow was measured to stay at half the first one's share, with 3 they come
+// out even.
 constexpr int kGrowth = 3;
 // kLeastLoop is the least that growth takes a round trip for: event loops work in batches, however short the wire.
 constexpr Duration kLeastLoop = std::chrono::milliseconds(1);
@@ -80,8 +81,9 @@ void Tunnel::answer(StreamId id, std::uint8_t rcode, Bytes records) {
   if (s == nullptr || s->kind != Stream::Kind::query) return;
   t.end(*s);
   if (t.over) return;
+  constexpr std::uint8_t kServfail = 2;
   const bool too_long = records.size() + 1 > kAnswerMax;
-  encode_answer(t.control.back(), id, too_long ? std::uint8_t{2} : rcode, too_long ? Bytes{} : records);   // 2: SERVFAIL
+  encode_answer(t.control.back(), id, too_long ? kServfail : rcode, too_long ? Bytes{} : records);
   t.control_added();
 }
 

@@ -8,8 +8,8 @@
 
 namespace tg {
 
-// Budget lets through `burst` events at once and `rate` a second in the long run. It keeps one instant: that at which the
-// events so far would have been due at the steady rate (the generic cell rate algorithm of ITU-T I.371).
+// Budget lets through `burst` events at once and `rate` a second in the long run. It keeps one instant: that at which
+// the events so far would have been due at the steady rate (the generic cell rate algorithm of ITU-T I.371).
 class Budget {
  public:
   constexpr Budget(std::int64_t rate, std::int64_t burst) noexcept
@@ -33,8 +33,8 @@ class Budget {
   Instant due_{};
 };
 
-// Budgets of one tunnel, on the receiving side. Each leaves a busy honest peer, whose frames a stalled link may deliver all at
-// once, an order of magnitude; see core/FRAME.md for the reasons.
+// Budgets of one tunnel, on the receiving side. Each leaves a busy honest peer, whose frames a stalled link may deliver
+// all at once, an order of magnitude; see core/FRAME.md for the reasons.
 struct Budgets {
   Budget resets{2'000, 10'000};      // streams that the client resets within kRapid of opening them
   Budget pings{50, 500};             // PING that is no answer, and GOAWAY
@@ -45,7 +45,8 @@ struct Budgets {
 };
 inline constexpr Duration kRapid = std::chrono::seconds(1);
 
-// own_resets is what a client allows itself of Budgets::resets: half, so that a stall of seconds cannot make it a flood.
+// own_resets is what a client allows itself of Budgets::resets: half, so that a stall of seconds cannot make it a
+// flood.
 inline constexpr Budget kOwnResets{1'000, 5'000};
 
 }  // namespace tg

@@ -31,11 +31,13 @@ void Tunnel::State::dispatch_stream(Stream& s, FrameType type, Bytes payload) {
   const bool fits = type == FrameType::reset || (type == FrameType::opened && s.kind != Kind::query) ||
                     (type == FrameType::query && s.kind == Kind::query) ||
                     ((type == FrameType::fin || type == FrameType::window) && s.kind == Kind::tcp) ||
-                    (type == FrameType::datagram && s.kind == Kind::udp) || (type == FrameType::echo && s.kind == Kind::icmp);
+                    (type == FrameType::datagram && s.kind == Kind::udp) ||
+                    (type == FrameType::echo && s.kind == Kind::icmp);
   if (!fits) return broken("another kind of stream", type, s.id);
   // A client learns from OPENED that there is a far side, before anything else but RESET. Its datagrams need not wait.
-  const bool early = side == Side::client ? type != FrameType::reset && type != FrameType::opened && type != FrameType::query
-                                          : type == FrameType::fin;
+  const bool early = side == Side::connector ? type == FrameType::fin
+                                             : type != FrameType::reset && type != FrameType::opened &&
+                                                   type != FrameType::query;
   if (early && !s.opened) return broken("not yet opened", type, s.id);
 
   switch (type) {

@@ -1,5 +1,5 @@
-// From bytes to frames. DATA is checked when its header is there, and its payload is passed on as it comes; any other frame is
-// complete, and a message in pieces is joined, before it is looked at.
+// From bytes to frames. DATA is checked when its header is there, and its payload is passed on as it comes; any other
+// frame is complete, and a message in pieces is joined, before it is looked at.
 #include <algorithm>
 
 #include "core/tunnel_state.h"

@@ -1,6 +1,6 @@
-// From what waits to bytes. In this order: the rest of a datagram in pieces (nothing may come between them), control, WINDOW,
-// datagrams, DATA. A frame that does not fit ends the record: what comes later in this order may depend on it, as DATA
-// does on OPENED.
+// From what waits to bytes. In this order: the rest of a datagram in pieces (nothing may come between them), control,
+// WINDOW, datagrams, DATA. A frame that does not fit ends the record: what comes later in this order may depend on it,
+// as DATA does on OPENED.
 #include <algorithm>
 
 #include "core/tunnel_state.h"
@@ -8,11 +8,11 @@
 namespace tg {
 namespace {
 
-// kLeastDataRoom is the least room for which a stream is asked when something is in the record already: a pull is a read
-// from a socket, and dear for a few bytes.
+// kLeastDataRoom is the least room for which a stream is asked when something is in the record already: a pull is a
+// read from a socket, and dear for a few bytes.
 constexpr std::size_t kLeastDataRoom = 1024;
-// kDatagramRun is how many bytes of datagrams may pass before one frame of DATA goes, so that a flood of UDP leaves a share
-// to TCP.
+// kDatagramRun is how many bytes of datagrams may pass before one frame of DATA goes, so that a flood of UDP leaves a
+// share to TCP.
 constexpr std::size_t kDatagramRun = 64 * 1024;
 // kWindowsEarned is how many WINDOWs a frame of DATA may bring back.
 constexpr std::int64_t kWindowsEarned = 2;
@@ -104,7 +104,8 @@ bool Tunnel::State::send_data(MutBytes out, std::size_t& n) {
   if (s->fin_due) return send_fin(*s, out, n);
   if (out.size() <= kFrameHeader) return false;
 
-  const std::size_t room = std::min({out.size() - kFrameHeader, std::size_t{s->send_credit}, std::size_t{s->turn_left}});
+  const std::size_t allowed = std::min(s->send_credit, s->turn_left);
+  const std::size_t room = std::min(out.size() - kFrameHeader, allowed);
   s->readable = false;
   const Pull pull = handler.pull(id, out.subspan(kFrameHeader, room));
   TG_CHECK(pull.size <= room);

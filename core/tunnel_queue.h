@@ -6,8 +6,8 @@
 namespace tg {
 
 // FrameQueue is first in, first out. Frames are appended to back() by core/frame.h's encoders. What was sent is cut off
-// lazily, so that a byte is moved at most once more; memory stays below twice the most that was queued, and is given back when
-// the queue runs empty.
+// lazily, so that a byte is moved at most once more; memory stays below twice the most that was queued, and is given
+// back when the queue runs empty.
 class FrameQueue {
  public:
   bool empty() const noexcept { return head_ == bytes_.size(); }

@@ -34,8 +34,8 @@ struct Stream {
   std::uint32_t send_credit = 0;  // bytes that we may send
   std::uint32_t turn_left = 0;    // bytes left of this stream's turn to send
 
-  // What the peer may send. window == receive_credit + held + owed(): each byte of it is either still the peer's to send, or
-  // with our owner, or consumed and not yet given back.
+  // What the peer may send. window == receive_credit + held + owed(): each byte of it is either still the peer's to
+  // send, or with our owner, or consumed and not yet given back.
   std::uint32_t window = 0;
   std::uint32_t receive_credit = 0;
   std::uint32_t held = 0;
@@ -81,9 +81,9 @@ class StreamList {
   Stream* last_ = nullptr;
 };
 
-// StreamTable finds live streams by id. Ids only ever grow, so that the index is a sorted vector that is appended to, and no
-// choice of ids by a peer makes it slow: a look-up is a guess (right while no stream has ended), or a binary search. Streams
-// stay where they are in memory. Memory follows the most streams that were ever live at once.
+// StreamTable finds live streams by id. Ids only ever grow, so that the index is a sorted vector that is appended to,
+// and no choice of ids by a peer makes it slow: a look-up is a guess (right while no stream has ended), or a binary
+// search. Streams stay where they are in memory. Memory follows the most streams that were ever live at once.
 class StreamTable {
  public:
   std::size_t size() const noexcept { return live_; }

@@ -12,7 +12,9 @@ namespace {
 // Exact is a copy on the heap of exactly its own size, so that a sanitizer sees an overread.
 class Exact {
  public:
-  explicit Exact(Bytes b) : data_(new std::uint8_t[b.size()]), size_(b.size()) { std::copy(b.begin(), b.end(), data_.get()); }
+  explicit Exact(Bytes b) : data_(new std::uint8_t[b.size()]), size_(b.size()) {
+    std::copy(b.begin(), b.end(), data_.get());
+  }
   Bytes bytes() const { return {data_.get(), size_}; }
 
  private:
@@ -123,7 +125,8 @@ TEST(Frame, cuts_a_long_message_into_pieces_that_fit_a_record) {
 }
 
 RC_GTEST_PROP(Frame, datagram_survives_its_pieces, ()) {
-  const auto size = *rc::gen::element<std::size_t>(0, 1, kPayloadMax - 1, kPayloadMax, kPayloadMax + 1, 2 * kPayloadMax, kDatagramMax);
+  const auto size = *rc::gen::element<std::size_t>(0, 1, kPayloadMax - 1, kPayloadMax, kPayloadMax + 1,
+                                                      2 * kPayloadMax, kDatagramMax);
   Buffer payload(size);
   for (std::size_t i = 0; i < size; ++i) payload[i] = static_cast<std::uint8_t>(i * 31 >> 3);
   Buffer b;
@@ -133,7 +136,8 @@ RC_GTEST_PROP(Frame, datagram_survives_its_pieces, ()) {
 }
 
 RC_GTEST_PROP(Frame, answer_and_echo_survive_their_pieces, (std::uint8_t rcode, std::uint16_t sequence)) {
-  const auto size = *rc::gen::element<std::size_t>(0, 1, kPayloadMax - 3, kPayloadMax - 2, kPayloadMax - 1, kPayloadMax, kEchoMax);
+  const auto size = *rc::gen::element<std::size_t>(0, 1, kPayloadMax - 3, kPayloadMax - 2, kPayloadMax - 1,
+                                                      kPayloadMax, kEchoMax);
   Buffer body(size, rcode);
   Buffer b;
   encode_answer(b, 6, rcode, body);
@@ -152,7 +156,8 @@ RC_GTEST_PROP(Frame, answer_and_echo_survive_their_pieces, (std::uint8_t rcode, 
   RC_ASSERT(std::equal(body.begin(), body.end(), echo->payload.begin(), echo->payload.end()));
 }
 
-RC_GTEST_PROP(Frame, header_survives, (std::uint8_t type, std::uint8_t flags, std::uint16_t length, std::uint32_t stream)) {
+RC_GTEST_PROP(Frame, header_survives,
+              (std::uint8_t type, std::uint8_t flags, std::uint16_t length, std::uint32_t stream)) {
   const FrameHeader h = {static_cast<FrameType>(type), flags, length, stream};
   std::array<std::uint8_t, kFrameHeader> b{};
   write_header(b, h);
@@ -181,8 +186,8 @@ RC_GTEST_PROP(Frame, open_and_query_survive, (std::uint64_t resource, std::uint1
 }
 
 TEST(Frame, refuses_headers_that_cannot_be) {
-  const auto problem = [](std::uint8_t type, std::uint8_t flags, std::uint16_t length, StreamId stream, bool client = true,
-                          bool continuing = false) {
+  const auto problem = [](std::uint8_t type, std::uint8_t flags, std::uint16_t length, StreamId stream,
+                          bool client = true, bool continuing = false) {
     return header_problem({static_cast<FrameType>(type), flags, length, stream}, client, continuing);
   };
   EXPECT_EQ(problem(0, 0, 0, 0), "unknown type");

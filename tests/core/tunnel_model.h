@@ -1,5 +1,5 @@
-// Two tunnels on a simulated link, two owners that do at random what owners do, and a model of what each stream must have
-// delivered. Every choice comes from a Dice, so that a seed, or a fuzzer's bytes, say all that happens.
+// Two tunnels on a simulated link, two owners that do at random what owners do, and a model of what each stream must
+// have delivered. Every choice comes from a Dice, so that a seed, or a fuzzer's bytes, say all that happens.
 #pragma once
 
 #include <array>
@@ -16,8 +16,8 @@ namespace tg::model {
 
 using Dice = std::function<std::uint32_t(std::uint32_t below)>;
 
-// stream_bytes are the `n` bytes (at most a frame) at `offset` of what `side` sends on stream `id`: nothing lost, doubled or
-// reordered goes unseen.
+// stream_bytes are the `n` bytes (at most a frame) at `offset` of what `side` sends on stream `id`: nothing lost,
+// doubled or reordered goes unseen.
 inline Bytes stream_bytes(StreamId id, int side, std::uint64_t offset, std::size_t n) {
   constexpr std::size_t kPeriod = 65521;   // a prime, so that no loss of whole frames or records fits it
   static const Buffer noise = [] {
@@ -166,7 +166,8 @@ inline void Owner::on_data(StreamId id, Bytes data) {
   End& e = ends.at(id);
   if (e.over || e.fin_got || !e.opened) world_.wrong("data on a stream that takes none");
   const Bytes expected = stream_bytes(id, 1 - side_, e.received, data.size());
-  if (std::memcmp(expected.data(), data.data(), data.size()) != 0) world_.wrong("a byte was lost, doubled or reordered");
+  const bool same = std::equal(data.begin(), data.end(), expected.begin());
+  if (!same) world_.wrong("a byte was lost, doubled or reordered");
   e.received += data.size();
   e.held += data.size();
   world_.delivered += data.size();
@@ -184,7 +185,9 @@ inline void Owner::on_datagram(StreamId id, Bytes datagram) {
   Reader r(datagram);
   const std::uint32_t number = r.u32();
   if (e.over || !r.ok() || number != ++e.datagrams_got) world_.wrong("a datagram was lost, doubled or reordered");
-  if (datagram.size() > 4 && datagram.back() != static_cast<std::uint8_t>(number)) world_.wrong("a datagram came out wrong");
+  if (datagram.size() < 5 || datagram.back() != static_cast<std::uint8_t>(number)) {
+    world_.wrong("a datagram came out wrong");
+  }
 }
 
 inline void Owner::on_reset(StreamId id, Code) {
@@ -230,7 +233,8 @@ inline TunnelLimits World::random_limits(const Dice& dice, bool small) {
 }
 
 inline World::World(Dice dice, bool small)
-    : dice_(std::move(dice)), limits_{random_limits(dice_, small), random_limits(dice_, small)}, c_(*this, 0), s_(*this, 1),
+    : dice_(std::move(dice)), limits_{random_limits(dice_, small), random_limits(dice_, small)},
+      c_(*this, 0), s_(*this, 1),
       client_(Tunnel::Side::client, c_, now_, limits_[0]), connector_(Tunnel::Side::connector, s_, now_, limits_[1]) {
   for (Wire& w : wires_) {
     w.delay = std::chrono::microseconds(dice_(100) * dice_(100) * 10);
@@ -277,7 +281,9 @@ inline void World::send_datagram(int side, StreamId id, End& e) {
 
 // settle answers an OPEN or a QUERY.
 inline void World::settle(int side, StreamId id) {
-  if (s_.queries.erase(id) > 0) return connector_.answer(id, static_cast<std::uint8_t>(id % 16), Buffer(id * 37 % 60'000));
+  if (s_.queries.erase(id) > 0) {
+    return connector_.answer(id, static_cast<std::uint8_t>(id % 16), Buffer(id * 37 % 60'000));
+  }
   s_.unanswered.erase(id);
   End& e = owner(side).ends.at(id);
   if (!finishing_ && dice(5) == 0) {
@@ -358,7 +364,8 @@ inline void World::carry() {
     Wire& w = wires_[static_cast<std::size_t>(side)];
     while (!w.chunks.empty() && w.chunks.front().at <= now_) {
       for (Bytes b = w.chunks.front().bytes; !b.empty();) {
-        const std::size_t n = dice(3) == 0 ? std::min<std::size_t>(b.size(), 1 + dice(20)) : 1 + dice(static_cast<std::uint32_t>(b.size()));
+        const auto all = static_cast<std::uint32_t>(b.size());
+        const std::size_t n = dice(3) == 0 ? std::min(all, 1 + dice(20)) : 1 + dice(all);
         const auto ok = tunnel(1 - side).feed(b.first(n), now_);
         if (!ok) return wrong("feed: " + ok.error().text);
         b = b.subspan(n);
@@ -409,15 +416,16 @@ inline void World::judge() {
     }
     const End& far = it->second;
     if (near.over || far.over) {
-      const bool both_ended = (near.over || (near.fin_sent && near.fin_got)) && (far.over || (far.fin_sent && far.fin_got));
-      if (!both_ended) wrong("a reset was lost");
+      const auto ended = [](const End& e) { return e.over || (e.fin_sent && e.fin_got); };
+      if (!ended(near) || !ended(far)) wrong("a reset was lost");
       if (client_.alive(id) || connector_.alive(id)) wrong("a stream outlived its reset");
     } else if (near.protocol == Protocol::tcp) {
       if (near.received != far.to_send || far.received != near.to_send) wrong("bytes are missing");
       if (!near.fin_got || !far.fin_got) wrong("an end is missing");
       if (client_.alive(id) || connector_.alive(id)) wrong("a stream outlived both ends");
     } else {
-      if (near.datagrams_got != far.datagrams_sent || far.datagrams_got != near.datagrams_sent) wrong("datagrams are missing");
+      const bool all = near.datagrams_got == far.datagrams_sent && far.datagrams_got == near.datagrams_sent;
+      if (!all) wrong("datagrams are missing");
       client_.reset(id, Code::none);
     }
   }

@@ -1,4 +1,5 @@
-// The tunnel against a model of what it promises, over thousands of random lives; then each promise about sharing by itself.
+// The tunnel against a model of what it promises, over thousands of random lives; then each promise about sharing by
+// itself.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -153,7 +154,8 @@ TEST_F(TunnelRoad, opens_streams_at_once_under_a_bulk_flow) {
 }
 
 TEST_F(TunnelRoad, keeps_four_fifths_for_a_neighbour_of_an_abuser) {
-  // Two tunnels on one host are two Tunnels: what is shared is time. An abuser's frames must cost no more than they weigh.
+  // Two tunnels on one host are two Tunnels: what is shared is time. An abuser's frames must cost no more than they
+  // weigh.
   const StreamId good = wide();
   r.greedy(good);
   r.step(1s);

@@ -1,4 +1,5 @@
-// What the tunnel's tests share: a handler that writes down what it is told, and two tunnels joined by nothing but copying.
+// What the tunnel's tests share: a handler that writes down what it is told, and two tunnels joined by nothing but
+// copying.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -13,8 +14,16 @@
 namespace tg {
 
 using namespace std::chrono_literals;
+using namespace std::string_view_literals;
+
+inline constexpr auto kAtClient = Tunnel::Side::client;
+inline constexpr auto kAtConnector = Tunnel::Side::connector;
+inline constexpr auto kZero4 = "\0\0\0\0"sv;
+inline constexpr auto kOne4 = "\0\0\0\1"sv;
 
 inline Instant at(Duration d) { return Instant{} + d; }
+inline void append(Buffer& to, Bytes b) { to.insert(to.end(), b.begin(), b.end()); }
+inline std::uint16_t port_for(Protocol p) { return p == Protocol::icmp ? 0 : 80; }
 
 // Recorder keeps what it is told as lines, stream bytes apart, and has bytes to send for those who ask.
 struct Recorder : TunnelHandler {
@@ -101,8 +110,8 @@ struct Pair {
     while (carry(client, connector) + carry(connector, client) > 0) {
     }
   }
-  StreamId open(Protocol p = Protocol::tcp, std::uint16_t port = 80) {
-    const auto id = client.open({7, p, p == Protocol::icmp ? std::uint16_t{0} : port, "nas.home.int"});
+  StreamId open(Protocol p = Protocol::tcp) {
+    const auto id = client.open({7, p, port_for(p), "nas.home.int"});
     EXPECT_TRUE(id);
     return *id;
   }
@@ -137,7 +146,7 @@ struct Lone {
     in.insert(in.end(), payload.begin(), payload.end());
   }
   void open(StreamId id, Protocol p = Protocol::tcp) {
-    encode_open(in, id, {7, p, p == Protocol::icmp ? std::uint16_t{0} : std::uint16_t{80}, "nas"}, p == Protocol::tcp ? 1000 : 0);
+    encode_open(in, id, {7, p, port_for(p), "nas"}, p == Protocol::tcp ? 1000 : 0);
   }
   // sent returns the frames that it has to say, as "TYPE stream" lines, with the code of RESET and GOAWAY.
   std::vector<std::string> sent() {
@@ -148,7 +157,8 @@ struct Lone {
         const FrameHeader h = read_header(b);
         std::string line = std::string(to_string(h.type)) + " " + std::to_string(h.stream);
         const Bytes payload = b.subspan(kFrameHeader, h.length);
-        if (h.type == FrameType::reset || h.type == FrameType::goaway) line += " " + std::string(to_string(decode_reset(payload)));
+        const bool coded = h.type == FrameType::reset || h.type == FrameType::goaway;
+        if (coded) line += " " + std::string(to_string(decode_reset(payload)));
         lines.push_back(line);
         b = b.subspan(kFrameHeader + h.length);
       }
@@ -156,5 +166,9 @@ struct Lone {
     return lines;
   }
 };
+
+inline StreamId client_open(Lone& l, Protocol p = Protocol::tcp) {
+  return l.tunnel.open({7, p, port_for(p), "nas"}).value();
+}
 
 }  // namespace tg

@@ -87,7 +87,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(h.length <= kPayloadMax && assembled_max(h.type) >= h.length);
     const Bytes payload = rest.first(std::min<std::size_t>(h.length, rest.size()));
     rest = rest.subspan(payload.size());
-    // A piece is no whole message; a cut payload must only not be overread, and fixed-size decoders are given whole ones.
+    // A piece is no whole message; a cut payload must only not be overread, and fixed-size decoders are given whole
+    // ones.
     if (payload.size() == h.length && !continuing && (h.flags & kFlagMore) == 0) one(h, payload);
     (void)decode_open(payload), (void)decode_query(payload), (void)decode_answer(payload);
     (void)decode_echo(payload), (void)decode_credit(payload), (void)decode_reset(payload);

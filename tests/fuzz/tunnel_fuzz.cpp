@@ -1,5 +1,6 @@
-// Three lives of a tunnel, chosen by the first byte: (0, 1) bytes from anybody at a connector or a client with streams of every
-// kind; (2) two honest tunnels, and a link that changes bytes; (3) the model of tests/core with the input as its dice.
+// Three lives of a tunnel, chosen by the first byte: (0, 1) bytes from anybody at a connector or a client with streams
+// of every kind; (2) two honest tunnels, and a link that changes bytes; (3) the model of tests/core with the input as
+// its dice.
 #include <array>
 #include <cstdio>
 #include <cstdlib>
