@@ -17,8 +17,8 @@ tl::unexpected<Error> wrong(std::string_view text, std::string_view why) {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-// ends_in_number says whether the last label is a number, as no top-level domain is: a mistyped address, or one of the odd
-// forms (10.1, 0x7f.1) that some C libraries take for an address.
+// ends_in_number says whether the last label is a number, as no top-level domain is: a mistyped address, or one of the
+// odd forms (10.1, 0x7f.1) that some C libraries take for an address.
 bool ends_in_number(std::string_view name) {
   const std::string_view last = name.substr(name.find_last_of('.') + 1);
   if (last.starts_with("0x")) {
@@ -30,7 +30,8 @@ bool ends_in_number(std::string_view name) {
 // refuse_look_alikes finds what people type where a host belongs, and says what to write instead.
 Result<> refuse_look_alikes(std::string_view text) {
   const auto has = [&](std::string_view s) { return text.find(s) != std::string_view::npos; };
-  if (text.empty()) return fail(Errc::invalid_argument, "the address is empty; write a name, a wildcard, an IP or a CIDR");
+  if (text.empty())
+    return fail(Errc::invalid_argument, "the address is empty; write a name, a wildcard, an IP or a CIDR");
   if (text.find_first_of(" \t\r\n") != std::string_view::npos) return wrong(text, "has spaces");
   if (has("://")) return wrong(text, "is a URL; write the host only");
   if (has("@")) return wrong(text, "has a user; write the host only");
@@ -56,7 +57,8 @@ Result<std::string> canonical_name(std::string_view text, bool pattern) {
       continue;
     }
     if (static_cast<unsigned char>(c) >= 0x80) return wrong(text, "is not ASCII; write the punycode (xn--…) form");
-    const bool fits = (c >= 'a' && c <= 'z') || is_digit(c) || c == '-' || c == '_' || (pattern && (c == '*' || c == '?'));
+    const bool fits =
+        (c >= 'a' && c <= 'z') || is_digit(c) || c == '-' || c == '_' || (pattern && (c == '*' || c == '?'));
     if (!fits) return wrong(text, "is no name: letters, digits, '-', '_' and dots only");
     if (++label > kLabelMax) return wrong(text, "has a label longer than 63 characters");
   }
@@ -69,7 +71,8 @@ Result<Address> Address::parse(std::string_view text) {
   if (auto network = Cidr::parse(text); network || network.error().code == Errc::invalid_argument ||
                                         IpAddress::parse(text.substr(0, text.find('/')))) {
     if (!network) return fail(Errc::invalid_argument, network.error().text);
-    if (network->base().unmapped() != network->base()) return wrong(text, "is IPv4 inside IPv6; write the IPv4 address");
+    if (network->base().unmapped() != network->base())
+      return wrong(text, "is IPv4 inside IPv6; write the IPv4 address");
     out.kind_ = Kind::network;
     out.network_ = *network;
     out.text_ = network->single() ? network->base().to_string() : network->to_string();

@@ -15,8 +15,8 @@ constexpr std::uint32_t kNobody = FlatIndex::kNone;
 
 std::uint64_t hash_of(Ipv4 a) noexcept { return mix64(a.value); }
 
-// place_of is where the search for the address of `name` begins. It decides which address people see after the saved mapping
-// was lost, so it must never change: FNV-1a, 64 bits.
+// place_of is where the search for the address of `name` begins. It decides which address people see after the saved
+// mapping was lost, so it must never change: FNV-1a, 64 bits.
 std::uint64_t place_of(std::string_view name) noexcept {
   std::uint64_t h = 0xCBF29CE484222325ull;
   for (const char c : name) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001B3ull;
@@ -46,7 +46,7 @@ Result<Line> parse_line(std::string_view line, int number) {
 }  // namespace
 
 struct AddressPool::State {
-  // Entry is one name with its address. An entry stays for ever; only its name changes when the address is taken from it.
+  // Entry is one name with its address. It stays for ever; only its name changes when the address is taken from it.
   struct Entry {
     std::unique_ptr<char[]> text;   // apart from the entry, so that name_of's answer stays where it is
     Instant held_until = Instant::min();
@@ -63,14 +63,17 @@ struct AddressPool::State {
   std::size_t capacity = 0;
   std::vector<Entry> entries;
   FlatIndex names, lent;
-  // The queue of entries that no flow pins, least recently used first. Whoever joins it is held from the latest time known, so that
-  // it is in the order of held_until as well, and its head alone says whether anybody can give way.
+  // The queue of entries that no flow pins, least recently used first. Whoever joins it is held from the latest time
+  // known, so that it is in the order of held_until as well, and its head alone says whether anybody can give way.
   std::uint32_t oldest = kNobody, newest = kNobody;
   Instant latest = Instant::min();
   std::uint64_t changes = 0;
 
   State(Cidr r, const std::vector<Cidr>& reserved)
-      : range(r), first(r.base().v4().value), last(first | (0xFFFFFFFFu >> r.prefix())), addresses(std::size_t{last - first} + 1) {
+      : range(r),
+        first(r.base().v4().value),
+        last(first | (0xFFFFFFFFu >> r.prefix())),
+        addresses(std::size_t{last - first} + 1) {
     reserve(first, first);
     reserve(last, last);
     for (const Cidr& c : reserved) {
@@ -134,7 +137,7 @@ struct AddressPool::State {
     return i;
   }
 
-  // lend returns a new entry for `name`, on a free address or on the one that was used longest ago; kNobody when all are in use.
+  // lend returns an entry for `name`, on a free address or on the one used longest ago; kNobody when all are in use.
   std::uint32_t lend(std::string_view name) {
     if (entries.size() < capacity) {
       const std::uint64_t start = place_of(name) % (std::uint64_t{last - first} + 1);
@@ -228,7 +231,8 @@ Result<> AddressPool::load(std::string_view text) {
   FlatIndex names, addresses;   // of this text
   for (int number = 1; number == 1 || !text.empty(); ++number) {
     const auto end = text.find('\n');
-    if (end == std::string_view::npos) return fail(Errc::malformed, "line " + std::to_string(number) + ": is cut short");
+    if (end == std::string_view::npos)
+      return fail(Errc::malformed, "line " + std::to_string(number) + ": is cut short");
     const std::string_view one = text.substr(0, end);
     text.remove_prefix(end + 1);
     if (number == 1) {
@@ -239,13 +243,16 @@ Result<> AddressPool::load(std::string_view text) {
     if (!line) return pass_on(line);
     const bool twice =
         names.find(hash_bytes(line->name), [&](std::uint32_t i) { return lines[i].name == line->name; }) != kNobody ||
-        addresses.find(hash_of(line->address), [&](std::uint32_t i) { return lines[i].address == line->address; }) != kNobody;
-    if (twice) return fail(Errc::malformed, "line " + std::to_string(number) + ": the name or the address stands twice");
+        addresses.find(hash_of(line->address), [&](std::uint32_t i) { return lines[i].address == line->address; }) !=
+            kNobody;
+    if (twice)
+      return fail(Errc::malformed, "line " + std::to_string(number) + ": the name or the address stands twice");
     names.insert(hash_bytes(line->name), static_cast<std::uint32_t>(lines.size()));
     addresses.insert(hash_of(line->address), static_cast<std::uint32_t>(lines.size()));
     lines.push_back(*line);
   }
-  // From the newest to the oldest, each before all others: the order of the text is kept, behind nobody who is here already.
+  // From the newest to the oldest, each before all others: the order of the text is kept, behind nobody who is here
+  // already.
   for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
     State& s = *state_;
     if (!s.range.contains(line->address) || s.addresses.taken(line->address.value - s.first)) continue;

@@ -13,10 +13,10 @@
 
 namespace tg {
 
-// AddressPool lends one IPv4 address of a range (100.96.0.0/12 by default, of RFC 6598's shared space) to each name, and
-// always the same one. An address is taken from one name for another only when the pool is exhausted, least recently used
-// first, and never while a flow pins it or an answer's TTL may still hold it.
-// No I/O, no clock. Not thread-safe.
+// AddressPool lends one IPv4 address of a range (100.96.0.0/12 by default, of RFC 6598's shared space) to each name,
+// and always the same one. An address is taken from one name for another only when the pool is exhausted, least
+// recently used first, and never while a flow pins it or an answer's TTL may still hold it. No I/O, no clock. Not
+// thread-safe.
 class AddressPool {
  public:
   // kHold is how long after an answer its address may still be in somebody's cache: the TTL of 15 s with a margin.
@@ -30,17 +30,18 @@ class AddressPool {
 
   const Cidr& range() const noexcept;
 
-  // acquire returns the address of `name` (canonical), lending one on first use, and holds it until now + kHold. Where nothing
-  // is in the way, which address that is depends on the name and the range alone, so that it stays when the file is lost.
-  // Errors: Errc::exhausted (Errc::invalid_argument for an empty name or one above 253 bytes); the pool is then unchanged.
+  // acquire returns the address of `name` (canonical), lending one on first use, and holds it until now + kHold. Where
+  // nothing is in the way, which address that is depends on the name and the range alone, so that it stays when the
+  // file is lost. Errors: Errc::exhausted (Errc::invalid_argument for an empty name or one above 253 bytes); the pool
+  // is then unchanged.
   Result<Ipv4> acquire(std::string_view name, Instant now);
 
   // find and name_of look without lending or holding.
   std::optional<Ipv4> find(std::string_view name) const;
   std::optional<std::string_view> name_of(Ipv4 address) const;   // lives until the address is lent to another name
 
-  // pin and unpin bracket a live flow to `address`. Pins are counted; an address that is not lent is ignored. The end of the
-  // last flow is a use: the address is held for kHold from the latest time that acquire was told.
+  // pin and unpin bracket a live flow to `address`. Pins are counted; an address that is not lent is ignored. The end
+  // of the last flow is a use: the address is held for kHold from the latest time that acquire was told.
   void pin(Ipv4 address);
   void unpin(Ipv4 address);
 
@@ -49,8 +50,8 @@ class AddressPool {
 
   // save returns the whole mapping as text, a line "ADDRESS NAME" each under a header line; load takes it back, and
   // drops lines that no longer fit the range (another range was configured) or what the pool has lent already. What was
-  // loaded counts as used before all else, in the order of the text, and is not held. load errors: Errc::malformed with the
-  // line number; the pool is then unchanged.
+  // loaded counts as used before all else, in the order of the text, and is not held. load errors: Errc::malformed with
+  // the line number; the pool is then unchanged.
   std::string save() const;
   Result<> load(std::string_view text);
   // changes counts how often the mapping changed: save again when it differs from the last time.

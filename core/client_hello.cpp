@@ -22,8 +22,8 @@ struct Message {
   std::size_t records = 0;   // bytes of the stream that carry it
 };
 
-// take_message joins the records until the message is whole. What is there is judged at once, so that a stranger who speaks
-// something else does not get to wait for the end.
+// take_message joins the records until the message is whole. What is there is judged at once, so that a stranger who
+// speaks something else does not get to wait for the end.
 Result<std::optional<Message>> take_message(Bytes stream) {
   Message out;
   std::size_t wanted = 4;   // the handshake header, then the message too
@@ -64,7 +64,8 @@ Result<std::string> host_name(Bytes extension) {
     if (!list.ok() || name.empty()) return wrong("server_name");
     if (type != kHostName) continue;
     const bool known_bytes = std::all_of(name.begin(), name.end(), [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+             c == '.';
     });
     if (!out.empty() || name.size() > kNameMax || !known_bytes) return wrong("server_name");
     out = lower(name);

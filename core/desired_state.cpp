@@ -26,15 +26,18 @@ class Checker {
     const Names users = names("user", state_.users, &UserSpec::email);
     const Names groups = names("group", state_.groups, &GroupSpec::name);
     names("resource", state_.resources, &ResourceSpec::name);
-    for (const ConnectorSpec& c : state_.connectors) refer(c.place, "connector " + c.name + ": network", "network", c.network, networks);
+    for (const ConnectorSpec& c : state_.connectors)
+      refer(c.place, "connector " + c.name + ": network", "network", c.network, networks);
     for (const UserSpec& u : state_.users) check_email(u);
-    for (const GroupSpec& g : state_.groups) refer_all(g.place, "group " + g.name + ": members", "user", g.members, users);
+    for (const GroupSpec& g : state_.groups)
+      refer_all(g.place, "group " + g.name + ": members", "user", g.members, users);
     for (const ResourceSpec& r : state_.resources) {
       refer(r.place, "resource " + r.name + ": network", "network", r.network, networks);
       refer_all(r.place, "resource " + r.name + ": groups", "group", r.groups, groups);
     }
     check_aliases();
-    std::stable_sort(out_.begin(), out_.end(), [](const Problem& a, const Problem& b) { return a.place.line < b.place.line; });
+    std::stable_sort(out_.begin(), out_.end(),
+                     [](const Problem& a, const Problem& b) { return a.place.line < b.place.line; });
     return std::move(out_);
   }
 
@@ -50,19 +53,23 @@ class Checker {
     for (const Spec& s : specs) {
       const std::string& n = s.*name;
       if (n.empty()) add(s.place, kind, "the name is empty");
-      else if (printable(n) != n || n.size() > 200) add(s.place, kind + " " + n, "the name has control characters or is too long");
+      else if (printable(n) != n || n.size() > 200)
+        add(s.place, kind + " " + n, "the name has control characters or is too long");
       const auto [at, fresh] = out.try_emplace(n, s.place);
-      if (!fresh) add(s.place, kind + " " + n, "is there twice (first" + line_of(at->second) + "); give one another name");
+      if (!fresh)
+        add(s.place, kind + " " + n, "is there twice (first" + line_of(at->second) + "); give one another name");
     }
     return out;
   }
 
-  void refer(const Place& place, const std::string& key, const std::string& kind, const std::string& name, const Names& known) {
-    if (known.find(name) == known.end()) add(place, key, "there is no " + kind + " " + quoted(name) + "; add a [[" + kind + "]] for it");
+  void refer(const Place& place, const std::string& key, const std::string& kind, const std::string& name,
+             const Names& known) {
+    if (known.find(name) == known.end())
+      add(place, key, "there is no " + kind + " " + quoted(name) + "; add a [[" + kind + "]] for it");
   }
 
-  void refer_all(const Place& place, const std::string& key, const std::string& kind, const std::vector<std::string>& list,
-                 const Names& known) {
+  void refer_all(const Place& place, const std::string& key, const std::string& kind,
+                 const std::vector<std::string>& list, const Names& known) {
     std::set<std::string_view> seen;
     for (const std::string& name : list) {
       refer(place, key, kind, name, known);
@@ -72,7 +79,8 @@ class Checker {
 
   void check_email(const UserSpec& u) {
     const auto at = u.email.find('@');
-    const bool whole = at != std::string::npos && at > 0 && at + 1 < u.email.size() && u.email.find('@', at + 1) == std::string::npos &&
+    const bool whole = at != std::string::npos && at > 0 && at + 1 < u.email.size() &&
+                       u.email.find('@', at + 1) == std::string::npos &&
                        u.email.find_first_of(" \t\r\n,;<>\"") == std::string::npos;
     if (!whole) add(u.place, "user " + u.email, "is no e-mail address, as in alice@example.com");
   }
@@ -86,16 +94,22 @@ class Checker {
       if (r.alias.empty()) continue;
       const std::string key = "resource " + r.name + ": alias";
       const auto canonical = canonical_name(r.alias);
-      if (!canonical || *canonical != r.alias) add(r.place, key, canonical ? "is not in lower case" : canonical.error().text);
-      else if (r.alias.find('.') == std::string::npos) add(r.place, key, quoted(r.alias) + " needs a dot, as in nas.tg");
+      if (!canonical || *canonical != r.alias)
+        add(r.place, key, canonical ? "is not in lower case" : canonical.error().text);
+      else if (r.alias.find('.') == std::string::npos)
+        add(r.place, key, quoted(r.alias) + " needs a dot, as in nas.tg");
       const bool one_host = r.address.kind() == Address::Kind::name ||
                             (r.address.kind() == Address::Kind::network && r.address.network().single());
-      if (!one_host) add(r.place, key, quoted(r.address.text()) + " is more than one host, which an alias cannot stand for; remove the alias");
+      if (!one_host)
+        add(r.place, key,
+            quoted(r.address.text()) + " is more than one host, which an alias cannot stand for; remove the alias");
       if (const auto at = addresses.find(r.alias); at != addresses.end()) {
-        add(r.place, key, quoted(r.alias) + " is also the address of resource " + at->second->name + "; choose another");
+        add(r.place, key,
+            quoted(r.alias) + " is also the address of resource " + at->second->name + "; choose another");
       }
       const auto [at, fresh] = aliases.try_emplace(r.alias, &r);
-      if (!fresh) add(r.place, key, quoted(r.alias) + " is also the alias of resource " + at->second->name + "; choose another");
+      if (!fresh)
+        add(r.place, key, quoted(r.alias) + " is also the alias of resource " + at->second->name + "; choose another");
     }
   }
 
@@ -157,7 +171,8 @@ std::string described(const ResourceSpec& r) { return r.address.text(); }
 class Planner {
  public:
   template <class Spec>
-  void compare(const char* kind, const std::vector<Spec>& now, const std::vector<Spec>& wanted, std::string Spec::*name) {
+  void compare(const char* kind, const std::vector<Spec>& now, const std::vector<Spec>& wanted,
+               std::string Spec::*name) {
     std::map<std::string_view, const Spec*> old;
     for (const Spec& s : now) old.try_emplace(s.*name, &s);
     for (const Spec& s : wanted) {
@@ -179,7 +194,8 @@ class Planner {
   std::vector<Change> result(bool prune) {
     std::vector<Change> out = std::move(creations_);
     out.insert(out.end(), updates_.begin(), updates_.end());
-    if (prune) out.insert(out.end(), removals_.rbegin(), removals_.rend());   // what refers goes before what is referred to
+    if (prune)
+      out.insert(out.end(), removals_.rbegin(), removals_.rend());   // what refers goes before what is referred to
     return out;
   }
 

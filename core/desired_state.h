@@ -9,8 +9,8 @@
 
 namespace tg {
 
-// DesiredState is the content of the file for `tg controller apply`, parsed and canonical. Place is where an entry stands
-// in that file, for messages.
+// DesiredState is the content of the file for `tg controller apply`, parsed and canonical. Place is where an entry
+// stands in that file, for messages.
 struct Place {
   int line = 0;
   bool operator==(const Place&) const = default;
@@ -43,8 +43,8 @@ struct Problem {
   std::string text;       // what is wrong and what to do
 };
 
-// problems returns what makes `state` impossible: double names, references to nothing, an alias that is also an address,
-// a member written twice. Empty: it can be applied.
+// problems returns what makes `state` impossible: double names, references to nothing, an alias that is also an
+// address, a member written twice. Empty: it can be applied.
 std::vector<Problem> problems(const DesiredState& state);
 // overlaps returns a warning for each pair of Resources that some host belongs to, and says which of them wins.
 std::vector<Problem> overlaps(const DesiredState& state);
@@ -59,10 +59,11 @@ struct Change {
   bool operator==(const Change&) const = default;
 };
 
-// plan returns the changes that turn `now` into `wanted`, in an order that can be carried out: creations from networks to
-// resources, then updates, then, with `prune`, removals (what `wanted` does not name) from resources to networks. The same
-// state twice gives an empty plan.
+// plan returns the changes that turn `now` into `wanted`, in an order that can be carried out: creations from networks
+// to resources, then updates, then, with `prune`, removals (what `wanted` does not name) from resources to networks.
+// The same state twice gives an empty plan.
 std::vector<Change> plan(const DesiredState& now, const DesiredState& wanted, bool prune);
-std::string to_string(const Change& c);   // "+ resource NAS (nas.home.int)", "~ group family: …", "- user bob@example.com"
+std::string to_string(
+    const Change& c);   // "+ resource NAS (nas.home.int)", "~ group family: …", "- user bob@example.com"
 
 }  // namespace tg

@@ -20,7 +20,8 @@ constexpr Table values(std::string_view alphabet, bool either_case) {
   for (std::size_t i = 0; i < alphabet.size(); ++i) {
     const char c = alphabet[i];
     out[static_cast<unsigned char>(c)] = static_cast<std::int8_t>(i);
-    if (either_case && c >= 'a' && c <= 'z') out[static_cast<unsigned char>(c - 'a' + 'A')] = static_cast<std::int8_t>(i);
+    if (either_case && c >= 'a' && c <= 'z')
+      out[static_cast<unsigned char>(c - 'a' + 'A')] = static_cast<std::int8_t>(i);
   }
   return out;
 }
@@ -38,7 +39,8 @@ std::string encode(Bytes b, std::string_view alphabet, int width) {
   return out;
 }
 
-// decode refuses characters that are not of the alphabet, a length that no encoder gives, and left-over bits that are set.
+// decode refuses characters that are not of the alphabet, a length that no encoder gives, and left-over bits that are
+// set.
 Result<Buffer> decode(std::string_view text, const Table& table, int width, const char* name) {
   Buffer out;
   out.reserve(text.size() * static_cast<std::size_t>(width) / 8);
@@ -54,7 +56,8 @@ Result<Buffer> decode(std::string_view text, const Table& table, int width, cons
       out.push_back(static_cast<std::uint8_t>(bits >> count));
     }
   }
-  if (count >= width || (bits & ((1u << count) - 1)) != 0) return fail(Errc::malformed, std::string("not whole ") + name);
+  if (count >= width || (bits & ((1u << count) - 1)) != 0)
+    return fail(Errc::malformed, std::string("not whole ") + name);
   return out;
 }
 

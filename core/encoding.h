@@ -13,7 +13,7 @@ std::string hex(Bytes b);                                // lower case
 Result<Buffer> unhex(std::string_view text);
 std::string base64url(Bytes b);                          // RFC 4648 section 5, without padding
 Result<Buffer> unbase64url(std::string_view text);
-std::string base32(Bytes b);                             // RFC 4648 section 6, lower case, without padding: fits a DNS label
+std::string base32(Bytes b);   // RFC 4648 section 6, lower case, without padding: fits a DNS label
 Result<Buffer> unbase32(std::string_view text);          // either case
 
 // sha256 returns the 32-byte digest (FIPS 180-4).

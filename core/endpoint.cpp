@@ -80,7 +80,8 @@ Result<HostPort> HostPort::parse(std::string_view text, std::uint16_t default_po
   }
   auto host = parse_host(parts->host);
   if (!host) return pass_on(host);
-  if (!parts->port && default_port == 0) return fail(Errc::invalid_argument, "the port is missing, as in example.com:443");
+  if (!parts->port && default_port == 0)
+    return fail(Errc::invalid_argument, "the port is missing, as in example.com:443");
   if (parts->port == 0) return fail(Errc::invalid_argument, "port 0 cannot be reached");
   return HostPort{tg::to_string(*host), parts->port.value_or(default_port)};
 }

@@ -18,7 +18,8 @@ constexpr std::uint64_t mix64(std::uint64_t x) noexcept {
   return x ^ (x >> 31);
 }
 
-// hash_bytes is for tables in memory: fast, the same on every machine of one byte order, and no defence against forged keys.
+// hash_bytes is for tables in memory: fast, the same on every machine of one byte order, and no defence against forged
+// keys.
 inline std::uint64_t hash_bytes(std::string_view s) noexcept {
   constexpr std::uint64_t kStep = 0x9E3779B97F4A7C15ull;
   std::uint64_t h = s.size() * kStep;
@@ -32,8 +33,9 @@ inline std::uint64_t hash_bytes(std::string_view s) noexcept {
   return mix64(h ^ word);
 }
 
-// FlatIndex maps a 64-bit hash to numbers below 2^32-1. The caller owns the keys and says by `same(number)` whether one is
-// the key that is looked for. Linear probing at a load of at most two thirds: 8 bytes a slot, 12 to 24 bytes a number.
+// FlatIndex maps a 64-bit hash to numbers below 2^32-1. The caller owns the keys and says by `same(number)` whether one
+// is the key that is looked for. Linear probing at a load of at most two thirds: 8 bytes a slot, 12 to 24 bytes a
+// number.
 class FlatIndex {
  public:
   static constexpr std::uint32_t kNone = 0xFFFFFFFF;

@@ -51,7 +51,8 @@ constexpr Embedding kEmbeddings[] = {
 template <class Row, std::size_t N>
 std::array<Cidr, N> networks(const Row (&rows)[N]) {
   std::array<Cidr, N> out;
-  std::transform(std::begin(rows), std::end(rows), out.begin(), [](const Row& r) { return Cidr::parse(r.network).value(); });
+  std::transform(std::begin(rows), std::end(rows), out.begin(),
+                 [](const Row& r) { return Cidr::parse(r.network).value(); });
   return out;
 }
 

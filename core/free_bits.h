@@ -8,7 +8,8 @@
 
 namespace tg {
 
-// FreeBits keeps which of `size` places are taken, in levels of 64: a word of a level above says which words below are full.
+// FreeBits keeps which of `size` places are taken, in levels of 64: a word of a level above says which words below are
+// full.
 class FreeBits {
  public:
   explicit FreeBits(std::size_t size) : size_(size) {

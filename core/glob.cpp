@@ -22,8 +22,8 @@ bool ends_agree(std::string_view a, std::string_view b) {
   return a.substr(0, head) == b.substr(0, head) && a.substr(a.size() - tail) == b.substr(b.size() - tail);
 }
 
-// Overlap walks both patterns along one name that is made up on the way, shortest first. A state is a place in each pattern and
-// the length of the label so far; a place on a `*` may stay for any character.
+// Overlap walks both patterns along one name that is made up on the way, shortest first. A state is a place in each
+// pattern and the length of the label so far; a place on a `*` may stay for any character.
 class Overlap {
  public:
   Overlap(std::string_view a, std::string_view b)

@@ -26,7 +26,8 @@ Result<Jws> cut(std::string_view text) {
   const auto first = text.find('.');
   const auto second = first == std::string_view::npos ? first : text.find('.', first + 1);
   if (second == std::string_view::npos || text.size() > kJwsMax) return fail(Errc::malformed, "the grant is no JWS");
-  return Jws{text.substr(0, second), text.substr(0, first), text.substr(first + 1, second - first - 1), text.substr(second + 1)};
+  return Jws{text.substr(0, second), text.substr(0, first), text.substr(first + 1, second - first - 1),
+             text.substr(second + 1)};
 }
 
 std::optional<Json> decoded(std::string_view part) {
@@ -45,7 +46,8 @@ Result<> check_header(std::string_view part) {
 
 Result<> check_signature(const Jws& jws, Bytes public_key) {
   const auto signature = unbase64url(jws.signature);
-  if (!signature || signature->size() != ED25519_SIGNATURE_LEN) return fail(Errc::malformed, "the grant's signature is cut");
+  if (!signature || signature->size() != ED25519_SIGNATURE_LEN)
+    return fail(Errc::malformed, "the grant's signature is cut");
   const Bytes message = as_bytes(jws.signed_part);
   if (ED25519_verify(message.data(), message.size(), signature->data(), public_key.data()) != 1) {
     return fail(Errc::denied, "the grant is not signed by this controller");
@@ -74,7 +76,8 @@ Result<Grant> read_claims(std::string_view part) {
     for (const Json& id : *list) {
       if (id.is_number_unsigned()) g.resources.push_back(id.get<ResourceId>());
     }
-    const bool rising = std::adjacent_find(g.resources.begin(), g.resources.end(), std::greater_equal<>()) == g.resources.end();
+    const bool rising =
+        std::adjacent_find(g.resources.begin(), g.resources.end(), std::greater_equal<>()) == g.resources.end();
     if (g.resources.size() != list->size() || !rising) f.refuse("resources", "is not a rising list of ids");
   } else {
     f.refuse("resources", "is not a list");
@@ -92,9 +95,17 @@ std::string Grant::sign(Bytes seed) const {
   std::vector<ResourceId> ids = resources;
   std::sort(ids.begin(), ids.end());
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-  const auto unix_seconds = [](UnixTime t) { return static_cast<std::uint64_t>(std::max<std::int64_t>(0, t.time_since_epoch().count())); };
-  const Json claims = {{"iss", issuer}, {"sub", user}, {"device", device}, {"network", network}, {"resources", ids},
-                       {"iat", unix_seconds(issued)}, {"exp", unix_seconds(expires)}, {"cnf", {{"jkt", key_thumbprint}}}};
+  const auto unix_seconds = [](UnixTime t) {
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(0, t.time_since_epoch().count()));
+  };
+  const Json claims = {{"iss", issuer},
+                       {"sub", user},
+                       {"device", device},
+                       {"network", network},
+                       {"resources", ids},
+                       {"iat", unix_seconds(issued)},
+                       {"exp", unix_seconds(expires)},
+                       {"cnf", {{"jkt", key_thumbprint}}}};
   std::string out = encoded({{"alg", "EdDSA"}, {"typ", "JWT"}}) + "." + encoded(claims);
   std::array<std::uint8_t, ED25519_PUBLIC_KEY_LEN> public_key{};
   std::array<std::uint8_t, ED25519_PRIVATE_KEY_LEN> private_key{};

@@ -29,9 +29,9 @@ struct Grant {
   // sign returns the compact JWS. `seed`: the 32-byte Ed25519 private seed.
   std::string sign(Bytes seed) const;
 
-  // verify checks form, algorithm (EdDSA only), signature, issuer, network, times (60 s leeway) and that the grant is bound
-  // to `thumbprint`. Errors: malformed, denied (signature, issuer, network or binding), expired.
-  // `grace`: how long past its expiry it is honoured, for while the controller is away.
+  // verify checks form, algorithm (EdDSA only), signature, issuer, network, times (60 s leeway) and that the grant is
+  // bound to `thumbprint`. Errors: malformed, denied (signature, issuer, network or binding), expired. `grace`: how
+  // long past its expiry it is honoured, for while the controller is away.
   static Result<Grant> verify(std::string_view jws, Bytes public_key, std::string_view issuer, std::string_view network,
                               std::string_view thumbprint, UnixTime now, std::chrono::seconds grace = {});
 };

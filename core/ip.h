@@ -101,9 +101,13 @@ struct HostPort {
 
 template <>
 struct std::hash<tg::Ipv4> {
-  std::size_t operator()(tg::Ipv4 a) const noexcept { return std::hash<std::uint64_t>{}(a.value * 0x9E3779B97F4A7C15ull); }
+  std::size_t operator()(tg::Ipv4 a) const noexcept {
+    return std::hash<std::uint64_t>{}(a.value * 0x9E3779B97F4A7C15ull);
+  }
 };
 template <>
 struct std::hash<tg::IpAddress> {
-  std::size_t operator()(const tg::IpAddress& a) const noexcept { return std::hash<std::string_view>{}(tg::as_text(a.bytes())); }
+  std::size_t operator()(const tg::IpAddress& a) const noexcept {
+    return std::hash<std::string_view>{}(tg::as_text(a.bytes()));
+  }
 };

@@ -23,8 +23,9 @@ std::optional<Json> parse_json(std::string_view text);
 // json_text writes `j` in one line; bytes that are not UTF-8 become U+FFFD.
 std::string json_text(const Json& j);
 
-// Fields reads one object field by field and remembers the first thing wrong, so that a reader asks once, at the end. A field that
-// is missing, of another type or above its limit gives an empty value. Fields that nobody reads are ignored: the peer may be newer.
+// Fields reads one object field by field and remembers the first thing wrong, so that a reader asks once, at the end. A
+// field that is missing, of another type or above its limit gives an empty value. Fields that nobody reads are ignored:
+// the peer may be newer.
 class Fields {
  public:
   static constexpr std::size_t kTextMax = 256;

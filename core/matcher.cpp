@@ -71,7 +71,8 @@ struct Matcher::Index {
   explicit Index(std::vector<Resource> resources) : all(std::move(resources)) {
     const auto by_id = [](const Resource& a, const Resource& b) { return a.id < b.id; };
     if (!std::is_sorted(all.begin(), all.end(), by_id)) std::stable_sort(all.begin(), all.end(), by_id);
-    all.erase(std::unique(all.begin(), all.end(), [](const Resource& a, const Resource& b) { return a.id == b.id; }), all.end());
+    all.erase(std::unique(all.begin(), all.end(), [](const Resource& a, const Resource& b) { return a.id == b.id; }),
+              all.end());
     TG_CHECK(all.size() < 1u << 31);
     add_all();
     group_wildcards();
@@ -157,7 +158,8 @@ struct Matcher::Index {
   struct Best {
     const Wildcard* wildcard = nullptr;
     bool loses_to(const Wildcard& w) const noexcept {
-      if (wildcard == nullptr || w.literals != wildcard->literals) return wildcard == nullptr || w.literals > wildcard->literals;
+      if (wildcard == nullptr || w.literals != wildcard->literals)
+        return wildcard == nullptr || w.literals > wildcard->literals;
       return w.resource < wildcard->resource;
     }
   };
@@ -243,7 +245,8 @@ std::vector<const Resource*> Matcher::candidates(const Host& host) const {
 
 const Resource* Matcher::by_id(ResourceId id) const {
   const auto& all = index_->all;
-  const auto at = std::lower_bound(all.begin(), all.end(), id, [](const Resource& r, ResourceId i) { return r.id < i; });
+  const auto at =
+      std::lower_bound(all.begin(), all.end(), id, [](const Resource& r, ResourceId i) { return r.id < i; });
   return at != all.end() && at->id == id ? &*at : nullptr;
 }
 

@@ -11,11 +11,11 @@
 
 namespace tg {
 
-// Matcher finds the one Resource that a host belongs to. The order is a contract: single IP over smaller CIDR over larger;
-// exact name over wildcard; more literal characters over fewer; then the smaller id. The winner's rules decide alone: nobody
-// falls through to a broader Resource. An alias is an exact name where the address is one host, and is otherwise ignored.
-// Two Resources of one id: the first counts.
-// Immutable once built. No I/O. Safe to read from several threads.
+// Matcher finds the one Resource that a host belongs to. The order is a contract: single IP over smaller CIDR over
+// larger; exact name over wildcard; more literal characters over fewer; then the smaller id. The winner's rules decide
+// alone: nobody falls through to a broader Resource. An alias is an exact name where the address is one host, and is
+// otherwise ignored. Two Resources of one id: the first counts. Immutable once built. No I/O. Safe to read from several
+// threads.
 class Matcher {
  public:
   Matcher();
@@ -32,8 +32,8 @@ class Matcher {
   const Resource* find(const std::string& name) const { return find(std::string_view(name)); }
   const Resource* find(const char* name) const { return find(std::string_view(name)); }
 
-  // candidates returns every Resource that matches, the winner first and the others in the order in which they would win:
-  // for `explain`. May be linear in the number of Resources.
+  // candidates returns every Resource that matches, the winner first and the others in the order in which they would
+  // win: for `explain`. May be linear in the number of Resources.
   std::vector<const Resource*> candidates(const Host& host) const;
 
   const Resource* by_id(ResourceId id) const;

@@ -1,6 +1,7 @@
 // Which Resources of a desired state share hosts, and which of them such a host belongs to.
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "core/desired_state.h"
 #include "core/text.h"
@@ -40,7 +41,8 @@ class Finder {
       const ResourceSpec& r = state.resources[i];
       add({&r, i, r.address});
       if (r.alias.empty()) continue;
-      if (auto alias = Address::parse(r.alias); alias && alias->kind() == Address::Kind::name) add({&r, i, *alias, true});
+      if (auto alias = Address::parse(r.alias); alias && alias->kind() == Address::Kind::name)
+        add({&r, i, *alias, true});
     }
   }
 
@@ -55,7 +57,8 @@ class Finder {
       }
     }
     nested_networks();
-    std::stable_sort(out_.begin(), out_.end(), [](const Problem& a, const Problem& b) { return a.place.line < b.place.line; });
+    std::stable_sort(out_.begin(), out_.end(),
+                     [](const Problem& a, const Problem& b) { return a.place.line < b.place.line; });
     return std::move(out_);
   }
 
@@ -73,12 +76,13 @@ class Finder {
     if (a.resource == b.resource) return;
     const Claim& early = a.order < b.order ? a : b;
     const Claim& late = a.order < b.order ? b : a;
-    if (!told_.emplace(std::pair(early.order, late.order), true).second) return;
+    if (!told_.emplace(early.order, late.order).second) return;
     bool by_age = false;
     const Claim& winner = first_wins(early, late, by_age) ? early : late;
-    out_.push_back({late.resource->place, "resource " + printable(late.resource->name) + (late.is_alias ? ": alias" : ": address"),
-                    shown(late) + " shares hosts with " + shown(early) + "; they belong to " + printable(winner.resource->name) +
-                        (by_age ? ", the one that was created first" : ", the more exact one")});
+    out_.push_back(
+        {late.resource->place, "resource " + printable(late.resource->name) + (late.is_alias ? ": alias" : ": address"),
+         shown(late) + " shares hosts with " + shown(early) + "; they belong to " + printable(winner.resource->name) +
+             (by_age ? ", the one that was created first" : ", the more exact one")});
   }
 
   void same_names() {
@@ -91,7 +95,8 @@ class Finder {
     }
   }
 
-  // Two networks overlap only when one is in the other, so those that are open around the next one, in order, are all it meets.
+  // Two networks overlap only when one is in the other, so those that are open around the next one, in order, are all
+  // it meets.
   void nested_networks() {
     std::sort(networks_.begin(), networks_.end(), [](const Claim& a, const Claim& b) {
       const Cidr &x = a.address.network(), &y = b.address.network();
@@ -108,7 +113,7 @@ class Finder {
   }
 
   std::vector<Claim> names_, wildcards_, networks_;
-  std::map<std::pair<std::size_t, std::size_t>, bool> told_;
+  std::set<std::pair<std::size_t, std::size_t>> told_;
   std::vector<Problem> out_;
 };
 

@@ -48,7 +48,8 @@ Result<PortRange> Ports::parse(std::string_view text) {
   const auto first = parse_number(text.substr(0, dash));
   const auto last = dash == std::string_view::npos ? first : parse_number(text.substr(dash + 1));
   if (!first || !last) {
-    return fail(Errc::invalid_argument, quoted(text) + R"( is not a port or range; write "443" or "8000-8100", up to 65535)");
+    return fail(Errc::invalid_argument,
+                quoted(text) + R"( is not a port or range; write "443" or "8000-8100", up to 65535)");
   }
   if (*first > *last) {
     return fail(Errc::invalid_argument, quoted(text) + " runs backwards; write the smaller port first");

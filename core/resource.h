@@ -56,8 +56,8 @@ struct Protocols {
   bool operator==(const Protocols&) const = default;
 };
 
-// canonical_name returns `text` in lower case without its final dot. Errors: Errc::invalid_argument for an empty name, an
-// empty label, a label above 63 or a name above 253 bytes, and any byte but letters, digits, '-' and '_'
+// canonical_name returns `text` in lower case without its final dot. Errors: Errc::invalid_argument for an empty name,
+// an empty label, a label above 63 or a name above 253 bytes, and any byte but letters, digits, '-' and '_'
 // ('*' and '?' too, when `pattern`).
 Result<std::string> canonical_name(std::string_view text, bool pattern = false);
 
@@ -68,7 +68,8 @@ class Address {
   enum class Kind : std::uint8_t { name, wildcard, network };
 
   // parse reads an FQDN, a wildcard (`*` zero or more characters, dots too; `?` exactly one), an IP or a CIDR.
-  // Errors: Errc::invalid_argument, with a text that says what is wrong and what to do (host bits, spaces, a URL, a port).
+  // Errors: Errc::invalid_argument, with a text that says what is wrong and what to do (host bits, spaces, a URL, a
+  // port).
   static Result<Address> parse(std::string_view text);
 
   Kind kind() const noexcept { return kind_; }

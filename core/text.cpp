@@ -13,8 +13,10 @@ struct Piece {
 };
 
 bool moves_the_cursor(std::uint32_t c) {
-  return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 ||   // controls, line and paragraph separator
-         (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0x200e || c == 0x200f || c == 0x61c;   // bidi
+  const auto in = [c](std::uint32_t first, std::uint32_t last) { return first <= c && c <= last; };
+  const bool control = in(0, 0x1f) || in(0x7f, 0x9f) || in(0x2028, 0x2029);   // the last two end a line or a paragraph
+  const bool turns = in(0x202a, 0x202e) || in(0x2066, 0x2069) || in(0x200e, 0x200f) || c == 0x61c;   // bidirectional
+  return control || turns;
 }
 
 Piece piece_at(std::string_view s, std::size_t at) {

@@ -6,8 +6,8 @@
 
 namespace tg {
 
-// printable returns `s` with every C0, DEL and C1 control, and every byte that is not UTF-8, written as \xNN, and cut with
-// "…" at `max` bytes: nothing that a stranger sends may move a cursor or forge a log line.
+// printable returns `s` with every C0, DEL and C1 control, and every byte that is not UTF-8, written as \xNN, and cut
+// with "…" at `max` bytes: nothing that a stranger sends may move a cursor or forge a log line.
 std::string printable(std::string_view s, std::size_t max = 256);
 
 // lower returns `s` with A-Z in lower case; other bytes are left alone.

@@ -11,9 +11,10 @@
 
 namespace tg {
 
-// Ticket admits to one connector until it expires. The relay learns which connector, nothing else; a stolen ticket buys a
-// TLS handshake that fails. The MAC is HMAC-SHA-256 cut to 128 bits over everything before it (RFC 2104 section 5).
-// Label: base32 of u64 connector, u32 expiry (Unix), 8 bytes nonce, 16 bytes MAC: 58 characters of the 63 that a label has.
+// Ticket admits to one connector until it expires. The relay learns which connector, nothing else; a stolen ticket buys
+// a TLS handshake that fails. The MAC is HMAC-SHA-256 cut to 128 bits over everything before it (RFC 2104 section 5).
+// Label: base32 of u64 connector, u32 expiry (Unix), 8 bytes nonce, 16 bytes MAC: 58 characters of the 63 that a label
+// has.
 struct Ticket {
   std::uint64_t connector = 0;
   UnixTime expires{};

@@ -10,8 +10,9 @@
 namespace tg {
 
 // Token names the controller, pins its CA, and carries a secret that works once.
-// Text form: "tg1_" and base64url of: u8 role, u32 expiry (Unix), 16 bytes id, 32 bytes secret, 32 bytes pin, "HOST:PORT",
-// and the first 4 bytes of the SHA-256 of all that, so that a mistyped or cut token is seen before anybody is asked.
+// Text form: "tg1_" and base64url of: u8 role, u32 expiry (Unix), 16 bytes id, 32 bytes secret, 32 bytes pin,
+// "HOST:PORT", and the first 4 bytes of the SHA-256 of all that, so that a mistyped or cut token is seen before anybody
+// is asked.
 struct Token {
   enum class Role : std::uint8_t { device = 1, connector = 2, relay = 3 };
 
@@ -23,7 +24,8 @@ struct Token {
   HostPort controller;
 
   std::string to_string() const;
-  // parse errors: Errc::malformed when this is no token, or is cut short or mistyped; the text says so without the secret.
+  // parse errors: Errc::malformed when this is no token, or is cut short or mistyped; the text says so without the
+  // secret.
   static Result<Token> parse(std::string_view text);
 };
 std::string_view to_string(Token::Role r) noexcept;   // "device", "connector", "relay"

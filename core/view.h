@@ -14,8 +14,8 @@
 
 namespace tg {
 
-// View maps an item's key ("resource/7", "connector/3f…", "grant/home", "self") to its JSON. The controller computes one for
-// each agent, the agent keeps a copy, and only differences travel.
+// View maps an item's key ("resource/7", "connector/3f…", "grant/home", "self") to its JSON. The controller computes
+// one for each agent, the agent keeps a copy, and only differences travel.
 using View = std::map<std::string, Json>;
 
 struct Delta {
@@ -75,8 +75,8 @@ Result<ConnectorSelf> connector_self_from_json(const Json& j);
 
 // revoked/DEVICE, told to connectors: JSON number, the Unix time before which grants of that device are void.
 
-// The frames of a control stream: u32 length, then that many bytes of UTF-8 JSON with a "type". The controller reads at most
-// kControlBeforeIdentity bytes from a peer without a certificate.
+// The frames of a control stream: u32 length, then that many bytes of UTF-8 JSON with a "type". The controller reads at
+// most kControlBeforeIdentity bytes from a peer without a certificate.
 inline constexpr std::size_t kControlFrameMax = 16u << 20;
 inline constexpr std::size_t kControlBeforeIdentity = 64u << 10;
 

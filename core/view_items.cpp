@@ -19,7 +19,8 @@ Json to_json(const Ports& p) {
 
 Result<Ports> ports_from_json(const Json& j) {
   if (j == "all") return Ports::all();
-  if (!j.is_array() || j.size() > Fields::kListMax) return fail(Errc::malformed, R"(ports must be "all" or a list such as ["22", "8000-8100"])");
+  if (!j.is_array() || j.size() > Fields::kListMax)
+    return fail(Errc::malformed, R"(ports must be "all" or a list such as ["22", "8000-8100"])");
   std::vector<PortRange> ranges;
   for (const Json& entry : j) {
     if (!entry.is_string()) return fail(Errc::malformed, R"(a port must be a text such as "22" or "8000-8100")");
@@ -76,7 +77,11 @@ Result<Protocols> protocols_from_json(const Json& j) {
 }
 
 Json to_json(const Resource& r) {
-  Json out = {{"id", r.id}, {"name", r.name}, {"network", r.network}, {"address", r.address.text()}, {"protocols", to_json(r.protocols)}};
+  Json out = {{"id", r.id},
+              {"name", r.name},
+              {"network", r.network},
+              {"address", r.address.text()},
+              {"protocols", to_json(r.protocols)}};
   if (!r.alias.empty()) out["alias"] = r.alias;
   return out;
 }

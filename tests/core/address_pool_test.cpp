@@ -134,7 +134,8 @@ TEST(AddressPool, keeps_what_it_has_when_it_loads_later) {
   AddressPool pool(net("10.0.0.0/29"));
   const Ipv4 a = pool.acquire("a", kStart).value();
   const Ipv4 other{a.value == 0x0A000001 ? 0x0A000002u : 0x0A000001u};
-  ASSERT_TRUE(pool.load("# tg addresses 1\n" + text_of(a) + " b\n" + text_of(other) + " a\n" + text_of(other) + "0 far\n"));
+  ASSERT_TRUE(
+      pool.load("# tg addresses 1\n" + text_of(a) + " b\n" + text_of(other) + " a\n" + text_of(other) + "0 far\n"));
   EXPECT_EQ(pool.find("a"), a);
   EXPECT_EQ(pool.find("b"), std::nullopt);
   EXPECT_EQ(pool.size(), 1u);
@@ -249,9 +250,11 @@ TEST(AddressPool, survives_a_flood_of_a_million_names) {
   }
   EXPECT_EQ(some.size(), capacity / 1024);
   EXPECT_EQ(pool.size(), capacity);
-  for (int i = 0; i < 100'000; ++i) EXPECT_FALSE(pool.acquire("over" + std::to_string(i), kStart));   // at once, though all are held
+  for (int i = 0; i < 100'000; ++i)
+    EXPECT_FALSE(pool.acquire("over" + std::to_string(i), kStart));   // at once, though all are held
   EXPECT_EQ(pool.name_of(nas), "nas.home.int");
-  for (std::size_t i = 0; i < 100'000; ++i) ASSERT_TRUE(pool.acquire("later" + std::to_string(i), kStart + AddressPool::kHold));
+  for (std::size_t i = 0; i < 100'000; ++i)
+    ASSERT_TRUE(pool.acquire("later" + std::to_string(i), kStart + AddressPool::kHold));
   EXPECT_EQ(pool.name_of(nas), "nas.home.int");
   EXPECT_EQ(pool.size(), capacity);
   AddressPool back(net("100.96.0.0/12"));

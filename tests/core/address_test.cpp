@@ -28,7 +28,8 @@ TEST(CanonicalName, keeps_the_limits_of_rfc_1035) {
   EXPECT_TRUE(canonical_name(longest));
   EXPECT_TRUE(canonical_name(longest + "."));
   EXPECT_FALSE(canonical_name(longest + "a"));
-  for (const char* bad : {"", ".", "..", ".a", "a..b", "a..", "a b", "a/b", "*.a", "a?", "a\x01", "ü.de", "a:b", "a\\.b"}) {
+  for (const char* bad :
+       {"", ".", "..", ".a", "a..b", "a..", "a b", "a/b", "*.a", "a?", "a\x01", "ü.de", "a:b", "a\\.b"}) {
     EXPECT_FALSE(canonical_name(bad)) << bad;
   }
 }
@@ -64,11 +65,21 @@ TEST(Address, says_what_is_wrong_and_what_to_write) {
   for (const char* ip_like : {"10.1.2", "300.1.1.1", "1.2.3.4.5", "10", "0x7f.1", "nas.0x1f"}) {
     EXPECT_NE(said_of(ip_like).find("looks like an IP address"), std::string::npos) << ip_like;
   }
-  const std::pair<const char*, const char*> rest[] = {
-      {"", "is empty"}, {"nas/24", "has a '/'"}, {"[::1]:22", "has brackets"}, {"fe80::1%eth0", "has a zone"}, {"root@nas", "has a user"},
-      {"1::2::3", "is no IPv6 address"}, {"10.0.0.1:22", "has a port"}, {"a..b", "empty label"}, {".corp", "empty label"}, {"nas,web", "is no name"},
-      {"nas;", "is no name"}, {"\x1b[0m", "has brackets"}, {"a\x1b", "\\x1b"}};
-  for (const auto& [text, words] : rest) EXPECT_NE(said_of(text).find(words), std::string::npos) << text << ": " << said_of(text);
+  const std::pair<const char*, const char*> rest[] = {{"", "is empty"},
+                                                      {"nas/24", "has a '/'"},
+                                                      {"[::1]:22", "has brackets"},
+                                                      {"fe80::1%eth0", "has a zone"},
+                                                      {"root@nas", "has a user"},
+                                                      {"1::2::3", "is no IPv6 address"},
+                                                      {"10.0.0.1:22", "has a port"},
+                                                      {"a..b", "empty label"},
+                                                      {".corp", "empty label"},
+                                                      {"nas,web", "is no name"},
+                                                      {"nas;", "is no name"},
+                                                      {"\x1b[0m", "has brackets"},
+                                                      {"a\x1b", "\\x1b"}};
+  for (const auto& [text, words] : rest)
+    EXPECT_NE(said_of(text).find(words), std::string::npos) << text << ": " << said_of(text);
 }
 
 TEST(Address, gives_two_spellings_one_text) {
@@ -84,7 +95,8 @@ TEST(Address, matches_names_and_addresses_apart) {
   EXPECT_TRUE(Address::parse("10.0.0.0/8")->matches(IpAddress(Ipv4{0x0A010203})));
   EXPECT_TRUE(Address::parse("10.0.0.0/8")->matches(IpAddress::parse("::ffff:10.1.2.3").value()));
   EXPECT_FALSE(Address::parse("10.0.0.0/8")->matches("10.1.2.3"));
-  EXPECT_FALSE(Address::parse("a.b")->matches(IpAddress(Ipv4{0})));   // its network_ is 0.0.0.0/0, which means nothing here
+  EXPECT_FALSE(
+      Address::parse("a.b")->matches(IpAddress(Ipv4{0})));   // its network_ is 0.0.0.0/0, which means nothing here
 }
 
 TEST(Address, overlaps_exactly) {

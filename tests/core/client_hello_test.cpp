@@ -100,7 +100,8 @@ TEST(ClientHello, reads_what_boringssl_sends) {
 
 TEST(ClientHello, wants_more_for_every_prefix) {
   const Buffer hello = real_hello("nas.tg");
-  for (std::size_t n = 0; n < hello.size(); ++n) EXPECT_EQ(name_in(Buffer(hello.begin(), hello.begin() + static_cast<std::ptrdiff_t>(n))), "more") << n;
+  for (std::size_t n = 0; n < hello.size(); ++n)
+    EXPECT_EQ(name_in(Buffer(hello.begin(), hello.begin() + static_cast<std::ptrdiff_t>(n))), "more") << n;
   Buffer with_more = hello;
   with_more.push_back(23);
   EXPECT_EQ(parse(with_more)->value().size, hello.size());
@@ -127,7 +128,8 @@ RC_GTEST_PROP(ClientHello, survives_any_damage, ()) {
   static const Buffer good = real_hello("nas.tg");
   for (int i = 0; i < 100; ++i) {
     Buffer b = good;
-    for (int n = *rc::gen::inRange(1, 4); n > 0; --n) b[*rc::gen::inRange<std::size_t>(0, b.size())] = *rc::gen::arbitrary<std::uint8_t>();
+    for (int n = *rc::gen::inRange(1, 4); n > 0; --n)
+      b[*rc::gen::inRange<std::size_t>(0, b.size())] = *rc::gen::arbitrary<std::uint8_t>();
     b.resize(*rc::gen::inRange<std::size_t>(0, b.size() + 1));
     const auto r = parse(b);
     if (r && *r) RC_ASSERT((*r)->size <= b.size());
@@ -173,8 +175,8 @@ TEST(ClientHello, refuses_lengths_that_lie) {
   const Buffer good = record(message(server_name("a.b")));
   EXPECT_EQ(name_in(good), "\"a.b\"");
   const std::size_t ciphers = 5 + 4 + 2 + 32 + 1 + 32;
-  for (const std::size_t at : {ciphers, ciphers + 1, ciphers + 4, ciphers + 6, ciphers + 7, ciphers + 10, ciphers + 11, ciphers + 12, ciphers + 13,
-                               ciphers + 15, ciphers + 16}) {
+  for (const std::size_t at : {ciphers, ciphers + 1, ciphers + 4, ciphers + 6, ciphers + 7, ciphers + 10, ciphers + 11,
+                               ciphers + 12, ciphers + 13, ciphers + 15, ciphers + 16}) {
     for (const int change : {-1, 1, 5, 255}) {
       Buffer b = good;
       b[at] = static_cast<std::uint8_t>(b[at] + change);
@@ -184,9 +186,20 @@ TEST(ClientHello, refuses_lengths_that_lie) {
   }
 }
 
+TEST(ClientHello, refuses_bytes_behind_the_extensions) {
+  Buffer two = extension(21, {});
+  const Buffer name = server_name("a.b");
+  two.insert(two.end(), name.begin(), name.end());
+  Buffer hello = record(message(two));
+  EXPECT_EQ(name_in(hello), "\"a.b\"");
+  hello[hello.size() - two.size() - 1] = 4;   // the list ends behind the first
+  EXPECT_EQ(name_in(hello), "refused");
+}
+
 TEST(ClientHello, takes_one_host_name_of_known_characters) {
   EXPECT_EQ(name_in(record(message(server_name("A_b-1.Example.COM")))), "\"a_b-1.example.com\"");
-  for (const std::string_view bad : {std::string_view(""), std::string_view("a\0b", 3), std::string_view("a b"), std::string_view("a\n"), std::string_view("\xc3\xbc")}) {
+  for (const std::string_view bad : {std::string_view(""), std::string_view("a\0b", 3), std::string_view("a b"),
+                                     std::string_view("a\n"), std::string_view("\xc3\xbc")}) {
     EXPECT_EQ(name_in(record(message(server_name(bad)))), "refused");
   }
   EXPECT_EQ(name_in(record(message(server_name(std::string(255, 'a'))))), "\"" + std::string(255, 'a') + "\"");

@@ -48,9 +48,10 @@ TEST(DesiredState, complains_of_double_names) {
   s.networks.push_back({"home", {30}});
   s.users.push_back({"bob@example.com", {31}});
   s.resources.push_back(resource("NAS", "other.home.int", 32));
-  EXPECT_EQ(lines(problems(s)), (Lines{"30 network home: is there twice (first in line 1); give one another name",
-                                       "31 user bob@example.com: is there twice (first in line 8); give one another name",
-                                       "32 resource NAS: is there twice (first in line 13); give one another name"}));
+  EXPECT_EQ(lines(problems(s)),
+            (Lines{"30 network home: is there twice (first in line 1); give one another name",
+                   "31 user bob@example.com: is there twice (first in line 8); give one another name",
+                   "32 resource NAS: is there twice (first in line 13); give one another name"}));
 }
 
 TEST(DesiredState, complains_of_references_to_nothing) {
@@ -59,10 +60,11 @@ TEST(DesiredState, complains_of_references_to_nothing) {
   s.groups[0].members.push_back("carol@example.com");
   s.resources[0].network = "office";
   s.resources[1].groups = {"friends"};
-  EXPECT_EQ(lines(problems(s)), (Lines{"3 connector home-1: network: there is no network \"hom\"; add a [[network]] for it",
-                                       "10 group family: members: there is no user \"carol@example.com\"; add a [[user]] for it",
-                                       "13 resource NAS: network: there is no network \"office\"; add a [[network]] for it",
-                                       "20 resource Corp: groups: there is no group \"friends\"; add a [[group]] for it"}));
+  EXPECT_EQ(lines(problems(s)),
+            (Lines{"3 connector home-1: network: there is no network \"hom\"; add a [[network]] for it",
+                   "10 group family: members: there is no user \"carol@example.com\"; add a [[user]] for it",
+                   "13 resource NAS: network: there is no network \"office\"; add a [[network]] for it",
+                   "20 resource Corp: groups: there is no group \"friends\"; add a [[group]] for it"}));
 }
 
 TEST(DesiredState, complains_of_what_is_written_twice) {
@@ -77,57 +79,84 @@ TEST(DesiredState, complains_of_names_that_are_none) {
   DesiredState s = good();
   s.networks.push_back({"", {30}});
   s.networks.push_back({"a\x1b", {31}});
-  s.users = {{"alice", {32}}, {"@b", {33}}, {"a@", {34}}, {"a@b@c", {35}}, {"a b@c", {36}}, {"alice@example.com", {37}}};
-  EXPECT_EQ(lines(problems(s)), (Lines{"30 network: the name is empty", "31 network a\\x1b: the name has control characters or is too long",
-                                       "32 user alice: is no e-mail address, as in alice@example.com", "33 user @b: is no e-mail address, as in alice@example.com",
-                                       "34 user a@: is no e-mail address, as in alice@example.com", "35 user a@b@c: is no e-mail address, as in alice@example.com",
-                                       "36 user a b@c: is no e-mail address, as in alice@example.com"}));
+  s.users = {{"alice", {32}}, {"@b", {33}},    {"a@", {34}},
+             {"a@b@c", {35}}, {"a b@c", {36}}, {"alice@example.com", {37}}};
+  EXPECT_EQ(lines(problems(s)),
+            (Lines{"30 network: the name is empty", "31 network a\\x1b: the name has control characters or is too long",
+                   "32 user alice: is no e-mail address, as in alice@example.com",
+                   "33 user @b: is no e-mail address, as in alice@example.com",
+                   "34 user a@: is no e-mail address, as in alice@example.com",
+                   "35 user a@b@c: is no e-mail address, as in alice@example.com",
+                   "36 user a b@c: is no e-mail address, as in alice@example.com"}));
 }
 
 TEST(DesiredState, complains_of_aliases_that_cannot_be) {
   DesiredState s = good();
-  s.resources = {resource("A", "a.home.int", 1, "b.home.int"), resource("B", "b.home.int", 2, "b.tg"), resource("C", "*.c", 3, "c.tg"),
-                 resource("D", "10.0.0.0/8", 4, "d.tg"), resource("E", "10.0.0.1", 5, "b.tg"), resource("F", "f", 6, "nodot"), resource("G", "g", 7, "G.tg"),
+  s.resources = {resource("A", "a.home.int", 1, "b.home.int"),
+                 resource("B", "b.home.int", 2, "b.tg"),
+                 resource("C", "*.c", 3, "c.tg"),
+                 resource("D", "10.0.0.0/8", 4, "d.tg"),
+                 resource("E", "10.0.0.1", 5, "b.tg"),
+                 resource("F", "f", 6, "nodot"),
+                 resource("G", "g", 7, "G.tg"),
                  resource("H", "h", 8, "h h.tg")};
-  EXPECT_EQ(lines(problems(s)),
-            (Lines{"1 resource A: alias: \"b.home.int\" is also the address of resource B; choose another",
-                   "3 resource C: alias: \"*.c\" is more than one host, which an alias cannot stand for; remove the alias",
-                   "4 resource D: alias: \"10.0.0.0/8\" is more than one host, which an alias cannot stand for; remove the alias",
-                   "5 resource E: alias: \"b.tg\" is also the alias of resource B; choose another",
-                   "6 resource F: alias: \"nodot\" needs a dot, as in nas.tg", "7 resource G: alias: is not in lower case",
-                   "8 resource H: alias: \"h h.tg\" is no name: letters, digits, '-', '_' and dots only"}));
+  EXPECT_EQ(
+      lines(problems(s)),
+      (Lines{"1 resource A: alias: \"b.home.int\" is also the address of resource B; choose another",
+             "3 resource C: alias: \"*.c\" is more than one host, which an alias cannot stand for; remove the alias",
+             "4 resource D: alias: \"10.0.0.0/8\" is more than one host, which an alias cannot stand for; remove the "
+             "alias",
+             "5 resource E: alias: \"b.tg\" is also the alias of resource B; choose another",
+             "6 resource F: alias: \"nodot\" needs a dot, as in nas.tg", "7 resource G: alias: is not in lower case",
+             "8 resource H: alias: \"h h.tg\" is no name: letters, digits, '-', '_' and dots only"}));
 }
 
 TEST(Overlaps, say_who_shares_hosts_and_who_wins) {
   DesiredState s;
-  s.resources = {resource("All", "*.internal", 1), resource("Corp", "*.corp.internal", 2), resource("DB", "db.corp.internal", 3),
-                 resource("LAN", "10.0.0.0/8", 4), resource("Rack", "10.1.0.0/16", 5), resource("Host", "10.1.0.1", 6), resource("DB2", "DB.corp.internal", 7),
-                 resource("Apart", "x.home", 8, "y.internal"), resource("Six", "2001:db8::/32", 9)};
+  s.resources = {resource("All", "*.internal", 1),       resource("Corp", "*.corp.internal", 2),
+                 resource("DB", "db.corp.internal", 3),  resource("LAN", "10.0.0.0/8", 4),
+                 resource("Rack", "10.1.0.0/16", 5),     resource("Host", "10.1.0.1", 6),
+                 resource("DB2", "DB.corp.internal", 7), resource("Apart", "x.home", 8, "y.internal"),
+                 resource("Six", "2001:db8::/32", 9)};
   EXPECT_EQ(lines(overlaps(s)),
-            (Lines{"2 resource Corp: address: *.corp.internal of resource Corp shares hosts with *.internal of resource All; they belong to Corp, the more exact one",
-                   "3 resource DB: address: db.corp.internal of resource DB shares hosts with *.internal of resource All; they belong to DB, the more exact one",
-                   "3 resource DB: address: db.corp.internal of resource DB shares hosts with *.corp.internal of resource Corp; they belong to DB, the more exact one",
-                   "5 resource Rack: address: 10.1.0.0/16 of resource Rack shares hosts with 10.0.0.0/8 of resource LAN; they belong to Rack, the more exact one",
-                   "6 resource Host: address: 10.1.0.1 of resource Host shares hosts with 10.0.0.0/8 of resource LAN; they belong to Host, the more exact one",
-                   "6 resource Host: address: 10.1.0.1 of resource Host shares hosts with 10.1.0.0/16 of resource Rack; they belong to Host, the more exact one",
-                   "7 resource DB2: address: db.corp.internal of resource DB2 shares hosts with db.corp.internal of resource DB; they belong to DB, the one that was created first",
-                   "7 resource DB2: address: db.corp.internal of resource DB2 shares hosts with *.internal of resource All; they belong to DB2, the more exact one",
-                   "7 resource DB2: address: db.corp.internal of resource DB2 shares hosts with *.corp.internal of resource Corp; they belong to DB2, the more exact one",
-                   "8 resource Apart: alias: alias y.internal of resource Apart shares hosts with *.internal of resource All; they belong to Apart, the more exact one"}));
+            (Lines{"2 resource Corp: address: *.corp.internal of resource Corp shares hosts with *.internal of "
+                   "resource All; they belong to Corp, the more exact one",
+                   "3 resource DB: address: db.corp.internal of resource DB shares hosts with *.internal of resource "
+                   "All; they belong to DB, the more exact one",
+                   "3 resource DB: address: db.corp.internal of resource DB shares hosts with *.corp.internal of "
+                   "resource Corp; they belong to DB, the more exact one",
+                   "5 resource Rack: address: 10.1.0.0/16 of resource Rack shares hosts with 10.0.0.0/8 of resource "
+                   "LAN; they belong to Rack, the more exact one",
+                   "6 resource Host: address: 10.1.0.1 of resource Host shares hosts with 10.0.0.0/8 of resource LAN; "
+                   "they belong to Host, the more exact one",
+                   "6 resource Host: address: 10.1.0.1 of resource Host shares hosts with 10.1.0.0/16 of resource "
+                   "Rack; they belong to Host, the more exact one",
+                   "7 resource DB2: address: db.corp.internal of resource DB2 shares hosts with db.corp.internal of "
+                   "resource DB; they belong to DB, the one that was created first",
+                   "7 resource DB2: address: db.corp.internal of resource DB2 shares hosts with *.internal of resource "
+                   "All; they belong to DB2, the more exact one",
+                   "7 resource DB2: address: db.corp.internal of resource DB2 shares hosts with *.corp.internal of "
+                   "resource Corp; they belong to DB2, the more exact one",
+                   "8 resource Apart: alias: alias y.internal of resource Apart shares hosts with *.internal of "
+                   "resource All; they belong to Apart, the more exact one"}));
 }
 
 RC_GTEST_PROP(Overlaps, are_all_pairs_that_share_a_host, ()) {
   DesiredState s;
-  const std::vector<const char*> addresses{"a.x", "b.x", "*.x", "a*.x", "*b.x", "?.x", "*.y", "a.y", "10.0.0.0/8", "10.0.0.0/9", "10.128.0.0/9",
-                                           "10.0.0.1", "10.0.0.0/30", "0.0.0.0/0", "::/0", "2001:db8::/32", "2001:db8::1", "11.0.0.0/8"};
+  const std::vector<const char*> addresses{"a.x",           "b.x",         "*.x",         "a*.x",       "*b.x",
+                                           "?.x",           "*.y",         "a.y",         "10.0.0.0/8", "10.0.0.0/9",
+                                           "10.128.0.0/9",  "10.0.0.1",    "10.0.0.0/30", "0.0.0.0/0",  "::/0",
+                                           "2001:db8::/32", "2001:db8::1", "11.0.0.0/8"};
   const int n = *rc::gen::inRange(0, 12);
-  for (int i = 0; i < n; ++i) s.resources.push_back(resource("r" + std::to_string(i), *rc::gen::elementOf(addresses), i + 1));
+  for (int i = 0; i < n; ++i)
+    s.resources.push_back(resource("r" + std::to_string(i), *rc::gen::elementOf(addresses), i + 1));
   std::multiset<std::string> expected, got;
   for (std::size_t i = 0; i < s.resources.size(); ++i) {
     for (std::size_t j = i + 1; j < s.resources.size(); ++j) {
       const auto &a = s.resources[i], &b = s.resources[j];
       if (a.address.overlaps(b.address)) {
-        expected.insert(b.address.text() + " of resource " + b.name + " shares hosts with " + a.address.text() + " of resource " + a.name);
+        expected.insert(b.address.text() + " of resource " + b.name + " shares hosts with " + a.address.text() +
+                        " of resource " + a.name);
       }
     }
   }
@@ -143,8 +172,9 @@ std::vector<std::string> steps(const std::vector<Change>& plan) {
 
 TEST(Plan, creates_from_networks_to_resources) {
   EXPECT_EQ(steps(plan({}, good(), true)),
-            (Lines{"+ network home", "+ connector home-1 (network home)", "+ user alice@example.com", "+ user bob@example.com", "+ group family (1 member)",
-                   "+ resource NAS (nas.home.int)", "+ resource Corp (*.corp.internal)"}));
+            (Lines{"+ network home", "+ connector home-1 (network home)", "+ user alice@example.com",
+                   "+ user bob@example.com", "+ group family (1 member)", "+ resource NAS (nas.home.int)",
+                   "+ resource Corp (*.corp.internal)"}));
 }
 
 TEST(Plan, is_empty_for_the_same_state) {
@@ -167,15 +197,17 @@ TEST(Plan, tells_what_changes) {
   wanted.resources[1].network = "office";
   wanted.resources[1].protocols.tcp = Ports({{22, 22}});
   EXPECT_EQ(steps(plan(good(), wanted, false)),
-            (Lines{"+ network office", "~ connector home-1: network home -> office", "~ group family: members +bob@example.com -alice@example.com",
+            (Lines{"+ network office", "~ connector home-1: network home -> office",
+                   "~ group family: members +bob@example.com -alice@example.com",
                    "~ resource NAS: address nas.home.int -> nas2.home.int; alias nas.tg -> none; groups -family",
                    "~ resource Corp: network home -> office; protocols everything -> tcp 22; udp all; icmp"}));
 }
 
 TEST(Plan, removes_from_resources_to_networks_and_only_when_asked) {
   EXPECT_TRUE(plan(good(), {}, false).empty());
-  EXPECT_EQ(steps(plan(good(), {}, true)), (Lines{"- resource Corp", "- resource NAS", "- group family", "- user bob@example.com", "- user alice@example.com",
-                                                  "- connector home-1", "- network home"}));
+  EXPECT_EQ(steps(plan(good(), {}, true)),
+            (Lines{"- resource Corp", "- resource NAS", "- group family", "- user bob@example.com",
+                   "- user alice@example.com", "- connector home-1", "- network home"}));
 }
 
 }  // namespace

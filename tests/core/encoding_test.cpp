@@ -33,8 +33,10 @@ TEST(Encoding, agrees_with_the_vectors_of_rfc_4648_section_10) {
 }
 
 TEST(Encoding, refuses_padding_white_space_and_left_over_bits) {
-  for (const char* bad : {"Zg==", "Zg=", "Z g", " Zg", "Zh", "Z", "Zm9vY", "Zm9+", "Zm9/", "Zm\n8", "Zm9é"}) EXPECT_FALSE(unbase64url(bad)) << bad;
-  for (const char* bad : {"my======", "mz", "m", "mzx", "mzxw6y", "m0", "m1", "m8", "m y"}) EXPECT_FALSE(unbase32(bad)) << bad;
+  for (const char* bad : {"Zg==", "Zg=", "Z g", " Zg", "Zh", "Z", "Zm9vY", "Zm9+", "Zm9/", "Zm\n8", "Zm9é"})
+    EXPECT_FALSE(unbase64url(bad)) << bad;
+  for (const char* bad : {"my======", "mz", "m", "mzx", "mzxw6y", "m0", "m1", "m8", "m y"})
+    EXPECT_FALSE(unbase32(bad)) << bad;
   for (const char* bad : {"a", "abc", "0x12", "gg", "a "}) EXPECT_FALSE(unhex(bad)) << bad;
 }
 

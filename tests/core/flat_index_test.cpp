@@ -13,10 +13,13 @@ namespace {
 
 RC_GTEST_PROP(FlatIndex, behaves_as_a_map_whatever_comes_and_goes, ()) {
   // Hashes that crowd together at few places, so that probing, wrapping round and moving back happen all the time.
-  const auto hash_of = [](std::uint32_t value) { return std::uint64_t{value % 5 == 0 ? 0xFFFFFFFFu : value % 7} << 32; };
+  const auto hash_of = [](std::uint32_t value) {
+    return std::uint64_t{value % 5 == 0 ? 0xFFFFFFFFu : value % 7} << 32;
+  };
   FlatIndex index;
   std::set<std::uint32_t> model;
-  for (const auto value : *rc::gen::container<std::vector<std::uint32_t>>(400, rc::gen::inRange<std::uint32_t>(0, 60))) {
+  for (const auto value :
+       *rc::gen::container<std::vector<std::uint32_t>>(400, rc::gen::inRange<std::uint32_t>(0, 60))) {
     if (model.contains(value)) {
       index.erase(hash_of(value), value);
       model.erase(value);
@@ -56,7 +59,8 @@ RC_GTEST_PROP(FreeBits, finds_the_next_free_place, ()) {
   FreeBits bits(size);
   std::set<std::size_t> open;
   for (std::size_t i = 0; i < size; ++i) open.insert(i);
-  const auto fill_from = *rc::gen::inRange<std::size_t>(0, size), fill_to = *rc::gen::inRange<std::size_t>(fill_from, size + 1);
+  const auto fill_from = *rc::gen::inRange<std::size_t>(0, size),
+             fill_to = *rc::gen::inRange<std::size_t>(fill_from, size + 1);
   const auto take = [&](std::size_t i) { bits.take(i); open.erase(i); };
   for (std::size_t i = fill_from; i < fill_to; ++i) take(i);
   for (int i = 0; i < 50; ++i) {

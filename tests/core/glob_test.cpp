@@ -60,8 +60,8 @@ TEST(Glob, normal_form_has_the_question_marks_first) {
   EXPECT_EQ(normal_glob("?*??b"), "???*b");
 }
 
-// Every name up to 7 characters over {a, b, .}; the patterns have at most 3 characters each, and then a shared name has at most 6,
-// or 7 when a label has to be begun to keep dots apart.
+// Every name up to 7 characters over {a, b, .}; the patterns have at most 3 characters each, and then a shared name has
+// at most 6, or 7 when a label has to be begun to keep dots apart.
 RC_GTEST_PROP(Glob, overlaps_when_some_name_fits_both, ()) {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> all{""}, out;
@@ -76,7 +76,8 @@ RC_GTEST_PROP(Glob, overlaps_when_some_name_fits_both, ()) {
   }();
   for (int i = 0; i < 30; ++i) {
     const auto a = *some("ab.*?", 3), b = *some("ab.*?", 3);
-    const bool shared = std::any_of(names.begin(), names.end(), [&](const std::string& n) { return glob_matches(a, n) && glob_matches(b, n); });
+    const bool shared = std::any_of(names.begin(), names.end(),
+                                    [&](const std::string& n) { return glob_matches(a, n) && glob_matches(b, n); });
     RC_ASSERT(globs_overlap(a, b) == shared);
     RC_ASSERT(globs_overlap(b, a) == shared);
   }

@@ -43,8 +43,8 @@ std::string sign_raw(const std::string& header, const std::string& payload) {
 constexpr const char* kHeader = R"({"alg":"EdDSA","typ":"JWT"})";
 
 Json claims() {
-  return {{"iss", "c0ffee"}, {"sub", "a@b"}, {"device", "d1"}, {"network", "home"}, {"resources", {1, 2}}, {"iat", 1'800'000'000},
-          {"exp", 1'800'003'600}, {"cnf", {{"jkt", "thumb"}}}};
+  return {{"iss", "c0ffee"},     {"sub", "a@b"},         {"device", "d1"},       {"network", "home"},
+          {"resources", {1, 2}}, {"iat", 1'800'000'000}, {"exp", 1'800'003'600}, {"cnf", {{"jkt", "thumb"}}}};
 }
 
 RC_GTEST_PROP(Grant, survives_signing, ()) {
@@ -82,7 +82,8 @@ TEST(Grant, is_for_one_issuer_network_and_key) {
   EXPECT_EQ(Grant::verify(jws, key, "other", "home", "thumb", kNow).error().code, Errc::denied);
   EXPECT_EQ(Grant::verify(jws, key, "c0ffee", "office", "thumb", kNow).error().code, Errc::denied);
   EXPECT_EQ(Grant::verify(jws, key, "c0ffee", "home", "thumb2", kNow).error().code, Errc::denied);
-  EXPECT_EQ(Grant::verify(jws, ed25519_public_key(Buffer(32, 6)), "c0ffee", "home", "thumb", kNow).error().code, Errc::denied);
+  EXPECT_EQ(Grant::verify(jws, ed25519_public_key(Buffer(32, 6)), "c0ffee", "home", "thumb", kNow).error().code,
+            Errc::denied);
 }
 
 TEST(Grant, lasts_until_its_expiry_with_a_leeway_of_a_minute) {
@@ -99,11 +100,12 @@ TEST(Grant, lasts_until_its_expiry_with_a_leeway_of_a_minute) {
 TEST(Grant, is_signed_with_eddsa_and_nothing_else) {
   const std::string payload = claims().dump();
   EXPECT_TRUE(verify(sign_raw(kHeader, payload)));
-  for (const char* header : {R"({"alg":"none"})", R"({"alg":"HS256"})", R"({"alg":"eddsa"})", R"({"alg":["EdDSA"]})", R"({"typ":"JWT"})",
-                             R"({"alg":"EdDSA","crit":["exp"]})"}) {
+  for (const char* header : {R"({"alg":"none"})", R"({"alg":"HS256"})", R"({"alg":"eddsa"})", R"({"alg":["EdDSA"]})",
+                             R"({"typ":"JWT"})", R"({"alg":"EdDSA","crit":["exp"]})"}) {
     EXPECT_EQ(verify(sign_raw(header, payload)).error().code, Errc::denied) << header;
   }
-  for (const char* header : {"", "[]", "{", "\"EdDSA\"", "null"}) EXPECT_EQ(verify(sign_raw(header, payload)).error().code, Errc::malformed) << header;
+  for (const char* header : {"", "[]", "{", "\"EdDSA\"", "null"})
+    EXPECT_EQ(verify(sign_raw(header, payload)).error().code, Errc::malformed) << header;
   const std::string whole = sign_raw(kHeader, payload);
   EXPECT_FALSE(verify(whole.substr(0, whole.rfind('.') + 1)));   // an empty signature
 }
@@ -143,10 +145,13 @@ TEST(Grant, verifies_the_signature_of_rfc_8037_appendix_a_4) {
 }
 
 TEST(Grant, makes_the_thumbprint_of_a_p256_key_by_rfc_7638) {
-  // RFC 7517 appendix A.1 has the key; the digest is of the JSON that RFC 7638 section 3.2 prescribes, written out here.
-  const std::string x = "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", y = "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM";
+  // RFC 7517 appendix A.1 has the key; the digest is of the JSON that RFC 7638 section 3.2 prescribes, written out
+  // here.
+  const std::string x = "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+                    y = "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM";
   Buffer point{4};
-  for (const auto& part : {unbase64url(x).value(), unbase64url(y).value()}) point.insert(point.end(), part.begin(), part.end());
+  for (const auto& part : {unbase64url(x).value(), unbase64url(y).value()})
+    point.insert(point.end(), part.begin(), part.end());
   const std::string jwk = "{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"" + x + "\",\"y\":\"" + y + "\"}";
   EXPECT_EQ(jwk_thumbprint(point).value(), base64url(sha256(as_bytes(jwk))));
   EXPECT_EQ(jwk_thumbprint(point).value().size(), 43u);

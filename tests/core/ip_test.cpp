@@ -17,8 +17,9 @@ TEST(IpAddress, reads_four_decimal_octets_and_nothing_looser) {
   EXPECT_EQ(IpAddress::parse("192.168.1.50")->v4().value, 0xC0A80132u);
   EXPECT_EQ(canonical("0.0.0.0"), "0.0.0.0");
   EXPECT_EQ(canonical("255.255.255.255"), "255.255.255.255");
-  for (const char* bad : {"", ".", "1", "1.2.3", "1.2.3.", ".1.2.3", "1.2.3.4.", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "1.2.3.04",
-                          "0x7f.0.0.1", "1.2.3.-4", "+1.2.3.4", " 1.2.3.4", "1.2.3.4 ", "1..2.3", "1.2.3.4/8", "1.2.3.4:53", "1000.1.1.1"}) {
+  for (const char* bad : {"",          ".",         "1",        "1.2.3",     "1.2.3.",     ".1.2.3",    "1.2.3.4.",
+                          "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "1.2.3.04",  "0x7f.0.0.1", "1.2.3.-4",  "+1.2.3.4",
+                          " 1.2.3.4",  "1.2.3.4 ",  "1..2.3",   "1.2.3.4/8", "1.2.3.4:53", "1000.1.1.1"}) {
     EXPECT_EQ(canonical(bad), "refused") << bad;
   }
 }
@@ -35,8 +36,9 @@ TEST(IpAddress, reads_every_form_of_rfc_4291_section_2_2) {
   EXPECT_EQ(canonical("::FFFF:129.144.52.38"), "::ffff:129.144.52.38");
   EXPECT_EQ(canonical("1:2:3:4:5:6:7::"), "1:2:3:4:5:6:7:0");
   EXPECT_EQ(canonical("::2:3:4:5:6:7:8"), "0:2:3:4:5:6:7:8");
-  for (const char* bad : {":", ":::", "1:", ":1", "1::2::3", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7:8::", "1:2:3:4::5:6:7:8",
-                          "12345::", "g::", "::1%eth0", "[::1]", "::1/64", "::1.2.3", "::1.2.3.4:5", "1:2:3:4:5:6:7:1.2.3.4", "::1:", "1.2.3.4::"}) {
+  for (const char* bad : {":", ":::", "1:", ":1", "1::2::3", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9",
+                          "1:2:3:4:5:6:7:8::", "1:2:3:4::5:6:7:8", "12345::", "g::", "::1%eth0", "[::1]", "::1/64",
+                          "::1.2.3", "::1.2.3.4:5", "1:2:3:4:5:6:7:1.2.3.4", "::1:", "1.2.3.4::"}) {
     EXPECT_EQ(canonical(bad), "refused") << bad;
   }
 }
@@ -84,7 +86,8 @@ RC_GTEST_PROP(IpAddress, any_ipv4_survives_its_text, (std::uint32_t value)) {
 
 RC_GTEST_PROP(IpAddress, any_ipv6_survives_its_text, ()) {
   std::array<std::uint8_t, 16> bytes{};
-  for (auto& b : bytes) b = *rc::gen::element<std::uint8_t>(0, 0, 0, 1, 0xff, 0x20);   // zero runs of every length and place
+  for (auto& b : bytes)
+    b = *rc::gen::element<std::uint8_t>(0, 0, 0, 1, 0xff, 0x20);   // zero runs of every length and place
   const auto ip = IpAddress::v6(bytes);
   RC_ASSERT(IpAddress::parse(ip.to_string()).value() == ip);
 }
@@ -117,7 +120,8 @@ TEST(Cidr, takes_a_bare_address_for_itself_alone) {
   EXPECT_TRUE(Cidr::parse("10.0.0.1")->single());
   EXPECT_EQ(Cidr::parse("10.0.0.1")->to_string(), "10.0.0.1/32");
   EXPECT_EQ(Cidr::parse("::1")->prefix(), 128);
-  for (const char* bad : {"10.0.0.0/33", "10.0.0.0/", "10.0.0.0/08", "10.0.0.0/-1", "10.0.0.0/8/8", "::/129", "/8", "x/8", "10.0.0.0/ 8"}) {
+  for (const char* bad : {"10.0.0.0/33", "10.0.0.0/", "10.0.0.0/08", "10.0.0.0/-1", "10.0.0.0/8/8", "::/129", "/8",
+                          "x/8", "10.0.0.0/ 8"}) {
     EXPECT_FALSE(Cidr::parse(bad)) << bad;
   }
 }
@@ -150,8 +154,8 @@ TEST(Endpoint, reads_both_families) {
   EXPECT_EQ(Endpoint::parse("[::1]", 53)->to_string(), "[::1]:53");
   EXPECT_EQ(Endpoint::parse("127.0.0.1:0")->port, 0);   // a listener that takes any port
   EXPECT_EQ(Endpoint::parse("1.2.3.4").error().code, Errc::invalid_argument);
-  for (const char* bad : {"", ":53", "1.2.3.4:", "1.2.3.4:65536", "1.2.3.4:x", "1.2.3.4:-1", "1.2.3.4:000053", "[::1", "[::1]53", "[1.2.3.4]:53",
-                          "host:53", "::1:2:3:4:5:6:7:8", "[]:53"}) {
+  for (const char* bad : {"", ":53", "1.2.3.4:", "1.2.3.4:65536", "1.2.3.4:x", "1.2.3.4:-1", "1.2.3.4:000053", "[::1",
+                          "[::1]53", "[1.2.3.4]:53", "host:53", "::1:2:3:4:5:6:7:8", "[]:53"}) {
     EXPECT_FALSE(Endpoint::parse(bad, 53)) << bad;
   }
 }
@@ -164,7 +168,8 @@ TEST(HostPort, reads_what_a_person_types) {
   EXPECT_EQ(HostPort::parse("2001:db8::1", 443)->to_string(), "[2001:db8::1]:443");
   EXPECT_EQ(HostPort::parse("tg.example.com").error().code, Errc::invalid_argument);
   EXPECT_EQ(HostPort::parse("https://tg.example.com:443").error().text, "this is a URL; write HOST:PORT only");
-  for (const char* bad : {"", ":443", "a b:443", "host:0", "host:99999", "[host]:443", "300.1.1.1:443", "1:2:3", "user@host:1", "[::1]x", "host:", "[::1"}) {
+  for (const char* bad : {"", ":443", "a b:443", "host:0", "host:99999", "[host]:443", "300.1.1.1:443", "1:2:3",
+                          "user@host:1", "[::1]x", "host:", "[::1"}) {
     EXPECT_FALSE(HostPort::parse(bad, 443)) << bad;
   }
 }

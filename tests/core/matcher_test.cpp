@@ -32,8 +32,8 @@ TEST(Matcher, prefers_an_exact_name_to_a_wildcard) {
 }
 
 TEST(Matcher, prefers_more_literal_characters_then_the_smaller_id) {
-  const Matcher m({resource(1, "*.internal"), resource(2, "*.corp.internal"), resource(3, "db*.internal"), resource(9, "d*.abcorp.internal"),
-                   resource(8, "x*y.internal"), resource(7, "xy*.internal")});
+  const Matcher m({resource(1, "*.internal"), resource(2, "*.corp.internal"), resource(3, "db*.internal"),
+                   resource(9, "d*.abcorp.internal"), resource(8, "x*y.internal"), resource(7, "xy*.internal")});
   EXPECT_EQ(winner(m, "db.corp.internal"), 2u);       // 14 literals over 11 and 9
   EXPECT_EQ(winner(m, "db1.home.internal"), 3u);
   EXPECT_EQ(winner(m, "d.abcorp.internal"), 9u);
@@ -42,8 +42,8 @@ TEST(Matcher, prefers_more_literal_characters_then_the_smaller_id) {
 }
 
 TEST(Matcher, prefers_the_longest_prefix) {
-  const Matcher m({resource(1, "10.0.0.0/8"), resource(2, "10.1.0.0/16"), resource(3, "10.1.2.3"), resource(4, "0.0.0.0/0"), resource(5, "2001:db8::/32"),
-                   resource(6, "2001:db8::1")});
+  const Matcher m({resource(1, "10.0.0.0/8"), resource(2, "10.1.0.0/16"), resource(3, "10.1.2.3"),
+                   resource(4, "0.0.0.0/0"), resource(5, "2001:db8::/32"), resource(6, "2001:db8::1")});
   EXPECT_EQ(winner(m, "10.1.2.3"), 3u);
   EXPECT_EQ(winner(m, "::ffff:10.1.2.3"), 3u);
   EXPECT_EQ(m.find(IpAddress::parse("::ffff:10.1.2.3").value())->id, 3u);
@@ -56,8 +56,8 @@ TEST(Matcher, prefers_the_longest_prefix) {
 }
 
 TEST(Matcher, takes_an_alias_for_an_exact_name) {
-  const Matcher m({resource(5, "nas.home.int", "nas.tg"), resource(3, "*.tg"), resource(4, "10.0.0.1", "ten.tg"), resource(9, "web.home.int", "db.home.int"),
-                   resource(8, "db.home.int")});
+  const Matcher m({resource(5, "nas.home.int", "nas.tg"), resource(3, "*.tg"), resource(4, "10.0.0.1", "ten.tg"),
+                   resource(9, "web.home.int", "db.home.int"), resource(8, "db.home.int")});
   EXPECT_EQ(winner(m, "nas.tg"), 5u);
   EXPECT_EQ(winner(m, "ten.tg"), 4u);
   EXPECT_EQ(winner(m, "other.tg"), 3u);
@@ -76,15 +76,16 @@ TEST(Matcher, ignores_an_alias_that_would_stand_for_many_hosts) {
 }
 
 TEST(Matcher, takes_the_smaller_id_for_the_same_address) {
-  const Matcher m({resource(7, "a.b"), resource(2, "a.b"), resource(9, "10.0.0.0/8"), resource(4, "10.0.0.0/8"), resource(6, "*.c"), resource(5, "*.c")});
+  const Matcher m({resource(7, "a.b"), resource(2, "a.b"), resource(9, "10.0.0.0/8"), resource(4, "10.0.0.0/8"),
+                   resource(6, "*.c"), resource(5, "*.c")});
   EXPECT_EQ(winner(m, "a.b"), 2u);
   EXPECT_EQ(winner(m, "10.1.1.1"), 4u);
   EXPECT_EQ(winner(m, "x.c"), 5u);
 }
 
 TEST(Matcher, explains_the_whole_order) {
-  const Matcher m({resource(1, "*.internal"), resource(4, "*.corp.internal"), resource(3, "?*.corp.internal"), resource(9, "db.corp.internal"),
-                   resource(8, "x.home", "db.corp.internal"), resource(5, "*.home")});
+  const Matcher m({resource(1, "*.internal"), resource(4, "*.corp.internal"), resource(3, "?*.corp.internal"),
+                   resource(9, "db.corp.internal"), resource(8, "x.home", "db.corp.internal"), resource(5, "*.home")});
   std::vector<ResourceId> ids;
   for (const Resource* r : m.candidates(std::string("db.corp.internal"))) ids.push_back(r->id);
   EXPECT_EQ(ids, (std::vector<ResourceId>{8, 9, 3, 4, 1}));
@@ -139,7 +140,9 @@ std::vector<ResourceId> naive_order(const std::vector<Resource>& resources, cons
   return out;
 }
 
-std::string pick(std::initializer_list<const char*> from) { return *rc::gen::elementOf(std::vector<std::string>(from.begin(), from.end())); }
+std::string pick(std::initializer_list<const char*> from) {
+  return *rc::gen::elementOf(std::vector<std::string>(from.begin(), from.end()));
+}
 
 std::string some_name() {
   std::string out = pick({"a", "b", "db1", "db2", "web"});
@@ -183,7 +186,9 @@ std::vector<Resource> some_resources() {
     std::string text = kind < 2 ? some_name() : kind < 6 ? some_pattern() : "";
     if (kind >= 6) {
       const IpAddress ip = some_ip();
-      text = Cidr(ip, *rc::gen::elementOf(ip.is_v4() ? std::vector<int>{8, 15, 16, 17, 30, 32} : std::vector<int>{32, 60, 127, 128})).to_string();
+      text = Cidr(ip, *rc::gen::elementOf(ip.is_v4() ? std::vector<int>{8, 15, 16, 17, 30, 32}
+                                                     : std::vector<int>{32, 60, 127, 128}))
+                 .to_string();
     }
     const auto address = Address::parse(text);
     if (!address) continue;   // "*.?" and the like
@@ -220,7 +225,8 @@ TEST(Matcher, looks_at_few_of_many_wildcards_with_one_ending) {
 TEST(Matcher, copes_with_the_longest_names) {
   const std::string label(63, 'a');
   const std::string longest = label + "." + label + "." + label + "." + std::string(61, 'b');
-  const Matcher m({resource(1, "*" + longest.substr(1)), resource(2, "?" + longest.substr(1)), resource(3, longest.substr(0, 252) + "*")});
+  const Matcher m({resource(1, "*" + longest.substr(1)), resource(2, "?" + longest.substr(1)),
+                   resource(3, longest.substr(0, 252) + "*")});
   EXPECT_EQ(winner(m, longest), 1u);
   EXPECT_EQ(winner(m, longest.substr(0, 252)), 3u);
 }

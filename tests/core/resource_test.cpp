@@ -11,7 +11,8 @@ namespace {
 using Set = std::bitset<65536>;
 
 std::vector<PortRange> some_ranges() {
-  const auto near = rc::gen::oneOf(rc::gen::inRange<int>(0, 40), rc::gen::inRange<int>(65500, 65536), rc::gen::inRange<int>(0, 65536));
+  const auto near = rc::gen::oneOf(rc::gen::inRange<int>(0, 40), rc::gen::inRange<int>(65500, 65536),
+                                   rc::gen::inRange<int>(0, 65536));
   const auto pairs = *rc::gen::container<std::vector<std::pair<int, int>>>(rc::gen::pair(near, near));
   std::vector<PortRange> out;
   for (const auto& [a, b] : pairs) out.push_back({static_cast<std::uint16_t>(a), static_cast<std::uint16_t>(b)});
@@ -50,7 +51,8 @@ TEST(Ports, read_a_port_or_a_range) {
   EXPECT_EQ(Ports::parse("443").value(), (PortRange{443, 443}));
   EXPECT_EQ(Ports::parse("8000-8100").value(), (PortRange{8000, 8100}));
   EXPECT_EQ(Ports::parse("0-65535").value(), (PortRange{0, 65535}));
-  for (const char* bad : {"", "-", "1-", "-1", "65536", "1-65536", "http", "1,2", "1 - 2", " 1", "1-2-3", "0x50", "100000"}) {
+  for (const char* bad :
+       {"", "-", "1-", "-1", "65536", "1-65536", "http", "1,2", "1 - 2", " 1", "1-2-3", "0x50", "100000"}) {
     const auto r = Ports::parse(bad);
     ASSERT_FALSE(r) << bad;
     EXPECT_EQ(r.error().code, Errc::invalid_argument);
@@ -92,7 +94,8 @@ TEST(Host, is_an_address_where_the_text_is_one) {
   EXPECT_EQ(parse_host("NAS.Home.Int.").value(), Host(std::string("nas.home.int")));
   EXPECT_EQ(to_string(parse_host("2001:DB8::1").value()), "2001:db8::1");
   EXPECT_EQ(to_string(parse_host("nas").value()), "nas");
-  for (const char* bad : {"", ".", "300.1.1.1", "10.1", "0x7f.1", "127.0x1", "nas..home", "nas home", "*.home", "bücher.de", "nas:22"}) {
+  for (const char* bad :
+       {"", ".", "300.1.1.1", "10.1", "0x7f.1", "127.0x1", "nas..home", "nas home", "*.home", "bücher.de", "nas:22"}) {
     EXPECT_FALSE(parse_host(bad)) << bad;
   }
 }

@@ -10,7 +10,8 @@ using std::chrono::seconds;
 const Buffer kKey(32, 7);
 const UnixTime kExpires(seconds(1'800'000'000));
 
-RC_GTEST_PROP(Ticket, opens_with_its_key_and_no_other, (std::uint64_t connector, std::uint32_t expires, std::uint64_t nonce)) {
+RC_GTEST_PROP(Ticket, opens_with_its_key_and_no_other,
+              (std::uint64_t connector, std::uint32_t expires, std::uint64_t nonce)) {
   const Ticket t{connector, UnixTime(seconds(expires)), nonce};
   const std::string label = t.label(kKey);
   RC_ASSERT(label.size() == 58u);

@@ -28,7 +28,8 @@ RC_GTEST_PROP(Token, survives_its_text, ()) {
   t.id = some_bytes(16);
   t.secret = some_bytes(32);
   t.ca_pin = some_bytes(32);
-  t.controller = {*rc::gen::element<std::string>("tg.example.com", "192.0.2.1", "2001:db8::1", std::string(63, 'a')), *rc::gen::inRange<std::uint16_t>(1, 65535)};
+  t.controller = {*rc::gen::element<std::string>("tg.example.com", "192.0.2.1", "2001:db8::1", std::string(63, 'a')),
+                  *rc::gen::inRange<std::uint16_t>(1, 65535)};
   const auto back = Token::parse(t.to_string());
   RC_ASSERT(back.has_value());
   RC_ASSERT(back->role == t.role && back->expires == t.expires && back->id == t.id && back->secret == t.secret);
@@ -84,7 +85,8 @@ TEST(Token, refuses_a_whole_text_with_wrong_content) {
     b[0] = role;
     EXPECT_FALSE(Token::parse(sealed(b)));
   }
-  for (std::size_t n = 0; n <= 85; ++n) EXPECT_FALSE(Token::parse(sealed(Buffer(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(n)))));
+  for (std::size_t n = 0; n <= 85; ++n)
+    EXPECT_FALSE(Token::parse(sealed(Buffer(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(n)))));
   Buffer no_port = good;
   no_port.resize(good.size() - 4);
   EXPECT_FALSE(Token::parse(sealed(no_port)));

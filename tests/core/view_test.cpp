@@ -11,7 +11,8 @@ namespace {
 
 View some_view() {
   View out;
-  for (int n = *rc::gen::inRange(0, 8); n > 0; --n) out["resource/" + std::to_string(*rc::gen::inRange(0, 10))] = *rc::gen::inRange(0, 3);
+  for (int n = *rc::gen::inRange(0, 8); n > 0; --n)
+    out["resource/" + std::to_string(*rc::gen::inRange(0, 10))] = *rc::gen::inRange(0, 3);
   return out;
 }
 
@@ -22,7 +23,8 @@ RC_GTEST_PROP(View, becomes_the_other_by_their_difference, ()) {
   apply(view, d);
   RC_ASSERT(view == to);
   RC_ASSERT(d.empty() == (from == to));
-  for (const auto& [key, value] : d.set) RC_ASSERT((!from.contains(key) || from.at(key) != value));   // nothing that is known already
+  for (const auto& [key, value] : d.set)
+    RC_ASSERT((!from.contains(key) || from.at(key) != value));   // nothing that is known already
   for (const auto& key : d.remove) RC_ASSERT(from.contains(key) && !to.contains(key));
 }
 
@@ -38,7 +40,8 @@ Resource nas() {
 }
 
 TEST(View, writes_a_resource_as_documented) {
-  EXPECT_EQ(to_json(nas()), Json::parse(R"({"id":7,"name":"NAS","network":"home","address":"nas.home.int","alias":"nas.tg",
+  EXPECT_EQ(to_json(nas()),
+            Json::parse(R"({"id":7,"name":"NAS","network":"home","address":"nas.home.int","alias":"nas.tg",
                                             "protocols":{"tcp":["22","8000-8100"],"udp":[],"icmp":true}})"));
   EXPECT_EQ(to_json(Protocols{}), Json::parse(R"({"tcp":"all","udp":"all","icmp":true})"));
 }
@@ -52,11 +55,14 @@ TEST(View, reads_back_what_it_wrote) {
     EXPECT_EQ(resource_from_json(to_json(r)).value(), r) << address;
   }
   const Ticket t{1, UnixTime(std::chrono::seconds(1)), 2};
-  const ConnectorInfo c{"00000000000000ff", "home-1", "home", true, {"192.0.2.1:8443", "[2001:db8::1]:1"}, {"relay.example.com:443"}, t.label(Buffer(32))};
+  const ConnectorInfo c{
+      "00000000000000ff",        "home-1",           "home", true, {"192.0.2.1:8443", "[2001:db8::1]:1"},
+      {"relay.example.com:443"}, t.label(Buffer(32))};
   EXPECT_EQ(connector_from_json(to_json(c)).value(), c);
   const auto d = device_self_from_json(to_json(DeviceSelf{"a@b", "d1", "laptop"})).value();
   EXPECT_EQ(d.user + d.device + d.name, "a@bd1laptop");
-  const ConnectorSelf s{"00000000000000ff", "home-1", "home", "c0ffee", Buffer(32, 9), {"r.example.com:443"}, std::chrono::hours(3)};
+  const ConnectorSelf s{"00000000000000ff",   "home-1", "home", "c0ffee", Buffer(32, 9), {"r.example.com:443"},
+                        std::chrono::hours(3)};
   const auto back = connector_self_from_json(to_json(s)).value();
   EXPECT_EQ(to_json(back), to_json(s));
   EXPECT_EQ(back.grant_key, s.grant_key);
@@ -74,8 +80,9 @@ void refuses_bad_fields(const Json& good, Read read, const std::vector<std::stri
     j.erase(key);
     const bool may_miss = std::find(optional.begin(), optional.end(), key) != optional.end();
     EXPECT_EQ(read(j).has_value(), may_miss) << key;
-    for (const Json& bad : {Json(), Json(-1), Json(1.5), Json("a\x1b[0m"), Json(std::string(300, ' ')), Json::array({1}), Json::array({"\n"}),
-                            Json::array({"no port"}), Json::object({{"tcp", 1}})}) {
+    for (const Json& bad :
+         {Json(), Json(-1), Json(1.5), Json("a\x1b[0m"), Json(std::string(300, ' ')), Json::array({1}),
+          Json::array({"\n"}), Json::array({"no port"}), Json::object({{"tcp", 1}})}) {
       j[key] = bad;
       const auto r = read(j);
       ASSERT_FALSE(r) << key << " " << bad;
@@ -91,10 +98,12 @@ void refuses_bad_fields(const Json& good, Read read, const std::vector<std::stri
 TEST(View, refuses_items_with_missing_or_wrong_fields) {
   refuses_bad_fields(to_json(nas()), resource_from_json, {"alias"});
   refuses_bad_fields(to_json(Protocols{}), protocols_from_json);
-  const ConnectorInfo c{"00000000000000ff", "home-1", "home", true, {"192.0.2.1:8443"}, {"relay.example.com:443"}, "aaaa"};
+  const ConnectorInfo c{"00000000000000ff",        "home-1", "home", true, {"192.0.2.1:8443"},
+                        {"relay.example.com:443"}, "aaaa"};
   refuses_bad_fields(to_json(c), connector_from_json, {"ticket"});
   refuses_bad_fields(to_json(DeviceSelf{"a@b", "d1", "laptop"}), device_self_from_json);
-  const ConnectorSelf s{"00000000000000ff", "home-1", "home", "c0ffee", Buffer(32, 9), {"r.example.com:443"}, std::chrono::hours(3)};
+  const ConnectorSelf s{"00000000000000ff",   "home-1", "home", "c0ffee", Buffer(32, 9), {"r.example.com:443"},
+                        std::chrono::hours(3)};
   refuses_bad_fields(to_json(s), connector_self_from_json);
 }
 
@@ -110,9 +119,11 @@ TEST(View, refuses_values_that_make_no_sense) {
   for (const char* tcp : {R"("some")", "[22]", R"(["22-"])", R"(["9-8"])", "22", "{}"}) {
     bad(r, resource_from_json, "protocols", {{"tcp", Json::parse(tcp)}, {"udp", "all"}, {"icmp", true}});
   }
-  bad(r, resource_from_json, "protocols", {{"tcp", Json(std::vector<std::string>(5000, "1"))}, {"udp", "all"}, {"icmp", true}});
+  bad(r, resource_from_json, "protocols",
+      {{"tcp", Json(std::vector<std::string>(5000, "1"))}, {"udp", "all"}, {"icmp", true}});
   const Json c = to_json(ConnectorInfo{"00000000000000ff", "n", "home", true, {}, {}, ""});
-  for (const char* id : {"ff", "00000000000000FF", "00000000000000fg", "00000000000000ff0"}) bad(c, connector_from_json, "id", id);
+  for (const char* id : {"ff", "00000000000000FF", "00000000000000fg", "00000000000000ff0"})
+    bad(c, connector_from_json, "id", id);
   bad(c, connector_from_json, "direct", {"192.0.2.1:0"});
   bad(c, connector_from_json, "direct", {"host:1"});
   bad(c, connector_from_json, "ticket", "not!base32");
@@ -127,7 +138,8 @@ RC_GTEST_PROP(ControlReader, cuts_messages_out_of_any_pieces, ()) {
   std::vector<Json> sent;
   Buffer stream;
   for (int n = *rc::gen::inRange(0, 12); n > 0; --n) {
-    sent.push_back({{"type", "t" + std::to_string(n)}, {"text", std::string(*rc::gen::inRange<std::size_t>(0, 200), 'x')}});
+    sent.push_back(
+        {{"type", "t" + std::to_string(n)}, {"text", std::string(*rc::gen::inRange<std::size_t>(0, 200), 'x')}});
     const Buffer frame = control_frame(sent.back());
     stream.insert(stream.end(), frame.begin(), frame.end());
   }
@@ -135,7 +147,8 @@ RC_GTEST_PROP(ControlReader, cuts_messages_out_of_any_pieces, ()) {
   std::vector<Json> got;
   for (std::size_t at = 0; at < stream.size();) {
     const auto n = std::min(*rc::gen::inRange<std::size_t>(1, 100), stream.size() - at);
-    const Buffer piece(stream.begin() + static_cast<std::ptrdiff_t>(at), stream.begin() + static_cast<std::ptrdiff_t>(at + n));
+    const Buffer piece(stream.begin() + static_cast<std::ptrdiff_t>(at),
+                       stream.begin() + static_cast<std::ptrdiff_t>(at + n));
     reader.feed(piece);
     at += n;
     for (;;) {
