@@ -57,7 +57,8 @@ Result<std::string> make_csr(const std::string& key_pem) {
   const bssl::UniquePtr<X509_REQ> request(X509_REQ_new());
   const bssl::UniquePtr<BIO> bio(BIO_new(BIO_s_mem()));
   if (!request || !bio || X509_REQ_set_version(request.get(), 0) != 1 ||
-      X509_REQ_set_pubkey(request.get(), key->get()) != 1 || X509_REQ_sign(request.get(), key->get(), EVP_sha256()) <= 0 ||
+      X509_REQ_set_pubkey(request.get(), key->get()) != 1 || X509_REQ_sign(request.get(), key->get(),
+                                                                           EVP_sha256()) <= 0 ||
       PEM_write_bio_X509_REQ(bio.get(), request.get()) != 1) {
     return tl::unexpected(broken("make a certificate request"));
   }

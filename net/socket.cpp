@@ -83,18 +83,25 @@ std::uint32_t socket_mark = 0;   // of the whole process, set once at its start
 Result<Fd> make_socket(int family, int type, const std::string& what) {
   Fd fd(::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return tl::unexpected(os_error(errno, what));
-  if (socket_mark != 0 && family != AF_UNIX &&
-      ::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &socket_mark, sizeof socket_mark) != 0) {
+  return fd;
+}
+
+Result<Fd> connected(const Endpoint& to, int type, const std::string& what) {
+  auto fd = make_socket(to.address.is_v4() ? AF_INET : AF_INET6, type, what);
+  if (!fd) return fd;
+  if (socket_mark != 0 && ::setsockopt(fd->get(), SOL_SOCKET, SO_MARK, &socket_mark, sizeof socket_mark) != 0) {
+    return tl::unexpected(os_error(errno, what));
+  }
+  const SockAddr address(to);
+  if (::connect(fd->get(), address.raw(), address.size) != 0 && errno != EINPROGRESS) {
     return tl::unexpected(os_error(errno, what));
   }
   return fd;
 }
 
-int family_of(const Endpoint& e) { return e.address.is_v4() ? AF_INET : AF_INET6; }
-
 Result<Fd> bound(const Endpoint& at, int type, const char* verb) {
   const std::string what = fmt::format("{} {}", verb, at.to_string());
-  auto fd = make_socket(family_of(at), type, what);
+  auto fd = make_socket(at.address.is_v4() ? AF_INET : AF_INET6, type, what);
   if (!fd) return fd;
   const int on = 1;
   if (type == SOCK_STREAM) ::setsockopt(fd->get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -128,16 +135,7 @@ Result<Fd> tcp_listen(const Endpoint& at, int backlog) {
   return fd;
 }
 
-Result<Fd> tcp_connect(const Endpoint& to) {
-  const std::string what = "connect to " + to.to_string();
-  auto fd = make_socket(family_of(to), SOCK_STREAM, what);
-  if (!fd) return fd;
-  const SockAddr address(to);
-  if (::connect(fd->get(), address.raw(), address.size) != 0 && errno != EINPROGRESS) {
-    return tl::unexpected(os_error(errno, what));
-  }
-  return fd;
-}
+Result<Fd> tcp_connect(const Endpoint& to) { return connected(to, SOCK_STREAM, "connect to " + to.to_string()); }
 
 int connect_error(int fd) noexcept {
   int err = 0;
@@ -148,14 +146,7 @@ int connect_error(int fd) noexcept {
 
 Result<Fd> udp_bind(const Endpoint& at) { return bound(at, SOCK_DGRAM, "listen (UDP) on"); }
 
-Result<Fd> udp_connect(const Endpoint& to) {
-  const std::string what = "send to " + to.to_string();
-  auto fd = make_socket(family_of(to), SOCK_DGRAM, what);
-  if (!fd) return fd;
-  const SockAddr address(to);
-  if (::connect(fd->get(), address.raw(), address.size) != 0) return tl::unexpected(os_error(errno, what));
-  return fd;
-}
+Result<Fd> udp_connect(const Endpoint& to) { return connected(to, SOCK_DGRAM, "send to " + to.to_string()); }
 
 Result<Fd> unix_connect(const std::string& path) {
   const auto address = unix_address(path);

@@ -55,7 +55,7 @@ Result<Fd> unix_connect(const std::string& path);
 // accept_from returns an accepted connection, or an invalid Fd when nobody waits.
 Fd accept_from(int listener, Endpoint* peer = nullptr);
 
-// set_socket_mark gives every socket made after it a mark (SO_MARK, socket(7); needs CAP_NET_ADMIN): a client's own traffic
+// set_socket_mark gives every socket that connects after it a mark (SO_MARK, socket(7); needs CAP_NET_ADMIN): a client's own traffic
 // is told from what it captures by that, so that no Resource can swallow the way to the controller. 0: none.
 void set_socket_mark(std::uint32_t mark) noexcept;
 

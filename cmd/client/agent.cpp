@@ -49,7 +49,7 @@ Result<> Agent::start() {
   tcp_ = std::make_unique<TcpCapture>(loop_, system_->tun(), *tunnels_, targets_, std::move(*listener));
   datagrams_ = std::make_unique<DatagramCapture>(loop_, system_->tun(), *tunnels_, targets_);
   dns_ = std::make_unique<DnsServer>(loop_, targets_, *tunnels_, *upstream);
-  if (auto listening = dns_->listen({dns::kOwnResolvers.begin(), dns::kOwnResolvers.end()}); !listening) return listening;
+  if (auto listening = dns_->listen(options_.interface, {dns::kOwnResolvers.begin(), dns::kOwnResolvers.end()}); !listening) return listening;
   tun_watch_ = net::Watch(loop_, system_->tun().fd(), [this] { read_tun(); });
   tun_watch_.want_read(true);
 

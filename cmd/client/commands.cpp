@@ -15,9 +15,6 @@
 namespace tg::client {
 namespace {
 
-// Marks the client's own traffic, so that it is never captured.
-constexpr std::uint32_t kMark = 0x7467;
-
 struct Flags {
   Options options;
   std::chrono::seconds timeout{};
@@ -38,7 +35,7 @@ Result<int> serve(const Flags& f, const std::function<void()>& online) {
   const auto lock = net::lock_state_dir(f.options.state, "client");
   if (!lock) return tl::unexpected(lock.error());
   if (auto repaired = System::repair(f.options.state); !repaired) return pass_on(repaired);
-  net::set_socket_mark(kMark);
+  net::set_socket_mark(net::kOwnMark);
   auto identity = cmd::AgentIdentity::obtain(f.options.state, f.options.token, Token::Role::device,
                                              cmd::resolver_for(cmd::system_dns()), f.options.timeout);
   if (!identity) return pass_on(identity);

@@ -14,10 +14,12 @@ namespace {
 constexpr std::size_t kUdpMax = 65535;
 constexpr std::size_t kOutMax = 256 * 1024;   // answers that a TCP client does not take
 
-Result<net::Fd> on_loopback(Result<net::Fd> fd) {
+// The kernel counts what a host sends to an address of its own as received by the interface that has the address
+// (net/ipv4/route.c, ip_route_output_key_hash_rcu), so a socket bound to the TUN hears this host and nobody else.
+Result<net::Fd> bound_to(const std::string& interface, Result<net::Fd> fd) {
   if (!fd) return fd;
-  if (::setsockopt(fd->get(), SOL_SOCKET, SO_BINDTODEVICE, "lo", 2) != 0) {
-    return tl::unexpected(net::os_error(errno, "bind the DNS server to the loopback interface"));
+  if (::setsockopt(fd->get(), SOL_SOCKET, SO_BINDTODEVICE, interface.data(), static_cast<socklen_t>(interface.size())) != 0) {
+    return tl::unexpected(net::os_error(errno, "bind the DNS server to " + interface));
   }
   return fd;
 }
@@ -74,12 +76,12 @@ DnsServer::~DnsServer() = default;
 void DnsServer::resources_changed() { stub_.set_matcher(targets_.matcher()); }
 void DnsServer::set_upstream(std::vector<Endpoint> servers) { forwarder_.set_servers(std::move(servers)); }
 
-Result<> DnsServer::listen(const std::vector<Ipv4>& addresses) {
+Result<> DnsServer::listen(const std::string& interface, const std::vector<Ipv4>& addresses) {
   for (const Ipv4 address : addresses) {
     const Endpoint at{address, 53};
-    auto udp = on_loopback(net::udp_bind(at));
+    auto udp = bound_to(interface, net::udp_bind(at));
     if (!udp) return pass_on(udp);
-    auto tcp = on_loopback(net::tcp_listen(at));
+    auto tcp = bound_to(interface, net::tcp_listen(at));
     if (!tcp) return pass_on(tcp);
     const int udp_fd = udp->get(), tcp_fd = tcp->get();
     const int space = 1 << 20;

@@ -14,7 +14,7 @@
 namespace tg::client {
 
 // DnsServer answers with a dns::Stub, asks connectors what only the private DNS knows, and forwards the rest. It hears only
-// this device: its sockets are bound to the loopback interface, over which a host reaches its own addresses.
+// this device: its sockets are bound to the TUN, whose addresses are for nobody else.
 class DnsServer {
  public:
   static constexpr std::size_t kConnectionsMax = 256;                      // TCP
@@ -24,8 +24,8 @@ class DnsServer {
   DnsServer(net::Loop& loop, Targets& targets, Tunnels& tunnels, std::vector<Endpoint> upstream);
   ~DnsServer();
 
-  // listen errors: conflict when another program has a port 53 on one of `addresses`; denied; io.
-  Result<> listen(const std::vector<Ipv4>& addresses);
+  // listen serves `addresses`, which `interface` has. Errors: conflict when another program has port 53 there; denied; io.
+  Result<> listen(const std::string& interface, const std::vector<Ipv4>& addresses);
   void resources_changed();
   void set_upstream(std::vector<Endpoint> servers);
 

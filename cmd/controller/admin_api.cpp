@@ -23,12 +23,14 @@ Result<std::string> device_id(const Model& model, const std::string& name) {
     if (d.id == name) return d.id;
     if (d.name != name) continue;
     if (!found.empty()) {
-      return fail(Errc::conflict, fmt::format("several devices are called \"{}\"; use the id, see: tg controller device list", name));
+      return fail(Errc::conflict,
+                  fmt::format("several devices are called \"{}\"; use the id, see: tg controller device list", name));
     }
     found = d.id;
   }
   if (!found.empty()) return found;
-  return fail(Errc::not_found, fmt::format("there is no device \"{}\"; see: tg controller device list", printable(name, 64)));
+  return fail(Errc::not_found, fmt::format("there is no device \"{}\"; see: tg controller device list",
+                                           printable(name, 64)));
 }
 
 const char* name_key(const std::string& kind) { return kind == "user" ? "email" : "name"; }
@@ -51,7 +53,9 @@ Result<> answer_error(const Json& answer) {
 
 Json AdminApi::answer(const Json& request, UnixTime now) const {
   const std::string type = request.value("type", "");
-  Result<Json> out = fail(Errc::unsupported, fmt::format("the running controller does not know \"{}\"; is it older than this tg?", printable(type, 64)));
+  Result<Json> out = fail(Errc::unsupported,
+                          fmt::format("the running controller does not know \"{}\"; is it older than this tg?",
+                                      printable(type, 64)));
   if (type == "status") out = status();
   if (type == "apply") out = apply(request, now);
   if (type == "token") out = token(request, now);
@@ -102,7 +106,8 @@ Result<Json> AdminApi::token(const Json& request, UnixTime now) const {
   if (role_name != "device" && role_name != "connector") f.refuse("role", "is neither device nor connector");
   if (!f.ok()) return f.error();
   const auto role = role_name == "device" ? Token::Role::device : Token::Role::connector;
-  auto fresh = store.new_token(role, role == Token::Role::device ? lower(subject) : subject, now, std::chrono::minutes(minutes));
+  auto fresh = store.new_token(role, role == Token::Role::device ? lower(subject) : subject, now,
+                               std::chrono::minutes(minutes));
   if (!fresh) return pass_on(fresh);
   const Token out{role, fresh->expires, fresh->id, fresh->secret, pki.pin(), public_address};
   return Json{{"token", out.to_string()}, {"expires", fresh->expires.time_since_epoch().count()}};
@@ -137,7 +142,8 @@ Result<Json> AdminApi::show(const Json& request) const {
   for (Json& item : *all) {
     if (item.value(kind == "device" ? "id" : name_key(kind), "") == name) return Json{{"item", std::move(item)}};
   }
-  return fail(Errc::not_found, fmt::format("there is no {0} \"{1}\"; see: tg controller {0} list", kind, printable(name, 64)));
+  return fail(Errc::not_found, fmt::format("there is no {0} \"{1}\"; see: tg controller {0} list", kind,
+                                           printable(name, 64)));
 }
 
 Result<Json> AdminApi::edit(const std::string& verb, const Json& request, UnixTime now) const {
@@ -161,8 +167,11 @@ Result<Json> AdminApi::edit(const std::string& verb, const Json& request, UnixTi
   return Json{{"changes", changes_json(*changes)}};
 }
 
-Result<Json> AdminApi::edit_device(const std::string& verb, const std::string& name, const Json& fields, UnixTime now) const {
-  if (verb == "create") return fail(Errc::unsupported, "a device makes itself with a token; see: tg controller device token");
+Result<Json> AdminApi::edit_device(const std::string& verb, const std::string& name, const Json& fields,
+                                   UnixTime now) const {
+  if (verb == "create") {
+    return fail(Errc::unsupported, "a device makes itself with a token; see: tg controller device token");
+  }
   auto model = store.model();
   if (!model) return pass_on(model);
   auto id = device_id(*model, name);
@@ -174,7 +183,9 @@ Result<Json> AdminApi::edit_device(const std::string& verb, const std::string& n
     done = store.remove_device(*id, now);
   } else {
     const std::string state = fields.value("state", Json()).is_string() ? fields["state"].get<std::string>() : "";
-    if (state != "active" && state != "blocked") return fail(Errc::invalid_argument, "--state must be active or blocked");
+    if (state != "active" && state != "blocked") {
+      return fail(Errc::invalid_argument, "--state must be active or blocked");
+    }
     if (device.blocked == (state == "blocked")) return Json{{"changes", Json::array()}};
     change.verb = Change::Verb::update;
     change.detail = state;

@@ -1,8 +1,10 @@
-// What an administrator's command asks of the running controller, and the answers. JSON in, JSON out, no I/O of its own.
+// What an administrator's command asks of the running controller, and the answers. JSON in, JSON out, no I/O of its
+// own.
 //
 //   {"type":"status"}                                             -> {"type":"ok","status":{…}}
 //   {"type":"apply","state":{…},"dry_run":bool,"prune":bool}      -> {"type":"ok","changes":[…]}
-//   {"type":"token","role":"device"|"connector","subject":…,"minutes":10}  -> {"type":"ok","token":"tg1_…","expires":unix}
+//   {"type":"token","role":"device"|"connector","subject":…,"minutes":10}  ->
+// {"type":"ok","token":"tg1_…","expires":unix}
 //   {"type":"list","kind":K}                                      -> {"type":"ok","items":[…]}
 //   {"type":"show","kind":K,"name":N}                             -> {"type":"ok","item":{…}}
 //   {"type":"create"|"update"|"delete","kind":K,"name":N,"fields":{…}}  -> {"type":"ok","changes":[…]}
@@ -41,7 +43,8 @@ struct AdminApi {
   Result<Json> edit_device(const std::string& verb, const std::string& name, const Json& fields, UnixTime now) const;
 };
 
-// items lists the entries of a kind as JSON, for programs and for tables. Errors: invalid_argument for an unknown kind. Pure.
+// items lists the entries of a kind as JSON, for programs and for tables. Errors: invalid_argument for an unknown kind.
+// Pure.
 Result<Json> items(const Model& model, const std::vector<OnlineAgent>& online, const std::string& kind);
 
 Json error_answer(const Error& e);

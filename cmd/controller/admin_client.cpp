@@ -64,7 +64,9 @@ Result<Json> ask_controller(const std::string& state, const Json& request, std::
   }
   if (!fd) {
     const std::string option = state == "/var/lib/tg/controller" ? "" : " --state " + state;
-    return fail(Errc::unreachable, fmt::format("no controller runs with the state in {0}; start it with: tg controller serve{1}", state, option));
+    return fail(Errc::unreachable,
+                fmt::format("no controller runs with the state in {0}; start it with: tg controller serve{1}", state,
+                            option));
   }
   if (auto sent = send_all(fd->get(), control_frame(request), deadline); !sent) return pass_on(sent);
   auto answer = receive(fd->get(), deadline);

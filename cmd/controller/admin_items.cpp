@@ -15,7 +15,8 @@ Json time_of(const std::optional<UnixTime>& t) {
 }
 
 const OnlineAgent* find(const std::vector<OnlineAgent>& online, std::string_view role, const std::string& id) {
-  const auto found = std::find_if(online.begin(), online.end(), [&](const OnlineAgent& a) { return a.role == role && a.id == id; });
+  const auto found = std::find_if(online.begin(), online.end(),
+                                  [&](const OnlineAgent& a) { return a.role == role && a.id == id; });
   return found == online.end() ? nullptr : &*found;
 }
 
@@ -60,7 +61,8 @@ Json users(const Model& model) {
     for (const GroupRecord& g : model.groups) {
       if (std::find(g.members.begin(), g.members.end(), email) != g.members.end()) groups.push_back(g.name);
     }
-    const auto devices = std::count_if(model.devices.begin(), model.devices.end(), [&](const DeviceRecord& d) { return d.user == email; });
+    const auto devices = std::count_if(model.devices.begin(), model.devices.end(),
+                                       [&](const DeviceRecord& d) { return d.user == email; });
     out.push_back({{"email", email}, {"groups", std::move(groups)}, {"devices", devices}});
   }
   return out;

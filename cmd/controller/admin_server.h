@@ -36,9 +36,9 @@ class AdminServer {
   net::Watch accepting_;
 };
 
-// ask_controller sends one request to the controller of a state directory and returns its answer. It blocks, at most for `timeout`.
-// Errors: unreachable when no controller runs there, and the text says how to start it; denied; timed_out; protocol; and the
-// error that the controller answered.
+// ask_controller sends one request to the controller of a state directory and returns its answer. It blocks, at most
+// for `timeout`. Errors: unreachable when no controller runs there, and the text says how to start it; denied;
+// timed_out; protocol; and the error that the controller answered.
 Result<Json> ask_controller(const std::string& state, const Json& request, std::chrono::seconds timeout);
 
 }  // namespace tg::controller

@@ -65,7 +65,8 @@ bool set_extensions(X509* certificate, X509* issuer, const CertificateSpec& spec
     ok = add(certificate, issuer, NID_basic_constraints, limits.c_str()) &&
          add(certificate, issuer, NID_key_usage, "critical,keyCertSign,cRLSign");
   } else {
-    const char* usage = spec.client && spec.server ? "clientAuth,serverAuth" : spec.server ? "serverAuth" : "clientAuth";
+    const char* one = spec.server ? "serverAuth" : "clientAuth";
+    const char* usage = spec.client && spec.server ? "clientAuth,serverAuth" : one;
     ok = add(certificate, issuer, NID_basic_constraints, "critical,CA:FALSE") &&
          add(certificate, issuer, NID_key_usage, "critical,digitalSignature") &&
          add(certificate, issuer, NID_ext_key_usage, usage) &&
@@ -95,7 +96,8 @@ Result<bssl::UniquePtr<X509>> sign_certificate(const CertificateSpec& spec, EVP_
   bssl::UniquePtr<X509> out(X509_new());
   X509* certificate = out.get();
   if (issuer == nullptr) issuer = certificate;
-  const bool ok = certificate != nullptr && X509_set_version(certificate, X509_VERSION_3) == 1 && set_serial(certificate) &&
+  const bool ok = certificate != nullptr && X509_set_version(certificate, X509_VERSION_3) == 1 &&
+      set_serial(certificate) &&
                   set_time(X509_getm_notBefore(certificate), spec.not_before) &&
                   set_time(X509_getm_notAfter(certificate), spec.not_after) &&
                   set_name(X509_get_subject_name(certificate), spec.common_name) &&

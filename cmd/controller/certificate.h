@@ -22,15 +22,17 @@ struct CertificateSpec {
   bool server = false;
 };
 
-// sign_certificate makes a version 3 certificate over `subject_key`, with a random serial number of 127 bits, signed with
-// ECDSA and SHA-256.
-Result<bssl::UniquePtr<X509>> sign_certificate(const CertificateSpec& spec, EVP_PKEY* subject_key, X509* issuer, EVP_PKEY* issuer_key);
+// sign_certificate makes a version 3 certificate over `subject_key`, with a random serial number of 127 bits, signed
+// with ECDSA and SHA-256.
+Result<bssl::UniquePtr<X509>> sign_certificate(const CertificateSpec& spec, EVP_PKEY* subject_key, X509* issuer,
+                                               EVP_PKEY* issuer_key);
 
 Result<bssl::UniquePtr<X509>> certificate_from_pem(const std::string& pem);
 Result<bssl::UniquePtr<EVP_PKEY>> key_from_pem(const std::string& pem);
 Result<std::string> to_pem(X509* certificate);
 
-// key_of_request returns the key of a PKCS#10 request. Errors: malformed unless it is P-256 and the request signed with it.
+// key_of_request returns the key of a PKCS#10 request. Errors: malformed unless it is P-256 and the request signed with
+// it.
 Result<bssl::UniquePtr<EVP_PKEY>> key_of_request(const std::string& pem);
 
 Buffer spki_sha256(X509* certificate);

@@ -23,11 +23,13 @@ void say(const std::string& line) { std::fputs((line + "\n").c_str(), stderr); }
 
 void add_serve(CLI::App& controller) {
   auto options = std::make_shared<ServeOptions>();
-  CLI::App* command = cmd::add_command(controller, "serve", "Run the controller, with its embedded relay, until SIGTERM or SIGINT",
+  CLI::App* command = cmd::add_command(controller, "serve",
+                                       "Run the controller, with its embedded relay, until SIGTERM or SIGINT",
                                        [options]() -> Result<int> { return serve(*options); });
   cmd::add_state_option(*command, options->state, "controller");
   cmd::add_config_option(*command);
-  command->add_option("--listen", options->listen, "Where agents connect to")->type_name("IP:PORT")->capture_default_str();
+  command->add_option("--listen", options->listen,
+                      "Where agents connect to")->type_name("IP:PORT")->capture_default_str();
   command->add_option("--relay-listen", options->relay_listen, "Where the embedded relay listens")
       ->type_name("IP:PORT")
       ->capture_default_str();
@@ -63,7 +65,8 @@ Result<DesiredState> read_desired(const std::string& path, bool dry_run) {
 Result<int> apply(const Apply& options) {
   auto state = read_desired(options.file, options.dry_run);
   if (!state) return pass_on(state);
-  auto answer = options.common.ask({{"type", "apply"}, {"state", to_json(*state)}, {"dry_run", options.dry_run}, {"prune", options.prune}});
+  auto answer = options.common.ask({{"type", "apply"}, {"state", to_json(*state)}, {"dry_run", options.dry_run},
+                                    {"prune", options.prune}});
   if (!answer) return pass_on(answer);
   if (auto printed = print_changes(options.common, *answer, options.dry_run); !printed) return pass_on(printed);
   return options.dry_run && !(*answer)["changes"].empty() ? 2 : 0;
@@ -71,11 +74,13 @@ Result<int> apply(const Apply& options) {
 
 void add_apply(CLI::App& controller) {
   auto options = std::make_shared<Apply>();
-  CLI::App* command = cmd::add_command(controller, "apply", "Make a file's networks, connectors, users, groups and resources true",
+  CLI::App* command = cmd::add_command(controller, "apply",
+                                       "Make a file's networks, connectors, users, groups and resources true",
                                        [options] { return apply(*options); });
   options->common.add_to(*command);
   command->add_option("FILE", options->file, "TOML file with the desired state; /dev/stdin works too")->required();
-  command->add_flag("--dry-run", options->dry_run, "Only print the plan; exit 0 when there is nothing to do, 2 when there is, 1 when the file is wrong");
+  command->add_flag("--dry-run", options->dry_run,
+                    "Only print the plan; exit 0 when there is nothing to do, 2 when there is, 1 when the file is wrong");
   command->add_flag("--prune", options->prune, "Also remove what the file does not name");
   command->footer(R"(All or nothing, in one transaction; the same file twice changes nothing. Agents are told at once.
 
@@ -100,7 +105,8 @@ void add_apply(CLI::App& controller) {
 
 std::string status_text(const Json& s) {
   const Json& relay = s["relay"];
-  const auto counts = [&](const char* key) { return fmt::format("{} of {} online", s[key]["online"].dump(), s[key]["total"].dump()); };
+  const auto counts = [&](const char* key) { return fmt::format("{} of {} online", s[key]["online"].dump(),
+                                                                s[key]["total"].dump()); };
   const std::time_t since = s["started"].get<std::time_t>();
   return fmt::format(
       "controller  {} (tg {}, process {}), up since {:%Y-%m-%d %H:%M:%S} UTC\n"
@@ -110,13 +116,16 @@ std::string status_text(const Json& s) {
       "networks    {}\nresources   {}\nusers       {}\nconnectors  {}\ndevices     {}\n",
       s["instance"].get<std::string>(), s["version"].get<std::string>(), s["process"].dump(), fmt::gmtime(since),
       s["listen"].get<std::string>(), s["public"].get<std::string>(), relay["listen"].get<std::string>(),
-      relay["public"].get<std::string>(), relay["connectors"].dump(), relay["joined"].dump(), s["state"].get<std::string>(),
-      s["revision"].dump(), s["networks"].dump(), s["resources"].dump(), s["users"].dump(), counts("connectors"), counts("devices"));
+      relay["public"].get<std::string>(), relay["connectors"].dump(), relay["joined"].dump(),
+          s["state"].get<std::string>(),
+      s["revision"].dump(), s["networks"].dump(), s["resources"].dump(), s["users"].dump(), counts("connectors"),
+          counts("devices"));
 }
 
 void add_status(CLI::App& controller) {
   auto common = std::make_shared<Common>();
-  CLI::App* command = cmd::add_command(controller, "status", "Say how the running controller is", [common]() -> Result<int> {
+  CLI::App* command = cmd::add_command(controller, "status", "Say how the running controller is",
+                                       [common]() -> Result<int> {
     auto answer = common->ask({{"type", "status"}});
     if (!answer) return pass_on(answer);
     if (common->json) cmd::print_json((*answer)["status"]);
@@ -152,7 +161,8 @@ Result<> print_changes(const Common& common, const Json& answer, bool planned) {
   }
   std::fflush(stdout);
   if (list.empty()) say("nothing to change");
-  else say(fmt::format("{}{} created, {} updated, {} removed", planned ? "plan: " : "", counts[0], counts[1], counts[2]));
+  else say(fmt::format("{}{} created, {} updated, {} removed", planned ? "plan: " : "", counts[0], counts[1],
+                       counts[2]));
   return {};
 }
 

@@ -28,13 +28,17 @@ struct Kind {
 
 const std::vector<Kind>& kinds() {
   static const std::vector<Kind> all = {
-      {"network", "NAME", {{"NAME", "name"}, {"CONNECTORS", "connectors"}, {"ONLINE", "connectors_online"}, {"RESOURCES", "resources"}}},
-      {"connector", "NAME", {{"NAME", "name"}, {"NETWORK", "network"}, {"ONLINE", "online"}, {"FROM", "from"}, {"LAST SEEN", "last_seen"}, {"ID", "id"}}},
+      {"network", "NAME", {{"NAME", "name"}, {"CONNECTORS", "connectors"}, {"ONLINE", "connectors_online"},
+                           {"RESOURCES", "resources"}}},
+      {"connector", "NAME", {{"NAME", "name"}, {"NETWORK", "network"}, {"ONLINE", "online"}, {"FROM", "from"},
+                             {"LAST SEEN", "last_seen"}, {"ID", "id"}}},
       {"user", "EMAIL", {{"EMAIL", "email"}, {"GROUPS", "groups"}, {"DEVICES", "devices"}}},
       {"group", "NAME", {{"NAME", "name"}, {"MEMBERS", "members"}, {"RESOURCES", "resources"}}},
-      {"resource", "NAME", {{"ID", "id"}, {"NAME", "name"}, {"NETWORK", "network"}, {"ADDRESS", "address"}, {"ALIAS", "alias"},
+      {"resource", "NAME", {{"ID", "id"}, {"NAME", "name"}, {"NETWORK", "network"}, {"ADDRESS", "address"},
+                            {"ALIAS", "alias"},
                             {"GROUPS", "groups"}, {"ALLOWED", "rules"}}},
-      {"device", "DEVICE", {{"ID", "id"}, {"NAME", "name"}, {"USER", "user"}, {"STATE", "state"}, {"ONLINE", "online"}, {"FROM", "from"},
+      {"device", "DEVICE", {{"ID", "id"}, {"NAME", "name"}, {"USER", "user"}, {"STATE", "state"}, {"ONLINE", "online"},
+                            {"FROM", "from"},
                             {"LAST SEEN", "last_seen"}}},
   };
   return all;
@@ -43,12 +47,16 @@ const std::vector<Kind>& kinds() {
 std::string cell(const Json& item, const std::string& key) {
   const auto found = item.find(key);
   if (found == item.end() || found->is_null()) return key == "last_seen" ? "never" : "";
-  if (key == "last_seen" || key == "created") return fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(found->get<std::time_t>()));
+  if (key == "last_seen" || key == "created") {
+    return fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(found->get<std::time_t>()));
+  }
   if (found->is_string()) return found->get<std::string>();
   if (found->is_boolean()) return found->get<bool>() ? "yes" : "no";
   if (!found->is_array()) return json_text(*found);
   std::string out;
-  for (const Json& one : *found) out += (out.empty() ? "" : ", ") + (one.is_string() ? one.get<std::string>() : json_text(one));
+  for (const Json& one : *found) {
+    out += (out.empty() ? "" : ", ") + (one.is_string() ? one.get<std::string>() : json_text(one));
+  }
   return out;
 }
 
@@ -67,7 +75,8 @@ using Shared = std::shared_ptr<Request>;
 
 void add_list(CLI::App& group, const Kind& kind) {
   auto r = std::make_shared<Request>();
-  CLI::App* command = cmd::add_command(group, "list", fmt::format("List the {}s", kind.name), [r, &kind]() -> Result<int> {
+  CLI::App* command = cmd::add_command(group, "list", fmt::format("List the {}s", kind.name),
+                                       [r, &kind]() -> Result<int> {
     auto answer = r->common.ask({{"type", "list"}, {"kind", kind.name}});
     if (!answer) return pass_on(answer);
     const Json& items = (*answer)["items"];
@@ -90,7 +99,8 @@ void add_list(CLI::App& group, const Kind& kind) {
 
 void add_show(CLI::App& group, const Kind& kind) {
   auto r = std::make_shared<Request>();
-  CLI::App* command = cmd::add_command(group, "show", fmt::format("Show one {}", kind.name), [r, &kind]() -> Result<int> {
+  CLI::App* command = cmd::add_command(group, "show", fmt::format("Show one {}", kind.name),
+                                       [r, &kind]() -> Result<int> {
     auto answer = r->common.ask({{"type", "show"}, {"kind", kind.name}, {"name", r->name}});
     if (!answer) return pass_on(answer);
     const Json& item = (*answer)["item"];
@@ -144,12 +154,14 @@ void add_fields(CLI::App& command, Request& r, const std::string& kind, bool upd
     command.add_option("--network", r.network, "Network that it belongs to")->type_name("NAME")->required(!update);
   }
   if (kind == "group") {
-    command.add_option("--member", r.members, update ? "Exactly these members (repeat it)" : "A member (repeat it)")->type_name("EMAIL");
+    command.add_option("--member", r.members, update ? "Exactly these members (repeat it)"
+                       : "A member (repeat it)")->type_name("EMAIL");
     if (update) command.add_option("--add", r.add, "One member more (repeat it)")->type_name("EMAIL");
     if (update) command.add_option("--remove", r.remove, "One member less (repeat it)")->type_name("EMAIL");
   }
   if (kind == "resource") {
-    command.add_option("--address", r.address, "FQDN, wildcard (* and ?), IP or CIDR")->type_name("ADDRESS")->required(!update);
+    command.add_option("--address", r.address,
+                       "FQDN, wildcard (* and ?), IP or CIDR")->type_name("ADDRESS")->required(!update);
     command.add_option("--alias", r.alias, "Second name, with at least one dot; \"\" for none")->type_name("NAME");
     command.add_option("--group", r.groups, "Who may reach it (repeat it)")->type_name("GROUP");
     command.add_option("--tcp", r.tcp, "TCP ports: all, none or a list such as 22,8000-8100")->type_name("PORTS");
@@ -209,7 +221,8 @@ void add_entry_commands(CLI::App& controller) {
     add_show(*group, kind);
     if (name != "device") add_edit(*group, kind, "create", fmt::format("Make a {}", name));
     if (name != "network" && name != "user") {
-      add_edit(*group, kind, "update", name == "device" ? "Block a device, or let it in again" : fmt::format("Change a {}", name));
+      add_edit(*group, kind, "update", name == "device" ? "Block a device, or let it in again"
+               : fmt::format("Change a {}", name));
     }
     add_edit(*group, kind, "delete", fmt::format("Delete a {}", name));
     if (name == "connector") {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <utility>
 
 #include "core/text.h"
 
@@ -119,14 +120,18 @@ Result<> ControlServer::permitted(const Session& s) const {
     next_key = d->next_key;
   } else if (who.role == "connector") {
     const ConnectorRecord* c = directory_->model().connector(who.id);
-    if (c == nullptr) return fail(Errc::denied, "this connector has been removed; ask an administrator for a new token");
+    if (c == nullptr) {
+      return fail(Errc::denied, "this connector has been removed; ask an administrator for a new token");
+    }
     key = c->key;
     next_key = c->next_key;
   } else {
     return fail(Errc::denied, fmt::format("a {} has no control stream", who.role));
   }
   if (who.key_thumbprint != key && who.key_thumbprint != next_key) {
-    return fail(Errc::denied, fmt::format("this {} has been enrolled again with another key; ask an administrator for a new token", who.role));
+    return fail(Errc::denied,
+                fmt::format("this {} has been enrolled again with another key; ask an administrator for a new token",
+                            who.role));
   }
   return {};
 }
@@ -172,12 +177,15 @@ Result<> ControlServer::reload() {
   }
   directory_ = std::make_unique<Directory>(std::move(*model));
   must_reload_ = false;
-  for (const Revocation& r : directory_->model().revocations) latest_revocation_ = std::max(latest_revocation_, r.before);
+  for (const Revocation& r : directory_->model().revocations) {
+    latest_revocation_ = std::max(latest_revocation_, r.before);
+  }
   return {};
 }
 
-// A first change is told at once, and a storm of them at most every push_interval. Each round may void grants, and the time of
-// issue of the next grant then runs ahead of the clock by a second: the interval keeps that within the leeway of verifiers.
+// A first change is told at once, and a storm of them at most every push_interval. Each round may void grants, and the
+// time of issue of the next grant then runs ahead of the clock by a second: the interval keeps that within the leeway
+// of verifiers.
 void ControlServer::schedule() {
   const bool running_ahead = latest_revocation_ > net::Loop::wall() + std::chrono::seconds(20);
   const Duration interval = running_ahead ? Duration(std::chrono::milliseconds(1100)) : settings_.push_interval;
@@ -199,6 +207,8 @@ void ControlServer::upkeep() {
   upkeep_.after(kUpkeep);
   save_seen();
   const UnixTime now = net::Loop::wall();
+  const bool set_back = now < std::exchange(last_upkeep_, now);
+  if (set_back) return tell_all();
   for (const auto& [key, s] : agents_) {
     if (s->leases && s->leases->next_renewal() <= now) tell(*s, now);
   }
@@ -238,19 +248,20 @@ void ControlServer::update_presence() {
 
 void ControlServer::goodbye() {
   accepting_ = {};
-  accept_again_.cancel();
+  accept_again_ = {};
+  listener_.reset();   // whoever comes now is refused at once, and does not wait
   push_.cancel();
   save_seen();
-  for (const auto& [key, s] : agents_) {
-    s->send({{"type", "goodbye"}});
-    s->close();
-  }
+  for (const auto& [key, s] : agents_) s->send({{"type", "goodbye"}});
+  for (const auto& [s, owned] : sessions_) s->close();
 }
 
 std::vector<OnlineAgent> ControlServer::online() const {
   std::vector<OnlineAgent> out;
   for (const auto& [key, s] : agents_) {
-    if (s->state() == Session::State::ready) out.push_back({s->who().role, s->who().id, s->source().to_string(), s->version});
+    if (s->state() == Session::State::ready) {
+      out.push_back({s->who().role, s->who().id, s->source().to_string(), s->version});
+    }
   }
   return out;
 }

@@ -43,11 +43,12 @@ struct OnlineAgent {
   std::string version;
 };
 
-// ControlServer serves one listener until it is destroyed. Store and Pki outlive it. A stream of an agent that is already
-// connected replaces the older one.
+// ControlServer serves one listener until it is destroyed. Store and Pki outlive it. A stream of an agent that is
+// already connected replaces the older one.
 class ControlServer {
  public:
-  ControlServer(net::Loop& loop, net::Fd listener, Store& store, const Pki& pki, LeaseKeys keys, net::TlsContext context,
+  ControlServer(net::Loop& loop, net::Fd listener, Store& store, const Pki& pki, LeaseKeys keys,
+                net::TlsContext context,
                 ControlSettings settings);
   ~ControlServer();
 
@@ -103,6 +104,7 @@ class ControlServer {
   std::size_t all_strangers_ = 0;
   std::map<std::string, UnixTime> seen_;               // when agents came or went; written in batches
   UnixTime latest_revocation_{};
+  UnixTime last_upkeep_{};
   Instant last_told_{};
   bool must_reload_ = false;
 

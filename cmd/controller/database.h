@@ -34,9 +34,9 @@ class Row {
 };
 
 // Database is the one connection of the process to a database file. Write-ahead log, synchronous=FULL: what commit()
-// acknowledged is on the disk. Foreign keys are on. A lock held by somebody else is waited for, at most 10 s.
-// Errors: io (the disk, a file that is no database), conflict (a constraint), timed_out (locked), each with SQLite's words.
-// Not thread-safe.
+// acknowledged is on the disk. Foreign keys are on. A lock held by somebody else is waited for, at most 10 s. Errors:
+// io (the disk, a file that is no database), conflict (a constraint), timed_out (locked), each with SQLite's words. Not
+// thread-safe.
 class Database {
  public:
   // open creates the file, mode 0600, when it is missing.
@@ -60,8 +60,8 @@ class Database {
   sqlite3* handle_ = nullptr;
 };
 
-// Transaction is a write transaction (BEGIN IMMEDIATE: nobody else can write between what it reads and what it writes). It is
-// rolled back unless commit() succeeded.
+// Transaction is a write transaction (BEGIN IMMEDIATE: nobody else can write between what it reads and what it writes).
+// It is rolled back unless commit() succeeded.
 class Transaction {
  public:
   static Result<Transaction> begin(Database& database);

@@ -13,7 +13,9 @@
 namespace tg::controller {
 namespace {
 
-std::string titled(std::string_view kind, const std::string& name) { return fmt::format("{} \"{}\"", kind, printable(name, 64)); }
+std::string titled(std::string_view kind, const std::string& name) {
+  return fmt::format("{} \"{}\"", kind, printable(name, 64));
+}
 
 // read_name reads the key that names an entry, and from then on messages carry it.
 std::string read_name(TableReader& reader, std::string_view kind, std::string_view key = "name") {
@@ -50,7 +52,8 @@ Ports read_ports(TableReader& reader, std::string_view key) {
   if (const auto* word = node->as_string()) {
     if (word->get() == "all") return Ports::all();
     if (word->get() == "none") return Ports::none();
-    reader.error(key, fmt::format("\"{0}\" is neither \"all\" nor \"none\"; ports are a list: [\"{0}\"]", printable(word->get(), 64)));
+    reader.error(key, fmt::format("\"{0}\" is neither \"all\" nor \"none\"; ports are a list: [\"{0}\"]",
+                                  printable(word->get(), 64)));
     return {};
   }
   const toml::array* list = node->as_array();
@@ -76,12 +79,16 @@ Protocols read_protocols(TableReader& entry, Notes& notes) {
   out.icmp = reader.boolean("icmp").value_or(true);
   std::string open;
   std::string shut;
-  for (const auto& [key, value] : {std::pair{"tcp", "tcp = \"none\""}, {"udp", "udp = \"none\""}, {"icmp", "icmp = false"}}) {
+  for (const auto& [key, value] : {std::pair{"tcp", "tcp = \"none\""}, {"udp", "udp = \"none\""},
+                                   {"icmp", "icmp = false"}}) {
     if (reader.node(key) != nullptr) continue;
     open += (open.empty() ? "" : " and ") + std::string(key);
     shut += (shut.empty() ? "" : ", ") + std::string(value);
   }
-  if (!open.empty()) entry.warning("protocols", fmt::format("{} not named and so allowed; to refuse, write {}", open + (open.find(' ') == std::string::npos ? " is" : " are"), shut));
+  if (!open.empty()) {
+    entry.warning("protocols", fmt::format("{} not named and so allowed; to refuse, write {}",
+                                           open + (open.find(' ') == std::string::npos ? " is" : " are"), shut));
+  }
   return out;
 }
 
@@ -144,7 +151,8 @@ ResourceSpec read_resource(TableReader& reader, Notes& notes) {
   return out;
 }
 
-// Places says where the entries and keys that core's findings name ("resource NAS: groups") stand, and what messages call them.
+// Places says where the entries and keys that core's findings name ("resource NAS: groups") stand, and what messages
+// call them.
 using Places = std::map<std::string, Problem>;
 
 const std::string& name_of(const UserSpec& u) { return u.email; }
@@ -190,7 +198,8 @@ DesiredState read_state(const toml::table& root, Notes& notes, Places& places) {
 }
 
 std::vector<std::string> lines(std::vector<Problem> found, const std::string& path) {
-  std::stable_sort(found.begin(), found.end(), [](const Problem& a, const Problem& b) { return a.place.line < b.place.line; });
+  std::stable_sort(found.begin(), found.end(), [](const Problem& a, const Problem& b) {
+      return a.place.line < b.place.line; });
   std::vector<std::string> out;
   for (const Problem& p : found) {
     out.push_back(fmt::format("{}:{}: {}{}{}", path, p.place.line, p.key, p.key.empty() ? "" : ": ", p.text));
@@ -209,7 +218,8 @@ DesiredFile parse_desired(std::string_view text, const std::string& path) {
   const toml::parse_result parsed = toml::parse(text, path);
   if (!parsed) {
     const toml::parse_error& error = parsed.error();
-    out.errors.push_back(fmt::format("{}:{}: not TOML: {}", path, error.source().begin.line, printable(error.description(), 200)));
+    out.errors.push_back(fmt::format("{}:{}: not TOML: {}", path, error.source().begin.line,
+                                     printable(error.description(), 200)));
     return out;
   }
   Notes notes;

@@ -93,11 +93,14 @@ Json to_json(const DesiredState& state) {
   Json out = {{"networks", Json::array()}, {"connectors", Json::array()}, {"users", Json::array()},
               {"groups", Json::array()}, {"resources", Json::array()}};
   for (const NetworkSpec& n : state.networks) out["networks"].push_back({{"name", n.name}});
-  for (const ConnectorSpec& c : state.connectors) out["connectors"].push_back({{"name", c.name}, {"network", c.network}});
+  for (const ConnectorSpec& c : state.connectors) {
+    out["connectors"].push_back({{"name", c.name}, {"network", c.network}});
+  }
   for (const UserSpec& u : state.users) out["users"].push_back({{"email", u.email}});
   for (const GroupSpec& g : state.groups) out["groups"].push_back({{"name", g.name}, {"members", g.members}});
   for (const ResourceSpec& r : state.resources) {
-    out["resources"].push_back({{"name", r.name}, {"network", r.network}, {"address", r.address.text()}, {"alias", r.alias},
+    out["resources"].push_back({{"name", r.name}, {"network", r.network}, {"address", r.address.text()},
+                                {"alias", r.alias},
                                 {"groups", r.groups}, {"protocols", to_json(r.protocols)}});
   }
   return out;
@@ -118,10 +121,13 @@ Result<DesiredState> desired_from_json(const Json& j) {
 Result<Ports> ports_from_json(const Json& j) {
   if (j == "all") return Ports::all();
   if (j == "none") return Ports::none();
-  if (!j.is_array()) return fail(Errc::malformed, R"(ports must be "all", "none" or a list such as ["22", "8000-8100"])");
+  if (!j.is_array()) {
+    return fail(Errc::malformed, R"(ports must be "all", "none" or a list such as ["22", "8000-8100"])");
+  }
   std::vector<PortRange> ranges;
   for (const Json& one : j) {
-    auto range = one.is_string() ? Ports::parse(one.get_ref<const std::string&>()) : Result<PortRange>(fail(Errc::malformed, "a port must be a text"));
+    auto range = one.is_string() ? Ports::parse(one.get_ref<const std::string&>())
+        : Result<PortRange>(fail(Errc::malformed, "a port must be a text"));
     if (!range) return fail(Errc::malformed, range.error().text);
     ranges.push_back(*range);
   }

@@ -23,12 +23,15 @@ auto find(std::vector<Spec>& all, const std::string& name) {
 }
 
 Result<> missing(const std::string& kind, const std::string& name) {
-  return fail(Errc::not_found, fmt::format("there is no {0} \"{1}\"; see: tg controller {0} list", kind, printable(name, 64)));
+  return fail(Errc::not_found, fmt::format("there is no {0} \"{1}\"; see: tg controller {0} list", kind,
+                                           printable(name, 64)));
 }
 
 Result<std::string> canonical(const std::string& kind, const std::string& name) {
   if (kind == "user") return canonical_email(name);
-  if (auto good = check_name(name); !good) return fail(Errc::invalid_argument, fmt::format("the name {}", good.error().text));
+  if (auto good = check_name(name); !good) {
+    return fail(Errc::invalid_argument, fmt::format("the name {}", good.error().text));
+  }
   return name;
 }
 
@@ -99,8 +102,12 @@ Result<> change(ResourceSpec& r, const Json& fields) {
   if (!f.ok()) return f.error();
   if (auto done = change_ports(r.protocols.tcp, fields, "tcp"); !done) return done;
   if (auto done = change_ports(r.protocols.udp, fields, "udp"); !done) return done;
-  if (r.network.empty()) return fail(Errc::invalid_argument, "--network is needed: which network's connectors reach it?");
-  if (r.address.text().empty()) return fail(Errc::invalid_argument, "--address is needed: a name, a wildcard, an IP or a CIDR");
+  if (r.network.empty()) {
+    return fail(Errc::invalid_argument, "--network is needed: which network's connectors reach it?");
+  }
+  if (r.address.text().empty()) {
+    return fail(Errc::invalid_argument, "--address is needed: a name, a wildcard, an IP or a CIDR");
+  }
   return {};
 }
 
@@ -117,7 +124,8 @@ Result<> with(DesiredState& state, const std::string& kind, Work work) {
 
 Result<> must_be_empty(const DesiredState& state, const std::string& network) {
   const auto in_use = [&](const char* kind, const std::string& name) {
-    return fail(Errc::conflict, fmt::format("network \"{}\" still has the {} \"{}\"; delete that first", network, kind, name));
+    return fail(Errc::conflict, fmt::format("network \"{}\" still has the {} \"{}\"; delete that first", network, kind,
+                                            name));
   };
   for (const ConnectorSpec& c : state.connectors) {
     if (c.network == network) return in_use("connector", c.name);
@@ -144,7 +152,9 @@ Result<> create_entry(DesiredState& state, const std::string& kind, const std::s
   auto good = canonical(kind, name);
   if (!good) return pass_on(good);
   auto done = with(state, kind, [&](auto& all) -> Result<> {
-    if (find(all, *good) != all.end()) return fail(Errc::conflict, fmt::format("the {} \"{}\" exists already", kind, *good));
+    if (find(all, *good) != all.end()) {
+      return fail(Errc::conflict, fmt::format("the {} \"{}\" exists already", kind, *good));
+    }
     auto& fresh = all.emplace_back();
     name_of(fresh) = *good;
     return change(fresh, fields);

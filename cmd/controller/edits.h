@@ -1,4 +1,5 @@
-// One entry of the desired state made, changed or taken out: what the commands `tg controller user create` and so on do.
+// One entry of the desired state made, changed or taken out: what the commands `tg controller user create` and so on
+// do.
 #pragma once
 
 #include <string>
@@ -8,7 +9,8 @@
 
 namespace tg::controller {
 
-// `kind`: network, connector, user, group or resource. `fields` by kind: connector {network}; group {members, add, remove}; resource
+// `kind`: network, connector, user, group or resource. `fields` by kind: connector {network}; group {members, add,
+// remove}; resource
 // {network, address, alias, groups, tcp, udp, icmp}; what is missing keeps its value, or the usual one.
 // Errors: conflict (exists already; still in use), not_found, invalid_argument.
 Result<> create_entry(DesiredState& state, const std::string& kind, const std::string& name, const Json& fields);

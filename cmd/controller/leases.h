@@ -21,16 +21,17 @@ struct LeaseKeys {
   Buffer ticket_key;    // 32 bytes, known to the relays
 };
 
-// Leases keeps the grants and tickets of one connected device, so that they change only when they must: at half-life, when the
-// Resources differ, or when the grant was voided. No clock, no randomness of its own: ticket nonces count up from `nonce`.
+// Leases keeps the grants and tickets of one connected device, so that they change only when they must: at half-life,
+// when the Resources differ, or when the grant was voided. No clock, no randomness of its own: ticket nonces count up
+// from `nonce`.
 class Leases {
  public:
   // `thumbprint`: of the TLS key that the device is connected with.
   Leases(std::string user, std::string device, std::string thumbprint, std::uint64_t nonce)
       : user_(std::move(user)), device_(std::move(device)), thumbprint_(std::move(thumbprint)), nonce_(nonce) {}
 
-  // grant returns the JWS for a Network. `resources`: sorted. A grant issued before `void_before` is replaced, and the new one is
-  // issued no earlier than it.
+  // grant returns the JWS for a Network. `resources`: sorted. A grant issued before `void_before` is replaced, and the
+  // new one is issued no earlier than it.
   const std::string& grant(const LeaseKeys& keys, const std::string& network, const std::vector<ResourceId>& resources,
                            UnixTime void_before, UnixTime now);
   const std::string& ticket(const LeaseKeys& keys, const std::string& connector, UnixTime now);

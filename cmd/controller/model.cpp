@@ -7,7 +7,8 @@ namespace {
 
 template <class T>
 const T* by_id(const std::vector<T>& all, std::string_view id) {
-  const auto found = std::lower_bound(all.begin(), all.end(), id, [](const T& one, std::string_view i) { return one.id < i; });
+  const auto found = std::lower_bound(all.begin(), all.end(), id,
+                                      [](const T& one, std::string_view i) { return one.id < i; });
   return found == all.end() || found->id != id ? nullptr : &*found;
 }
 

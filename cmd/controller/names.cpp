@@ -15,11 +15,16 @@ constexpr std::size_t kMaxEmail = 254;   // RFC 5321 section 4.5.3.1.3, without 
 
 Result<> check_name(std::string_view name) {
   if (name.empty()) return fail(Errc::invalid_argument, "must not be empty");
-  if (name.size() > kMaxName) return fail(Errc::invalid_argument, fmt::format("must not be longer than {} bytes", kMaxName));
-  if (printable(name, kMaxName * 8) != name) {
-    return fail(Errc::invalid_argument, fmt::format("\"{}\" must be UTF-8 without control characters", printable(name)));
+  if (name.size() > kMaxName) {
+    return fail(Errc::invalid_argument, fmt::format("must not be longer than {} bytes", kMaxName));
   }
-  if (name.find('/') != std::string_view::npos) return fail(Errc::invalid_argument, fmt::format("\"{}\" must not contain \"/\"", name));
+  if (printable(name, kMaxName * 8) != name) {
+    return fail(Errc::invalid_argument, fmt::format("\"{}\" must be UTF-8 without control characters",
+                                                    printable(name)));
+  }
+  if (name.find('/') != std::string_view::npos) {
+    return fail(Errc::invalid_argument, fmt::format("\"{}\" must not contain \"/\"", name));
+  }
   if (name.front() == ' ' || name.back() == ' ') {
     return fail(Errc::invalid_argument, fmt::format("\"{}\" must not begin or end with a space", name));
   }
@@ -28,7 +33,8 @@ Result<> check_name(std::string_view name) {
 
 Result<std::string> canonical_email(std::string_view email) {
   const std::size_t at = email.find('@');
-  bool good = at != std::string_view::npos && at > 0 && at + 1 < email.size() && email.find('@', at + 1) == std::string_view::npos &&
+  bool good = at != std::string_view::npos && at > 0 && at + 1 < email.size() &&
+      email.find('@', at + 1) == std::string_view::npos &&
               email.size() <= kMaxEmail && printable(email, kMaxEmail) == email;
   for (const char c : email) good = good && c != ' ' && c != '"' && c != ',' && c != ';' && c != '<' && c != '>';
   if (!good) return fail(Errc::invalid_argument, fmt::format("\"{}\" is not an e-mail address", printable(email, 64)));
@@ -36,7 +42,9 @@ Result<std::string> canonical_email(std::string_view email) {
 }
 
 Result<std::string> canonical_alias(std::string_view alias) {
-  if (IpAddress::parse(alias)) return fail(Errc::invalid_argument, fmt::format("\"{}\" is an address; an alias is a name", alias));
+  if (IpAddress::parse(alias)) {
+    return fail(Errc::invalid_argument, fmt::format("\"{}\" is an address; an alias is a name", alias));
+  }
   auto name = canonical_name(alias);
   if (!name) return fail(Errc::invalid_argument, fmt::format("\"{}\": {}", printable(alias, 64), name.error().text));
   if (name->find('.') == std::string::npos) {

@@ -8,14 +8,17 @@
 
 namespace tg::controller {
 
-// check_name takes names of networks, connectors, groups and Resources: 1 to 64 bytes of UTF-8 without control characters, '/' or
-// spaces at the ends. Errors: invalid_argument, and the text fits behind a key: `"a/b" must not contain "/"`.
+// check_name takes names of networks, connectors, groups and Resources: 1 to 64 bytes of UTF-8 without control
+// characters, '/' or spaces at the ends. Errors: invalid_argument, and the text fits behind a key: `"a/b" must not
+// contain "/"`.
 Result<> check_name(std::string_view name);
 
-// canonical_email returns the address in lower case. Errors: invalid_argument unless it is "something@something" without spaces.
+// canonical_email returns the address in lower case. Errors: invalid_argument unless it is "something@something"
+// without spaces.
 Result<std::string> canonical_email(std::string_view email);
 
-// canonical_alias returns a second name of a Resource. Errors: invalid_argument without a dot, for an address, or a bad name.
+// canonical_alias returns a second name of a Resource. Errors: invalid_argument without a dot, for an address, or a bad
+// name.
 Result<std::string> canonical_alias(std::string_view alias);
 
 }  // namespace tg::controller

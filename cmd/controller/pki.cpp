@@ -79,13 +79,15 @@ Result<Pki> Pki::load(const CaFiles& files) {
   auto issuing_key = key_from_pem(files.issuing_key);
   auto issuing = certificate_from_pem(files.issuing);
   if (!root_key || !root || !issuing_key || !issuing) {
-    return fail(Errc::malformed, "the stored certificate authority can't be read; restore the state directory from a backup");
+    return fail(Errc::malformed,
+                "the stored certificate authority can't be read; restore the state directory from a backup");
   }
   const bool belongs = X509_check_private_key(root->get(), root_key->get()) == 1 &&
                        X509_check_private_key(issuing->get(), issuing_key->get()) == 1 &&
                        X509_verify(issuing->get(), root_key->get()) == 1;
   if (!belongs) {
-    return fail(Errc::malformed, "the parts of the stored certificate authority do not belong together; restore the state "
+    return fail(Errc::malformed,
+                "the parts of the stored certificate authority do not belong together; restore the state "
                                  "directory from a backup");
   }
   auto state = std::make_unique<State>();
@@ -118,7 +120,9 @@ Result<Issued> Pki::issue(std::string_view role, std::string_view id, const std:
   CertificateSpec spec;
   spec.common_name = std::string(role) + " " + std::string(id);
   spec.uri = net::to_uri({state_->instance, std::string(role), std::string(id), {}, {}, {}});
-  if (auto sane = net::parse_uri(spec.uri); !sane) return fail(Errc::invalid_argument, "no certificate for " + spec.uri);
+  if (auto sane = net::parse_uri(spec.uri); !sane) {
+    return fail(Errc::invalid_argument, "no certificate for " + spec.uri);
+  }
   spec.not_before = now - kBackdated;
   spec.not_after = now + kLeafLifetime;
   spec.client = role != "controller";

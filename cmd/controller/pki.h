@@ -52,12 +52,13 @@ class Pki {
   // pin is the SHA-256 of the root's SubjectPublicKeyInfo, as in RFC 7469 section 2.4.
   const Buffer& pin() const noexcept;
 
-  // renew_issuing makes a new issuing CA when more than half of the life of the present one is over, and then returns true:
-  // files() has changed.
+  // renew_issuing makes a new issuing CA when more than half of the life of the present one is over, and then returns
+  // true: files() has changed.
   Result<bool> renew_issuing(UnixTime now);
 
-  // issue signs a leaf for the key of a PKCS#10 request; everything else in the request is ignored. `role`: device, connector,
-  // relay or controller. Errors: malformed when the request is not one, its key not P-256, or its signature wrong.
+  // issue signs a leaf for the key of a PKCS#10 request; everything else in the request is ignored. `role`: device,
+  // connector, relay or controller. Errors: malformed when the request is not one, its key not P-256, or its signature
+  // wrong.
   Result<Issued> issue(std::string_view role, std::string_view id, const std::string& csr, UnixTime now) const;
   // own returns credentials with a fresh key for a process of the controller's own.
   Result<net::Credentials> own(std::string_view role, std::string_view id, UnixTime now) const;

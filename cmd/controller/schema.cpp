@@ -5,8 +5,8 @@
 namespace tg::controller {
 namespace {
 
-// The number of steps in kSteps that a database has been through is its PRAGMA user_version. Never change a step that was
-// released: add one.
+// The number of steps in kSteps that a database has been through is its PRAGMA user_version. Never change a step that
+// was released: add one.
 constexpr const char* kSteps[] = {R"(
   CREATE TABLE value (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE revision (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL) STRICT;
@@ -47,9 +47,12 @@ Result<> ensure_schema(Database& db) {
   auto transaction = Transaction::begin(db);
   if (!transaction) return pass_on(transaction);
   std::int64_t version = 0;
-  if (auto asked = db.each("PRAGMA user_version", {}, [&](const Row& row) { version = row.number(0); }); !asked) return asked;
+  if (auto asked = db.each("PRAGMA user_version", {}, [&](const Row& row) { version = row.number(0); }); !asked) {
+    return asked;
+  }
   if (version > kVersion) {
-    return fail(Errc::unsupported, fmt::format("the state was written by a newer tg (its version is {}, this tg knows {}); "
+    return fail(Errc::unsupported,
+                fmt::format("the state was written by a newer tg (its version is {}, this tg knows {}); "
                                                "install that one, or a newer one", version, kVersion));
   }
   if (version == kVersion) return {};

@@ -26,7 +26,10 @@ Result<Buffer> load_or_make_key(Store& store, const Vault& vault, std::string_vi
   auto key = load(store, vault, name);
   if (!key) return pass_on(key);
   if (*key && (*key)->size() == 32) return std::move(**key);
-  if (*key) return fail(Errc::malformed, "the stored " + std::string(name) + " is damaged; restore the state directory from a backup");
+  if (*key) {
+    return fail(Errc::malformed, "the stored " + std::string(name) +
+                " is damaged; restore the state directory from a backup");
+  }
   Buffer fresh = random_bytes(32);
   if (auto saved = save(store, vault, name, fresh); !saved) return pass_on(saved);
   return fresh;
@@ -35,7 +38,8 @@ Result<Buffer> load_or_make_key(Store& store, const Vault& vault, std::string_vi
 Result<Pki> pki_from(const Buffer& text) {
   const auto j = parse_json(as_text(text));
   const auto field = [&](const char* key) {
-    return j && j->is_object() && j->contains(key) && (*j)[key].is_string() ? (*j)[key].get<std::string>() : std::string();
+    return j && j->is_object() && j->contains(key) && (*j)[key].is_string() ? (*j)[key].get<std::string>()
+        : std::string();
   };
   return Pki::load({field("root_key"), field("root"), field("issuing_key"), field("issuing")});
 }
@@ -44,7 +48,8 @@ Result<Pki> pki_from(const Buffer& text) {
 
 Result<> save_ca(Store& store, const Vault& vault, const Pki& pki) {
   const CaFiles& files = pki.files();
-  const Json j = {{"root_key", files.root_key}, {"root", files.root}, {"issuing_key", files.issuing_key}, {"issuing", files.issuing}};
+  const Json j = {{"root_key", files.root_key}, {"root", files.root}, {"issuing_key", files.issuing_key},
+                  {"issuing", files.issuing}};
   return save(store, vault, kCa, as_bytes(json_text(j)));
 }
 

@@ -14,8 +14,8 @@ struct Secrets {
   bool fresh = false;      // made just now: this is a new controller
 };
 
-// load_secrets reads the CA, the grant key and the ticket key; in a new store it makes them. The issuing CA is renewed when it
-// is due. Errors: those of Store and Vault; malformed.
+// load_secrets reads the CA, the grant key and the ticket key; in a new store it makes them. The issuing CA is renewed
+// when it is due. Errors: those of Store and Vault; malformed.
 Result<Secrets> load_secrets(Store& store, const Vault& vault, UnixTime now);
 
 // save_ca writes the CA after it was renewed.

@@ -18,8 +18,8 @@ constexpr int kLeavingSteps = 100;
 
 void say(const std::string& line) { std::fputs((line + "\n").c_str(), stderr); }
 
-// own_address returns this machine's address on the way to everywhere else. Connecting a datagram socket sends nothing; the address
-// is of RFC 5737, which nobody has.
+// own_address returns this machine's address on the way to everywhere else. Connecting a datagram socket sends nothing;
+// the address is of RFC 5737, which nobody has.
 std::string own_address() {
   const auto fd = net::udp_connect({Ipv4{0xC6336401}, 9});   // 198.51.100.1
   if (!fd) return "127.0.0.1";
@@ -44,7 +44,8 @@ Result<net::Fd> listen_at(const char* option, const std::string& text, std::uint
 }  // namespace
 
 Controller::Controller(net::Loop& loop, ServeOptions options, StateDir dir, Vault vault, Store store, Secrets secrets)
-    : loop_(loop), options_(std::move(options)), dir_(std::move(dir)), vault_(std::move(vault)), store_(std::move(store)),
+    : loop_(loop), options_(std::move(options)), dir_(std::move(dir)), vault_(std::move(vault)),
+        store_(std::move(store)),
       secrets_(std::move(secrets)), relay_id_(random_id()), started_(net::Loop::wall()) {}
 
 Controller::~Controller() = default;
@@ -61,7 +62,8 @@ Result<std::unique_ptr<Controller>> Controller::start(net::Loop& loop, ServeOpti
   auto secrets = load_secrets(*store, *vault, net::Loop::wall());
   if (!secrets) return pass_on(secrets);
   std::unique_ptr<Controller> out(
-      new Controller(loop, std::move(options), std::move(*dir), std::move(*vault), std::move(*store), std::move(*secrets)));
+      new Controller(loop, std::move(options), std::move(*dir), std::move(*vault), std::move(*store),
+                     std::move(*secrets)));
   if (auto opened = out->open_streams(); !opened) return pass_on(opened);
   if (auto opened = out->open_admin(); !opened) return pass_on(opened);
   Controller* self = out.get();
@@ -90,7 +92,8 @@ Result<> Controller::open_streams() {
   listening_ = net::local_endpoint(listener->get());
   relay_listening_ = net::local_endpoint(relay_listener->get());
   const bool everywhere = listening_.address == IpAddress() || listening_.address == IpAddress::v6({});
-  auto found = advertised("--public", options_.public_address, everywhere ? own_address() : listening_.address.to_string(), listening_.port);
+  auto found = advertised("--public", options_.public_address, everywhere ? own_address()
+                          : listening_.address.to_string(), listening_.port);
   if (!found) return pass_on(found);
   public_ = std::move(*found);
   auto relay_found = advertised("--relay-public", options_.relay_public, public_.host, relay_listening_.port);
@@ -103,10 +106,12 @@ Result<> Controller::open_streams() {
   auto relay_tls = relay_context(now);
   if (!relay_tls) return pass_on(relay_tls);
   renewal_due_ = now + kLeafLifetime / 2;
-  relay_ = std::make_unique<net::Relay>(loop_, std::move(*relay_listener), *relay_tls, secrets_.keys.ticket_key, instance());
+  relay_ = std::make_unique<net::Relay>(loop_, std::move(*relay_listener), *relay_tls, secrets_.keys.ticket_key,
+                                        instance());
   ControlSettings settings = options_.control;
   settings.relays = {relay_public_.to_string()};
-  control_ = std::make_unique<ControlServer>(loop_, std::move(*listener), store_, secrets_.pki, secrets_.keys, *context, settings);
+  control_ = std::make_unique<ControlServer>(loop_, std::move(*listener), store_, secrets_.pki, secrets_.keys, *context,
+                                             settings);
   return {};
 }
 
@@ -114,7 +119,8 @@ Result<> Controller::open_admin() {
   auto listener = net::unix_listen(dir_.socket());
   if (!listener) return pass_on(listener);
   admin_ = std::make_unique<AdminServer>(loop_, std::move(*listener), [this](const Json& request) {
-    const AdminApi api{store_, secrets_.pki, public_, [this] { return control_->online(); }, [this] { control_->changed(); },
+    const AdminApi api{store_, secrets_.pki, public_, [this] { return control_->online(); },
+                       [this] { control_->changed(); },
                        [this] { return about(); }};
     return api.answer(request, net::Loop::wall());
   });
@@ -139,7 +145,9 @@ void Controller::renew_certificates() {
   if (now < renewal_due_) return;
   auto renewed = secrets_.pki.renew_issuing(now);
   if (renewed && *renewed) {
-    if (auto saved = save_ca(store_, vault_, secrets_.pki); !saved) say("tg: the CA could not be saved: " + printable(saved.error().text));
+    if (auto saved = save_ca(store_, vault_, secrets_.pki); !saved) {
+      say("tg: the CA could not be saved: " + printable(saved.error().text));
+    }
   }
   auto context = control_context(now);
   if (!context) return say("tg: the controller's certificate could not be renewed; trying again in a minute");
@@ -171,8 +179,10 @@ Result<int> serve(ServeOptions options) {
     controller.goodbye([&] { loop.stop(); });
   });
   say(fmt::format("tg controller {} is {}", controller.instance(), controller.fresh() ? "new, and up" : "up"));
-  say(fmt::format("  agents   {}, which they reach as {}", controller.listening().to_string(), controller.public_address().to_string()));
-  say(fmt::format("  relay    {}, which they reach as {}", controller.relay_listening().to_string(), controller.relay_address().to_string()));
+  say(fmt::format("  agents   {}, which they reach as {}", controller.listening().to_string(),
+                  controller.public_address().to_string()));
+  say(fmt::format("  relay    {}, which they reach as {}", controller.relay_listening().to_string(),
+                  controller.relay_address().to_string()));
   say("next, in another terminal:");
   say(fmt::format("  tg controller apply FILE.toml{}        # who may reach what", state));
   say(fmt::format("  tg controller connector token NAME{}   # lets in a connector that FILE.toml names", state));

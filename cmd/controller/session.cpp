@@ -4,7 +4,8 @@
 
 namespace tg::controller {
 
-Session::Session(net::Loop& loop, net::Fd fd, const net::TlsContext& context, const SessionLimits& limits, Callbacks callbacks)
+Session::Session(net::Loop& loop, net::Fd fd, const net::TlsContext& context, const SessionLimits& limits,
+                 Callbacks callbacks)
     : loop_(loop), limits_(limits), callbacks_(std::move(callbacks)), reader_(kControlBeforeIdentity),
       self_(std::make_shared<Session*>(this)), deadline_(loop, [this] { on_close({Errc::timed_out, "too slow"}); }),
       tls_(loop, std::move(fd), context,

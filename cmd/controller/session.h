@@ -1,4 +1,5 @@
-// One agent's control stream, seen from the controller: TLS, frames, deadlines. What is said on it is control_server.h's.
+// One agent's control stream, seen from the controller: TLS, frames, deadlines. What is said on it is
+// control_server.h's.
 #pragma once
 
 #include <functional>
@@ -37,7 +38,8 @@ class Session {
     std::function<void(Session&, const Error&)> ended;    // once, posted: nothing of the Session is running
   };
 
-  Session(net::Loop& loop, net::Fd fd, const net::TlsContext& context, const SessionLimits& limits, Callbacks callbacks);
+  Session(net::Loop& loop, net::Fd fd, const net::TlsContext& context, const SessionLimits& limits,
+          Callbacks callbacks);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 

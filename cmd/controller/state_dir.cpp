@@ -17,7 +17,9 @@ Result<> make_private(const std::string& path) {
   const auto parent = std::filesystem::path(path).parent_path();
   if (!parent.empty()) std::filesystem::create_directories(parent, ec);
   if (ec) return tl::unexpected(net::os_error(ec.value(), "create " + parent.string()));
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return tl::unexpected(net::os_error(errno, "create " + path));
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
+    return tl::unexpected(net::os_error(errno, "create " + path));
+  }
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return tl::unexpected(net::os_error(errno, "look at " + path));
   if (!S_ISDIR(info.st_mode)) return fail(Errc::conflict, path + " is not a directory; use another --state");

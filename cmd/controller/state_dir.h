@@ -11,8 +11,8 @@ namespace tg::controller {
 // StateDir holds the lock on a state directory for as long as it lives. The directory has mode 0700, its files 0600.
 class StateDir {
  public:
-  // open makes the directory (and its parents) where it is missing. Errors: conflict when another controller holds it, and the
-  // text says which; denied when it belongs to somebody else; io.
+  // open makes the directory (and its parents) where it is missing. Errors: conflict when another controller holds it,
+  // and the text says which; denied when it belongs to somebody else; io.
   static Result<StateDir> open(const std::string& path);
 
   const std::string& path() const noexcept { return path_; }

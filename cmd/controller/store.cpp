@@ -83,12 +83,15 @@ Result<> read_resources(Database& db, Model& model) {
 }
 
 Result<> read_people(Database& db, Model& model) {
-  auto users = db.each("SELECT email FROM user ORDER BY email", {}, [&](const Row& row) { model.users.push_back(row.text(0)); });
+  auto users = db.each("SELECT email FROM user ORDER BY email", {},
+                       [&](const Row& row) { model.users.push_back(row.text(0)); });
   if (!users) return users;
   auto groups = db.each("SELECT g.name, u.email FROM \"group\" g LEFT JOIN membership m ON m.\"group\" = g.id "
                         "LEFT JOIN user u ON u.id = m.user ORDER BY g.name, u.email",
                         {}, [&](const Row& row) {
-                          if (model.groups.empty() || model.groups.back().name != row.text(0)) model.groups.push_back({row.text(0), {}});
+                          if (model.groups.empty() || model.groups.back().name != row.text(0)) {
+                            model.groups.push_back({row.text(0), {}});
+                          }
                           if (!row.null(1)) model.groups.back().members.push_back(row.text(1));
                         });
   if (!groups) return groups;
@@ -101,7 +104,8 @@ Result<> read_people(Database& db, Model& model) {
 }
 
 Result<> read_networks(Database& db, Model& model) {
-  auto networks = db.each("SELECT name FROM network ORDER BY name", {}, [&](const Row& row) { model.networks.push_back(row.text(0)); });
+  auto networks = db.each("SELECT name FROM network ORDER BY name", {},
+                          [&](const Row& row) { model.networks.push_back(row.text(0)); });
   if (!networks) return networks;
   return db.each("SELECT c.id, c.name, n.name, c.key, c.next_key, c.created, c.last_seen FROM connector c "
                  "JOIN network n ON n.id = c.network ORDER BY c.id",
@@ -189,7 +193,8 @@ Result<std::optional<Buffer>> Store::value(std::string_view name) {
 }
 
 Result<> Store::set_value(std::string_view name, Bytes value) {
-  auto done = db_.run("INSERT INTO value VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", {name, value});
+  auto done = db_.run("INSERT INTO value VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                      {name, value});
   if (!done) return pass_on(done);
   return {};
 }
@@ -213,15 +218,16 @@ Result<> Store::change(UnixTime now, Effect effect, const Work& work) {
   return {};
 }
 
-// Grants carry whole seconds. One issued in this very second must be void and the next one must not, so `before` is later than
-// every grant issued so far, and the next one is issued no earlier than `before`.
+// Grants carry whole seconds. One issued in this very second must be void and the next one must not, so `before` is
+// later than every grant issued so far, and the next one is issued no earlier than `before`.
 Result<> Store::revoke(const std::vector<std::string>& devices, UnixTime now) {
   for (const std::string& device : devices) {
     const auto known = last_grant_.find(device);
     const std::int64_t floor = std::max(number(now), known == last_grant_.end() ? 0 : number(known->second)) + 1;
     // Of a grant issued before this process started nothing is known but that it could have been issued at `before`.
     const std::int64_t step = known == last_grant_.end() ? 1 : 0;
-    auto done = db_.run("INSERT INTO revocation VALUES (?, ?) ON CONFLICT (device) DO UPDATE SET before = max(excluded.before, "
+    auto done =
+        db_.run("INSERT INTO revocation VALUES (?, ?) ON CONFLICT (device) DO UPDATE SET before = max(excluded.before, "
                         "before + ?)", {device, floor, step});
     if (!done) return pass_on(done);
   }
@@ -253,7 +259,8 @@ Result<std::vector<Change>> Store::edit(const std::function<Result<>(DesiredStat
   return replace(before, after, true, now);
 }
 
-Result<std::vector<Change>> Store::replace(const DesiredState& now_state, const DesiredState& wanted, bool prune, UnixTime now) {
+Result<std::vector<Change>> Store::replace(const DesiredState& now_state, const DesiredState& wanted, bool prune,
+                                           UnixTime now) {
   if (auto possible = check_possible(prune ? wanted : merged(now_state, wanted)); !possible) return pass_on(possible);
   std::vector<Change> changes = tg::plan(now_state, wanted, prune);
   if (changes.empty()) return changes;

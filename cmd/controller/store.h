@@ -31,8 +31,9 @@ struct Enrolment {
 };
 
 // Store is the state on the disk. What a call acknowledged has been synced. Every change of what the model shows is one
-// write transaction that raises the revision, and that voids the grants of each device which may reach less than before.
-// Errors everywhere: io and timed_out of the database, beside those named. Not thread-safe; several Stores on one file are safe.
+// write transaction that raises the revision, and that voids the grants of each device which may reach less than
+// before. Errors everywhere: io and timed_out of the database, beside those named. Not thread-safe; several Stores on
+// one file are safe.
 class Store {
  public:
   // open makes the tables in an empty file. Errors: unsupported when a newer tg wrote it.
@@ -45,7 +46,8 @@ class Store {
   Result<std::optional<Buffer>> value(std::string_view name);
   Result<> set_value(std::string_view name, Bytes value);
 
-  // plan returns what apply would do, and changes nothing. Errors: conflict when the result would be impossible (problems()).
+  // plan returns what apply would do, and changes nothing. Errors: conflict when the result would be impossible
+  // (problems()).
   Result<std::vector<Change>> plan(const DesiredState& wanted, bool prune);
   Result<std::vector<Change>> apply(const DesiredState& wanted, bool prune, UnixTime now);
   // edit applies what `change` makes of the present state. Errors: those of `change`, and as plan.
@@ -57,8 +59,9 @@ class Store {
 
   // new_token makes a token for a user (by e-mail address) or a connector (by name). Errors: not_found.
   Result<FreshToken> new_token(Token::Role role, std::string_view subject, UnixTime now, std::chrono::seconds lifetime);
-  // enroll checks a token and spends it in one write transaction, and returns the id of the new device, or of the connector.
-  // Errors: denied (unknown or wrong, for another role, used already, its subject gone), expired. A refusal spends nothing.
+  // enroll checks a token and spends it in one write transaction, and returns the id of the new device, or of the
+  // connector. Errors: denied (unknown or wrong, for another role, used already, its subject gone), expired. A refusal
+  // spends nothing.
   Result<std::string> enroll(const Enrolment& who, UnixTime now);
 
   // expect_key notes the key of a renewed certificate; key_used makes it the only one. `role`: device or connector.
@@ -67,7 +70,8 @@ class Store {
   // seen notes when agents were here last, by "device/ID" or "connector/ID".
   Result<> seen(const std::map<std::string, UnixTime>& agents);
 
-  // grant_issued tells the latest time of issue of a device's grants, so that a revocation can be later than it. Kept in memory.
+  // grant_issued tells the latest time of issue of a device's grants, so that a revocation can be later than it. Kept
+  // in memory.
   void grant_issued(const std::string& device, UnixTime issued);
 
  private:
@@ -76,7 +80,8 @@ class Store {
   enum class Effect : std::uint8_t { grows, may_shrink };
   Result<> change(UnixTime now, Effect effect, const Work& work);
   Result<> revoke(const std::vector<std::string>& devices, UnixTime now);
-  Result<std::vector<Change>> replace(const DesiredState& now_state, const DesiredState& wanted, bool prune, UnixTime now);
+  Result<std::vector<Change>> replace(const DesiredState& now_state, const DesiredState& wanted, bool prune,
+                                      UnixTime now);
 
   Database db_;
   std::uint64_t revision_ = 0;

@@ -24,7 +24,8 @@ Result<> done(Result<int> r) {
 }
 
 Result<> set_members(Database& db, const GroupSpec& group) {
-  auto r = done(db.run("DELETE FROM membership WHERE \"group\" = (SELECT id FROM \"group\" WHERE name = ?)", {group.name}));
+  auto r = done(db.run("DELETE FROM membership WHERE \"group\" = (SELECT id FROM \"group\" WHERE name = ?)",
+                       {group.name}));
   for (const std::string& member : group.members) {
     if (!r) return r;
     r = done(db.run("INSERT INTO membership VALUES ((SELECT id FROM user WHERE email = ?), "
@@ -34,7 +35,8 @@ Result<> set_members(Database& db, const GroupSpec& group) {
 }
 
 Result<> set_groups(Database& db, const ResourceSpec& resource) {
-  auto r = done(db.run("DELETE FROM resource_group WHERE resource = (SELECT id FROM resource WHERE name = ?)", {resource.name}));
+  auto r = done(db.run("DELETE FROM resource_group WHERE resource = (SELECT id FROM resource WHERE name = ?)",
+                       {resource.name}));
   for (const std::string& group : resource.groups) {
     if (!r) return r;
     r = done(db.run("INSERT INTO resource_group VALUES ((SELECT id FROM resource WHERE name = ?), "
@@ -45,7 +47,8 @@ Result<> set_groups(Database& db, const ResourceSpec& resource) {
 
 Result<> put_connector(Database& db, const ConnectorSpec& c, Verb verb, UnixTime now) {
   if (verb == Verb::update) {
-    return done(db.run("UPDATE connector SET network = (SELECT id FROM network WHERE name = ?) WHERE name = ?", {c.network, c.name}));
+    return done(db.run("UPDATE connector SET network = (SELECT id FROM network WHERE name = ?) WHERE name = ?",
+                       {c.network, c.name}));
   }
   const std::string id = random_id();
   return done(db.run("INSERT INTO connector (id, name, network, created) VALUES (?, ?, (SELECT id FROM network WHERE name = ?), ?)",
@@ -68,7 +71,8 @@ Result<> put_resource(Database& db, const ResourceSpec& r, Verb verb) {
             "icmp = ? WHERE name = ?";
   const std::string tcp = r.protocols.tcp.to_string();
   const std::string udp = r.protocols.udp.to_string();
-  auto put = done(db.run(sql, {r.network, r.address.text(), r.alias, tcp, udp, std::int64_t{r.protocols.icmp}, r.name}));
+  auto put = done(db.run(sql, {r.network, r.address.text(), r.alias, tcp, udp, std::int64_t{r.protocols.icmp},
+                               r.name}));
   if (!put) return put;
   return set_groups(db, r);
 }

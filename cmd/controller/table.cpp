@@ -11,7 +11,8 @@ constexpr std::size_t kMaxCell = 400;
 
 // Characters, not bytes: UTF-8 continuation bytes take no room.
 std::size_t width(const std::string& s) {
-  return static_cast<std::size_t>(std::count_if(s.begin(), s.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<std::size_t>(std::count_if(s.begin(), s.end(),
+                                                [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 }  // namespace

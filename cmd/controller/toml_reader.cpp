@@ -76,7 +76,8 @@ void TableReader::only(std::initializer_list<std::string_view> known) {
   for (const auto& [key, value] : table_) {
     if (std::find(known.begin(), known.end(), key.str()) != known.end()) continue;
     notes_.errors.push_back(problem(place_of_region(key.source()), "",
-                                    fmt::format("unknown key \"{}{}\"; did you mean \"{}{}\"?", prefix_, printable(key.str(), 64),
+                                    fmt::format("unknown key \"{}{}\"; did you mean \"{}{}\"?", prefix_,
+                                                printable(key.str(), 64),
                                                 prefix_, nearest(key.str(), known))));
   }
 }
@@ -140,7 +141,8 @@ std::vector<const toml::table*> TableReader::tables(std::string_view key) {
   }
   for (std::size_t i = 0; i < list->size(); ++i) {
     if (const toml::table* one = (*list)[i].as_table()) out.push_back(one);
-    else error_at((*list)[i], fmt::format("{}[{}]", key, i), fmt::format("must be a table, not {}", kind_of((*list)[i])));
+    else error_at((*list)[i], fmt::format("{}[{}]", key, i), fmt::format("must be a table, not {}",
+                                                                         kind_of((*list)[i])));
   }
   return out;
 }

@@ -53,14 +53,16 @@ Buffer Vault::seal(std::string_view name, Bytes secret) const {
   std::size_t size = 0;
   bssl::ScopedEVP_AEAD_CTX context;
   TG_CHECK(EVP_AEAD_CTX_init(context.get(), EVP_aead_aes_256_gcm(), key_.data(), kKey, kTag, nullptr) == 1);
-  TG_CHECK(EVP_AEAD_CTX_seal(context.get(), out.data() + kNonce, &size, out.size() - kNonce, out.data(), kNonce, secret.data(),
+  TG_CHECK(EVP_AEAD_CTX_seal(context.get(), out.data() + kNonce, &size, out.size() - kNonce, out.data(), kNonce,
+                             secret.data(),
                              secret.size(), as_bytes(name).data(), name.size()) == 1);
   out.resize(kNonce + size);
   return out;
 }
 
 Result<Buffer> Vault::unseal(std::string_view name, Bytes sealed) const {
-  const std::string refusal = "the stored secret \"" + std::string(name) + "\" can't be read with master.key; put the right one back";
+  const std::string refusal = "the stored secret \"" + std::string(name) +
+      "\" can't be read with master.key; put the right one back";
   if (sealed.size() < kNonce + kTag) return fail(Errc::denied, refusal);
   bssl::ScopedEVP_AEAD_CTX context;
   TG_CHECK(EVP_AEAD_CTX_init(context.get(), EVP_aead_aes_256_gcm(), key_.data(), kKey, kTag, nullptr) == 1);

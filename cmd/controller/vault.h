@@ -9,12 +9,12 @@
 
 namespace tg::controller {
 
-// Vault seals with AES-256-GCM (NIST SP 800-38D): 12 bytes of random nonce, the sealed bytes, 16 bytes of tag. The name under which
-// a secret is kept is authenticated with it.
+// Vault seals with AES-256-GCM (NIST SP 800-38D): 12 bytes of random nonce, the sealed bytes, 16 bytes of tag. The name
+// under which a secret is kept is authenticated with it.
 class Vault {
  public:
-  // open reads the 32-byte key from the file, and with `create` makes it (mode 0600, on the disk before open returns) when it is
-  // missing. Errors: not_found, malformed (not 32 bytes), io.
+  // open reads the 32-byte key from the file, and with `create` makes it (mode 0600, on the disk before open returns)
+  // when it is missing. Errors: not_found, malformed (not 32 bytes), io.
   static Result<Vault> open(const std::string& path, bool create);
 
   Buffer seal(std::string_view name, Bytes secret) const;

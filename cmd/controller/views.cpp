@@ -6,7 +6,8 @@ namespace tg::controller {
 namespace {
 
 template <class T>
-const std::vector<const T*>& look_up(const std::unordered_map<std::string, std::vector<const T*>>& lists, const std::string& key) {
+const std::vector<const T*>& look_up(const std::unordered_map<std::string, std::vector<const T*>>& lists,
+                                     const std::string& key) {
   static const std::vector<const T*> kNone;
   const auto found = lists.find(key);
   return found == lists.end() ? kNone : found->second;
@@ -24,7 +25,9 @@ Directory::Directory(Model model) : model_(std::move(model)) {
   }
   for (const GroupRecord& g : model_.groups) {
     const auto& reached = look_up(of_group, g.name);
-    for (const std::string& member : g.members) reach_[member].insert(reach_[member].end(), reached.begin(), reached.end());
+    for (const std::string& member : g.members) {
+      reach_[member].insert(reach_[member].end(), reached.begin(), reached.end());
+    }
   }
   for (auto& [user, list] : reach_) {
     std::sort(list.begin(), list.end(), [](auto* a, auto* b) { return a->resource.id < b->resource.id; });
@@ -34,7 +37,9 @@ Directory::Directory(Model model) : model_(std::move(model)) {
   for (const Revocation& r : model_.revocations) void_before_[r.device] = r.before;
 }
 
-const std::vector<const ResourceRecord*>& Directory::reach(const std::string& user) const { return look_up(reach_, user); }
+const std::vector<const ResourceRecord*>& Directory::reach(const std::string& user) const {
+  return look_up(reach_, user);
+}
 const std::vector<const ConnectorRecord*>& Directory::connectors(const std::string& network) const {
   return look_up(connectors_, network);
 }
@@ -78,7 +83,9 @@ View connector_view(const Directory& directory, const std::vector<std::string>& 
   if (record == nullptr) return out;
   out.emplace("self", to_json(ConnectorSelf{record->id, record->name, record->network, keys.instance,
                                             ed25519_public_key(keys.grant_seed), relays, grace}));
-  for (const ResourceRecord* r : directory.resources(record->network)) out.emplace(resource_key(r->resource), to_json(r->resource));
+  for (const ResourceRecord* r : directory.resources(record->network)) {
+    out.emplace(resource_key(r->resource), to_json(r->resource));
+  }
   for (const Revocation& r : directory.model().revocations) {
     out.emplace("revoked/" + r.device, r.before.time_since_epoch().count());
   }
