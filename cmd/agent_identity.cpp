@@ -137,11 +137,14 @@ Result<AgentIdentity> AgentIdentity::load(const std::string& state) {
 
 Result<> AgentIdentity::save() const {
   const Json about = {{"controller", controller_.to_string()}, {"uri", net::to_uri(self_)}, {"token", token_id_}};
-  for (const auto& [file, content] : {std::pair<const char*, const std::string&>{"/key.pem", credentials_.key},
-                                      {"/chain.pem", credentials_.chain},
-                                      {"/root.pem", credentials_.root},
-                                      {"/agent.json", about.dump(2) + "\n"}}) {
-    if (auto written = net::write_file(state_ + file, content); !written) return written;
+  const std::string about_text = about.dump(2) + "\n";
+  // agent.json comes last: without it, what is there counts as nothing.
+  const std::pair<const char*, const std::string*> files[] = {{"/key.pem", &credentials_.key},
+                                                              {"/chain.pem", &credentials_.chain},
+                                                              {"/root.pem", &credentials_.root},
+                                                              {"/agent.json", &about_text}};
+  for (const auto& [file, content] : files) {
+    if (auto written = net::write_file(state_ + file, *content); !written) return written;
   }
   return {};
 }
