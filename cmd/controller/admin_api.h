@@ -3,8 +3,8 @@
 //
 //   {"type":"status"}                                             -> {"type":"ok","status":{…}}
 //   {"type":"apply","state":{…},"dry_run":bool,"prune":bool}      -> {"type":"ok","changes":[…]}
-//   {"type":"token","role":"device"|"connector","subject":…,"minutes":10}  ->
-// {"type":"ok","token":"tg1_…","expires":unix}
+//   {"type":"token","role":"device"|"connector","subject":…,"minutes":10}
+//                                                                 -> {"type":"ok","token":"tg1_…","expires":unix}
 //   {"type":"list","kind":K}                                      -> {"type":"ok","items":[…]}
 //   {"type":"show","kind":K,"name":N}                             -> {"type":"ok","item":{…}}
 //   {"type":"create"|"update"|"delete","kind":K,"name":N,"fields":{…}}  -> {"type":"ok","changes":[…]}

@@ -28,20 +28,21 @@ void add_serve(CLI::App& controller) {
                                        [options]() -> Result<int> { return serve(*options); });
   cmd::add_state_option(*command, options->state, "controller");
   cmd::add_config_option(*command);
-  command->add_option("--listen", options->listen,
-                      "Where agents connect to")->type_name("IP:PORT")->capture_default_str();
+  command->add_option("--listen", options->listen, "Where agents connect to")
+      ->type_name("IP:PORT")
+      ->capture_default_str();
   command->add_option("--relay-listen", options->relay_listen, "Where the embedded relay listens")
       ->type_name("IP:PORT")
       ->capture_default_str();
   command->add_option("--public", options->public_address,
-                      "How agents reach the controller; it is written into tokens (default: the address of the interface "
-                      "that leads to the internet, and the port of --listen)")
+                      "How agents reach the controller; it is written into tokens (default: the address of the "
+                      "interface that leads to the internet, and the port of --listen)")
       ->type_name("HOST[:PORT]");
   command->add_option("--relay-public", options->relay_public,
                       "How agents reach the relay (default: the host of --public, and the port of --relay-listen)")
       ->type_name("HOST[:PORT]");
-  command->footer("Everything that is missing in the state directory is made: the certificate authority, the keys and the\n"
-                  "database. The directory and master.key in it are the controller: keep a copy of both.");
+  command->footer("Everything that is missing in the state directory is made: the certificate authority, the keys and\n"
+                  "the database. The directory, with master.key in it, is the controller: keep a copy.");
 }
 
 struct Apply {
@@ -80,7 +81,7 @@ void add_apply(CLI::App& controller) {
   options->common.add_to(*command);
   command->add_option("FILE", options->file, "TOML file with the desired state; /dev/stdin works too")->required();
   command->add_flag("--dry-run", options->dry_run,
-                    "Only print the plan; exit 0 when there is nothing to do, 2 when there is, 1 when the file is wrong");
+                    "Only print the plan; exit 0 when there is nothing to do, 2 when there is, 1 for a wrong file");
   command->add_flag("--prune", options->prune, "Also remove what the file does not name");
   command->footer(R"(All or nothing, in one transaction; the same file twice changes nothing. Agents are told at once.
 
@@ -105,8 +106,9 @@ void add_apply(CLI::App& controller) {
 
 std::string status_text(const Json& s) {
   const Json& relay = s["relay"];
-  const auto counts = [&](const char* key) { return fmt::format("{} of {} online", s[key]["online"].dump(),
-                                                                s[key]["total"].dump()); };
+  const auto counts = [&](const char* key) {
+    return fmt::format("{} of {} online", s[key]["online"].dump(), s[key]["total"].dump());
+  };
   const std::time_t since = s["started"].get<std::time_t>();
   return fmt::format(
       "controller  {} (tg {}, process {}), up since {:%Y-%m-%d %H:%M:%S} UTC\n"
@@ -117,9 +119,8 @@ std::string status_text(const Json& s) {
       s["instance"].get<std::string>(), s["version"].get<std::string>(), s["process"].dump(), fmt::gmtime(since),
       s["listen"].get<std::string>(), s["public"].get<std::string>(), relay["listen"].get<std::string>(),
       relay["public"].get<std::string>(), relay["connectors"].dump(), relay["joined"].dump(),
-          s["state"].get<std::string>(),
-      s["revision"].dump(), s["networks"].dump(), s["resources"].dump(), s["users"].dump(), counts("connectors"),
-          counts("devices"));
+      s["state"].get<std::string>(), s["revision"].dump(), s["networks"].dump(), s["resources"].dump(),
+      s["users"].dump(), counts("connectors"), counts("devices"));
 }
 
 void add_status(CLI::App& controller) {

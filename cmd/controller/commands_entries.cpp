@@ -154,14 +154,15 @@ void add_fields(CLI::App& command, Request& r, const std::string& kind, bool upd
     command.add_option("--network", r.network, "Network that it belongs to")->type_name("NAME")->required(!update);
   }
   if (kind == "group") {
-    command.add_option("--member", r.members, update ? "Exactly these members (repeat it)"
-                       : "A member (repeat it)")->type_name("EMAIL");
+    const char* help = update ? "Exactly these members (repeat it)" : "A member (repeat it)";
+    command.add_option("--member", r.members, help)->type_name("EMAIL");
     if (update) command.add_option("--add", r.add, "One member more (repeat it)")->type_name("EMAIL");
     if (update) command.add_option("--remove", r.remove, "One member less (repeat it)")->type_name("EMAIL");
   }
   if (kind == "resource") {
-    command.add_option("--address", r.address,
-                       "FQDN, wildcard (* and ?), IP or CIDR")->type_name("ADDRESS")->required(!update);
+    command.add_option("--address", r.address, "FQDN, wildcard (* and ?), IP or CIDR")
+        ->type_name("ADDRESS")
+        ->required(!update);
     command.add_option("--alias", r.alias, "Second name, with at least one dot; \"\" for none")->type_name("NAME");
     command.add_option("--group", r.groups, "Who may reach it (repeat it)")->type_name("GROUP");
     command.add_option("--tcp", r.tcp, "TCP ports: all, none or a list such as 22,8000-8100")->type_name("PORTS");
@@ -221,8 +222,9 @@ void add_entry_commands(CLI::App& controller) {
     add_show(*group, kind);
     if (name != "device") add_edit(*group, kind, "create", fmt::format("Make a {}", name));
     if (name != "network" && name != "user") {
-      add_edit(*group, kind, "update", name == "device" ? "Block a device, or let it in again"
-               : fmt::format("Change a {}", name));
+      const char* block = "Block a device, or let it in again";
+      const std::string help = name == "device" ? block : fmt::format("Change a {}", name);
+      add_edit(*group, kind, "update", help);
     }
     add_edit(*group, kind, "delete", fmt::format("Delete a {}", name));
     if (name == "connector") {

@@ -198,8 +198,8 @@ DesiredState read_state(const toml::table& root, Notes& notes, Places& places) {
 }
 
 std::vector<std::string> lines(std::vector<Problem> found, const std::string& path) {
-  std::stable_sort(found.begin(), found.end(), [](const Problem& a, const Problem& b) {
-      return a.place.line < b.place.line; });
+  std::stable_sort(found.begin(), found.end(),
+                   [](const Problem& a, const Problem& b) { return a.place.line < b.place.line; });
   std::vector<std::string> out;
   for (const Problem& p : found) {
     out.push_back(fmt::format("{}:{}: {}{}{}", path, p.place.line, p.key, p.key.empty() ? "" : ": ", p.text));

@@ -45,8 +45,7 @@ Result<net::Fd> listen_at(const char* option, const std::string& text, std::uint
 
 Controller::Controller(net::Loop& loop, ServeOptions options, StateDir dir, Vault vault, Store store, Secrets secrets)
     : loop_(loop), options_(std::move(options)), dir_(std::move(dir)), vault_(std::move(vault)),
-        store_(std::move(store)),
-      secrets_(std::move(secrets)), relay_id_(random_id()), started_(net::Loop::wall()) {}
+      store_(std::move(store)), secrets_(std::move(secrets)), relay_id_(random_id()), started_(net::Loop::wall()) {}
 
 Controller::~Controller() = default;
 
@@ -92,8 +91,8 @@ Result<> Controller::open_streams() {
   listening_ = net::local_endpoint(listener->get());
   relay_listening_ = net::local_endpoint(relay_listener->get());
   const bool everywhere = listening_.address == IpAddress() || listening_.address == IpAddress::v6({});
-  auto found = advertised("--public", options_.public_address, everywhere ? own_address()
-                          : listening_.address.to_string(), listening_.port);
+  const std::string host = everywhere ? own_address() : listening_.address.to_string();
+  auto found = advertised("--public", options_.public_address, host, listening_.port);
   if (!found) return pass_on(found);
   public_ = std::move(*found);
   auto relay_found = advertised("--relay-public", options_.relay_public, public_.host, relay_listening_.port);

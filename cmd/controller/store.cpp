@@ -75,7 +75,8 @@ Result<> read_resources(Database& db, Model& model) {
   if (!bad) return bad;
   std::size_t at = 0;
   return db.each(
-      "SELECT rg.resource, g.name FROM resource_group rg JOIN \"group\" g ON g.id = rg.\"group\" ORDER BY rg.resource, g.name",
+      "SELECT rg.resource, g.name FROM resource_group rg JOIN \"group\" g ON g.id = rg.\"group\" "
+      "ORDER BY rg.resource, g.name",
       {}, [&](const Row& row) {
         while (model.resources[at].resource.id != static_cast<ResourceId>(row.number(0))) ++at;
         model.resources[at].groups.push_back(row.text(1));

@@ -51,7 +51,8 @@ Result<> put_connector(Database& db, const ConnectorSpec& c, Verb verb, UnixTime
                        {c.network, c.name}));
   }
   const std::string id = random_id();
-  return done(db.run("INSERT INTO connector (id, name, network, created) VALUES (?, ?, (SELECT id FROM network WHERE name = ?), ?)",
+  return done(db.run("INSERT INTO connector (id, name, network, created) "
+                     "VALUES (?, ?, (SELECT id FROM network WHERE name = ?), ?)",
                      {id, c.name, c.network, std::int64_t{now.time_since_epoch().count()}}));
 }
 
@@ -65,10 +66,10 @@ Result<> put_group(Database& db, const GroupSpec& g, Verb verb) {
 Result<> put_resource(Database& db, const ResourceSpec& r, Verb verb) {
   const char* sql =
       verb == Verb::create
-          ? "INSERT INTO resource (network, address, alias, tcp, udp, icmp, name) VALUES ((SELECT id FROM network WHERE name = ?), "
-            "?, ?, ?, ?, ?, ?)"
-          : "UPDATE resource SET network = (SELECT id FROM network WHERE name = ?), address = ?, alias = ?, tcp = ?, udp = ?, "
-            "icmp = ? WHERE name = ?";
+          ? "INSERT INTO resource (network, address, alias, tcp, udp, icmp, name) "
+            "VALUES ((SELECT id FROM network WHERE name = ?), ?, ?, ?, ?, ?, ?)"
+          : "UPDATE resource SET network = (SELECT id FROM network WHERE name = ?), address = ?, alias = ?, tcp = ?, "
+            "udp = ?, icmp = ? WHERE name = ?";
   const std::string tcp = r.protocols.tcp.to_string();
   const std::string udp = r.protocols.udp.to_string();
   auto put = done(db.run(sql, {r.network, r.address.text(), r.alias, tcp, udp, std::int64_t{r.protocols.icmp},

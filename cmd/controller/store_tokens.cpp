@@ -64,8 +64,8 @@ Result<> check(const std::optional<Record>& record, const Enrolment& who, UnixTi
 Result<std::string> let_in_device(Database& db, const Record& record, const Enrolment& who, UnixTime now) {
   const std::string id = random_id();
   const std::string name = who.name.empty() ? "device-" + id.substr(0, 4) : printable(who.name, kMaxName);
-  auto made =
-      db.run("INSERT INTO device (id, user, name, key, created) SELECT ?, u.id, ?, ?, ? FROM user u WHERE u.id = CAST(? AS INTEGER)",
+  auto made = db.run("INSERT INTO device (id, user, name, key, created) SELECT ?, u.id, ?, ?, ? FROM user u "
+                     "WHERE u.id = CAST(? AS INTEGER)",
                      {id, name, who.key, number(now), record.subject});
   if (!made) return pass_on(made);
   if (*made == 0) return fail(Errc::denied, "the user that the token was made for has been deleted; ask for a new one");
@@ -121,8 +121,8 @@ Result<std::string> Store::enroll(const Enrolment& who, UnixTime now) {
                         {number(now), Bytes(who.token_id)});
     if (!spent) return pass_on(spent);
     TG_CHECK(*spent == 1);
-    auto in = who.role == Token::Role::device ? let_in_device(db, *record, who, now) : let_in_connector(db, *record,
-        who);
+    const bool device = who.role == Token::Role::device;
+    auto in = device ? let_in_device(db, *record, who, now) : let_in_connector(db, *record, who);
     if (!in) return pass_on(in);
     id = std::move(*in);
     return {};

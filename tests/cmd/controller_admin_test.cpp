@@ -20,7 +20,9 @@
 namespace tg::controller {
 namespace {
 
-std::string error_of(const Result<>& r) { return r ? "" : std::string(to_string(r.error().code)) + ": " + r.error().text; }
+std::string error_of(const Result<>& r) {
+  return r ? "" : std::string(to_string(r.error().code)) + ": " + r.error().text;
+}
 
 TEST(DesiredJson, comes_back_as_it_went) {
   DesiredState state = home();
@@ -55,7 +57,8 @@ TEST(Edits, make_change_and_delete_entries_of_every_kind) {
   must(create_entry(s, "user", "Carol@Example.com", {}));
   must(create_entry(s, "group", "staff", {{"members", {"carol@example.com", "CAROL@example.com"}}}));
   EXPECT_EQ(s.groups.back().members, std::vector<std::string>{"carol@example.com"});
-  must(create_entry(s, "resource", "Wiki", {{"network", "office"}, {"address", "Wiki.Corp.Internal."}, {"alias", "wiki.tg"}, {"groups", {"staff"}},
+  must(create_entry(s, "resource", "Wiki", {{"network", "office"}, {"address", "Wiki.Corp.Internal."},
+                                            {"alias", "wiki.tg"}, {"groups", {"staff"}},
                                             {"tcp", {"443", "80"}}, {"udp", "none"}, {"icmp", false}}));
   EXPECT_EQ(s.resources.back().address.text(), "wiki.corp.internal");
   EXPECT_EQ(s.resources.back().protocols.to_string(), "tcp 80, 443");
@@ -63,7 +66,8 @@ TEST(Edits, make_change_and_delete_entries_of_every_kind) {
   EXPECT_EQ(s.resources.back().alias, "");
   EXPECT_TRUE(s.resources.back().protocols.tcp.is_all());
   EXPECT_EQ(s.resources.back().address.text(), "wiki.corp.internal") << "what is not named stays";
-  must(update_entry(s, "group", "staff", {{"add", {"bob@example.com", "carol@example.com"}}, {"remove", {"carol@example.com"}}}));
+  must(update_entry(s, "group", "staff", {{"add", {"bob@example.com", "carol@example.com"}},
+                                          {"remove", {"carol@example.com"}}}));
   EXPECT_EQ(s.groups.back().members, std::vector<std::string>{"bob@example.com"});
   must(update_entry(s, "connector", "office-1", {{"network", "home"}}));
   must(delete_entry(s, "user", "BOB@example.com"));
@@ -78,19 +82,25 @@ TEST(Edits, make_change_and_delete_entries_of_every_kind) {
 TEST(Edits, say_what_is_wrong_and_what_to_do) {
   DesiredState s = home();
   EXPECT_EQ(error_of(create_entry(s, "network", "home", {})), "conflict: the network \"home\" exists already");
-  EXPECT_EQ(error_of(create_entry(s, "network", "a/b", {})), "invalid_argument: the name \"a/b\" must not contain \"/\"");
+  EXPECT_EQ(error_of(create_entry(s, "network", "a/b", {})),
+            "invalid_argument: the name \"a/b\" must not contain \"/\"");
   EXPECT_EQ(error_of(create_entry(s, "user", "x", {})), "invalid_argument: \"x\" is not an e-mail address");
   EXPECT_EQ(error_of(create_entry(s, "planet", "x", {})), "invalid_argument: there is no kind \"planet\"");
-  EXPECT_EQ(error_of(delete_entry(s, "user", "x@y")), "not_found: there is no user \"x@y\"; see: tg controller user list");
-  EXPECT_EQ(error_of(delete_entry(s, "network", "home")), "conflict: network \"home\" still has the connector \"home-1\"; delete that first");
-  EXPECT_EQ(error_of(update_entry(s, "resource", "NAS", {{"address", "10.0.0.1/8"}})).substr(0, 27), "invalid_argument: --address");
+  EXPECT_EQ(error_of(delete_entry(s, "user", "x@y")),
+            "not_found: there is no user \"x@y\"; see: tg controller user list");
+  EXPECT_EQ(error_of(delete_entry(s, "network", "home")),
+            "conflict: network \"home\" still has the connector \"home-1\"; delete that first");
+  EXPECT_EQ(error_of(update_entry(s, "resource", "NAS", {{"address", "10.0.0.1/8"}})).substr(0, 27),
+            "invalid_argument: --address");
   EXPECT_EQ(error_of(update_entry(s, "resource", "NAS", {{"tcp", {"80-"}}})).substr(0, 23), "invalid_argument: --tcp");
   EXPECT_EQ(error_of(update_entry(s, "resource", "NAS", {{"alias", "nas"}})),
             "invalid_argument: --alias: \"nas\" needs at least one dot, as in \"nas.tg\"");
   s = home();
-  EXPECT_EQ(error_of(update_entry(s, "resource", "NAS", {{"groups", {"nobody"}}})), "not_found: resource NAS: groups: there is no group \"nobody\"");
+  EXPECT_EQ(error_of(update_entry(s, "resource", "NAS", {{"groups", {"nobody"}}})),
+            "not_found: resource NAS: groups: there is no group \"nobody\"");
   s = home();
-  EXPECT_EQ(error_of(create_entry(s, "resource", "X", {{"network", "home"}})).substr(0, 40), "invalid_argument: --address is needed: a");
+  EXPECT_EQ(error_of(create_entry(s, "resource", "X", {{"network", "home"}})).substr(0, 40),
+            "invalid_argument: --address is needed: a");
 }
 
 TEST(Vault, opens_what_it_sealed_under_the_same_name_and_key_only) {
@@ -134,7 +144,8 @@ TEST(ControllerSecrets, stay_the_same_and_are_not_in_the_database_in_clear) {
     EXPECT_EQ(first.keys.grant_seed, second.keys.grant_seed);
     EXPECT_EQ(first.keys.ticket_key, second.keys.ticket_key);
     EXPECT_EQ(first.pki.instance(), second.pki.instance());
-    EXPECT_TRUE(must(load_secrets(store, vault, kNow + std::chrono::hours(24 * 200))).pki.files().issuing != first.pki.files().issuing);
+    EXPECT_TRUE(must(load_secrets(store, vault, kNow +
+                                  std::chrono::hours(24 * 200))).pki.files().issuing != first.pki.files().issuing);
     root_key = first.pki.files().root_key;
     EXPECT_EQ(load_secrets(store, must(Vault::open(folder / "another.key", true)), kNow).error().code, Errc::denied);
   }
@@ -154,7 +165,8 @@ TEST(ControllerStateDir, belongs_to_one_controller_at_a_time) {
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, Errc::conflict);
   EXPECT_EQ(exit_code(second.error().code), 6);
-  EXPECT_NE(second.error().text.find("process " + std::to_string(::getpid())), std::string::npos) << second.error().text;
+  EXPECT_NE(second.error().text.find("process " + std::to_string(::getpid())), std::string::npos)
+      << second.error().text;
   first.reset();
   ::chmod(path.c_str(), 0755);
   EXPECT_TRUE(StateDir::open(path));
@@ -197,12 +209,14 @@ TEST_F(AnAdministrator, applies_plans_and_lists) {
   EXPECT_EQ(must(apply(home(), true))["changes"].size(), 7u);
   EXPECT_EQ(must(apply(home()))["changes"].size(), 7u);
   EXPECT_EQ(must(apply(home()))["changes"].size(), 0u);
-  for (const auto& [kind, count] : {std::pair("network", 1u), std::pair("connector", 1u), std::pair("user", 2u), std::pair("group", 2u),
+  for (const auto& [kind, count] : {std::pair("network", 1u), std::pair("connector", 1u), std::pair("user", 2u),
+                                    std::pair("group", 2u),
                                     std::pair("resource", 1u), std::pair("device", 0u)}) {
     EXPECT_EQ(must(ask({{"type", "list"}, {"kind", kind}}))["items"].size(), count) << kind;
   }
   EXPECT_EQ(ask({{"type", "list"}, {"kind", "planet"}}).error().code, Errc::invalid_argument);
-  EXPECT_EQ(must(ask({{"type", "show"}, {"kind", "user"}, {"name", "Alice@example.com"}}))["item"]["groups"], Json({"family"}));
+  EXPECT_EQ(must(ask({{"type", "show"}, {"kind", "user"}, {"name", "Alice@example.com"}}))["item"]["groups"],
+            Json({"family"}));
   EXPECT_EQ(ask({{"type", "show"}, {"kind", "user"}, {"name", "nobody@x"}}).error().code, Errc::not_found);
   const Json status = must(ask({{"type", "status"}}))["status"];
   EXPECT_EQ(status["instance"], controller->instance());
@@ -218,8 +232,10 @@ TEST_F(AnAdministrator, gets_tokens_that_say_where_the_controller_is_and_how_to_
   EXPECT_EQ("tg-" + hex(t.ca_pin).substr(0, 8), controller->instance());
   EXPECT_EQ(t.expires.time_since_epoch().count(), answer["expires"].get<std::int64_t>());
   EXPECT_TRUE(ask({{"type", "token"}, {"role", "device"}, {"subject", "ALICE@example.com"}, {"minutes", 10}}));
-  EXPECT_EQ(ask({{"type", "token"}, {"role", "device"}, {"subject", "nobody@x"}, {"minutes", 10}}).error().code, Errc::not_found);
-  EXPECT_EQ(ask({{"type", "token"}, {"role", "admin"}, {"subject", "x"}, {"minutes", 10}}).error().code, Errc::malformed);
+  EXPECT_EQ(ask({{"type", "token"}, {"role", "device"}, {"subject", "nobody@x"}, {"minutes", 10}}).error().code,
+            Errc::not_found);
+  EXPECT_EQ(ask({{"type", "token"}, {"role", "admin"}, {"subject", "x"}, {"minutes", 10}}).error().code,
+            Errc::malformed);
 }
 
 TEST_F(AnAdministrator, makes_changes_and_deletes_one_thing_at_a_time) {
@@ -295,7 +311,8 @@ TEST(AskController, says_how_to_start_one_when_none_runs) {
   const auto answer = ask_controller(folder / "state", {{"type", "status"}}, std::chrono::seconds(1));
   ASSERT_FALSE(answer);
   EXPECT_EQ(exit_code(answer.error().code), 3);
-  EXPECT_EQ(answer.error().text, "no controller runs with the state in " + (folder / "state") + "; start it with: tg controller serve --state " + (folder / "state"));
+  EXPECT_EQ(answer.error().text, "no controller runs with the state in " + (folder / "state") +
+            "; start it with: tg controller serve --state " + (folder / "state"));
 }
 
 TEST(Table, aligns_columns_by_characters_and_escapes_controls) {

@@ -15,8 +15,8 @@
 
 namespace tg::controller {
 
-// Turner runs a Loop until a condition holds, looking at it every 2 ms, for at most `patience`. It leaves the Loop by an exception,
-// since a Loop that was stopped does not run again.
+// Turner runs a Loop until a condition holds, looking at it every 2 ms, for at most `patience`. It leaves the Loop by
+// an exception, since a Loop that was stopped does not run again.
 class Turner {
  public:
   explicit Turner(net::Loop& loop) : loop_(loop) {}
@@ -47,7 +47,8 @@ class Agent {
  public:
   Agent(net::Loop& loop, const Endpoint& to, const net::TlsContext& context)
       : tls_(loop, must(net::tcp_connect(to)), context,
-             {[this] { open = true; }, [this](Bytes b) { take(b); }, {}, [this](const Error& e) { closed = true; why = e; }}) {}
+             {[this] { open = true; }, [this](Bytes b) { take(b); }, {},
+              [this](const Error& e) { closed = true; why = e; }}) {}
 
   void say(const Json& message) { tls_.write(control_frame(message)); }
   void say_raw(Bytes bytes) { tls_.write(bytes); }
@@ -63,7 +64,8 @@ class Agent {
     return nullptr;
   }
   std::size_t count(const std::string& type) const {
-    return static_cast<std::size_t>(std::count_if(heard.begin(), heard.end(), [&](const Json& m) { return m["type"] == type; }));
+    return static_cast<std::size_t>(std::count_if(heard.begin(), heard.end(),
+                                                  [&](const Json& m) { return m["type"] == type; }));
   }
 
   bool open = false;
@@ -80,7 +82,9 @@ class Agent {
       if (!message || !*message) return;
       const Json& m = **message;
       if (m["type"] == "snapshot") view = m["items"].get<View>();
-      if (m["type"] == "delta") tg::apply(view, Delta{m["set"].get<View>(), m["remove"].get<std::vector<std::string>>()});
+      if (m["type"] == "delta") {
+        tg::apply(view, Delta{m["set"].get<View>(), m["remove"].get<std::vector<std::string>>()});
+      }
       heard.push_back(m);
     }
   }

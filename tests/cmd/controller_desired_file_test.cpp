@@ -60,7 +60,8 @@ TEST(DesiredFile, may_not_be_endless) {
 }
 
 TEST(DesiredFile, warns_of_protocols_that_stay_open_without_being_named) {
-  const std::string start = "[[network]]\nname = \"home\"\n[[resource]]\nname = \"NAS\"\nnetwork = \"home\"\naddress = \"nas.int\"\n";
+  const std::string start =
+      "[[network]]\nname = \"home\"\n[[resource]]\nname = \"NAS\"\nnetwork = \"home\"\naddress = \"nas.int\"\n";
   EXPECT_EQ(parse_desired(start + "protocols = { tcp = [\"22\"] }", "f").warnings,
             Lines{R"(f:7: resource "NAS": protocols: udp and icmp are not named and so allowed; to refuse, write udp = "none", icmp = false)"});
   EXPECT_EQ(parse_desired(start + "protocols = { tcp = [\"22\"], udp = \"all\" }", "f").warnings,
@@ -68,7 +69,8 @@ TEST(DesiredFile, warns_of_protocols_that_stay_open_without_being_named) {
 }
 
 TEST(DesiredFile, warns_of_resources_that_overlap) {
-  const std::string more = std::string(kFile) + "[[resource]]\nname = \"Host\"\nnetwork = \"home\"\naddress = \"192.168.1.1\"\n";
+  const std::string more = std::string(kFile) +
+      "[[resource]]\nname = \"Host\"\nnetwork = \"home\"\naddress = \"192.168.1.1\"\n";
   const DesiredFile f = parse_desired(more, "home.toml");
   EXPECT_EQ(f.errors, Lines{});
   ASSERT_EQ(f.warnings.size(), 1u);
@@ -77,7 +79,9 @@ TEST(DesiredFile, warns_of_resources_that_overlap) {
 }
 
 TEST(DesiredFile, reports_all_mistakes_in_the_order_of_the_file) {
-  const DesiredFile f = parse_desired("[[user]]\nemail = \"x\"\n[[network]]\nnme = \"home\"\nname = \"home\"\n[[user]]\nemail = 1\n", "f");
+  const DesiredFile f =
+      parse_desired("[[user]]\nemail = \"x\"\n[[network]]\nnme = \"home\"\nname = \"home\"\n[[user]]\nemail = 1\n",
+                    "f");
   EXPECT_EQ(f.errors, (Lines{R"(f:2: user: email: "x" is not an e-mail address)", R"(f:4: network "home": unknown key "nme"; did you mean "name"?)",
                              R"(f:7: user: email: must be a string in quotes, not a number)"}));
 }

@@ -71,8 +71,10 @@ TEST_F(APki, issues_leaves_that_chain_to_the_root_for_a_day) {
   EXPECT_EQ(chain_error(leaf.chain, root, kNow, X509_PURPOSE_SSL_SERVER), X509_V_OK);
   EXPECT_EQ(chain_error(leaf.chain, root, kNow, X509_PURPOSE_SSL_CLIENT), X509_V_OK);
   EXPECT_EQ(chain_error(leaf.chain, root, kNow - std::chrono::minutes(59), X509_PURPOSE_SSL_CLIENT), X509_V_OK);
-  EXPECT_EQ(chain_error(leaf.chain, root, kNow + std::chrono::hours(24) - std::chrono::seconds(1), X509_PURPOSE_SSL_CLIENT), X509_V_OK);
-  EXPECT_EQ(chain_error(leaf.chain, root, kNow + std::chrono::hours(24) + std::chrono::seconds(1), X509_PURPOSE_SSL_CLIENT), X509_V_ERR_CERT_HAS_EXPIRED);
+  EXPECT_EQ(chain_error(leaf.chain, root, kNow + std::chrono::hours(24) - std::chrono::seconds(1),
+                        X509_PURPOSE_SSL_CLIENT), X509_V_OK);
+  EXPECT_EQ(chain_error(leaf.chain, root, kNow + std::chrono::hours(24) + std::chrono::seconds(1),
+                        X509_PURPOSE_SSL_CLIENT), X509_V_ERR_CERT_HAS_EXPIRED);
   EXPECT_EQ(leaf.not_after, kNow + std::chrono::hours(24));
   EXPECT_NE(chain_error(leaf.chain, must(Pki::create(kNow)).files().root, kNow, X509_PURPOSE_SSL_CLIENT), X509_V_OK);
 }
@@ -113,9 +115,11 @@ TEST_F(APki, makes_leaves_that_sign_for_nobody_else) {
   EXPECT_EQ(X509_get_key_usage(chain[1].get()), static_cast<std::uint32_t>(KU_KEY_CERT_SIGN | KU_CRL_SIGN));
   // What a connector signs with its own leaf is worth nothing.
   const auto mine = must(key_from_pem(key));
-  CertificateSpec spec{"forged", "tg://" + pki.instance() + "/controller/main", kNow - kBackdated, kNow + kLeafLifetime, -1, true, true};
+  CertificateSpec spec{"forged", "tg://" + pki.instance() + "/controller/main", kNow - kBackdated, kNow + kLeafLifetime,
+                       -1, true, true};
   const auto forged = must(sign_certificate(spec, mine.get(), chain[0].get(), mine.get()));
-  const std::string forged_chain = must(to_pem(forged.get())) + must(to_pem(chain[0].get())) + must(to_pem(chain[1].get()));
+  const std::string forged_chain = must(to_pem(forged.get())) + must(to_pem(chain[0].get())) +
+      must(to_pem(chain[1].get()));
   EXPECT_NE(chain_error(forged_chain, pki.files().root, kNow, X509_PURPOSE_SSL_SERVER), X509_V_OK);
 }
 
@@ -125,8 +129,10 @@ TEST_F(APki, takes_nothing_from_a_request_but_the_key) {
   X509_NAME_add_entry_by_NID(X509_REQ_get_subject_name(request.get()), NID_commonName, MBSTRING_ASC,
                              reinterpret_cast<const unsigned char*>("admin"), -1, -1, 0);
   const bssl::UniquePtr<STACK_OF(X509_EXTENSION)> wishes(sk_X509_EXTENSION_new_null());
-  bssl::PushToStack(wishes.get(), bssl::UniquePtr<X509_EXTENSION>(X509V3_EXT_nconf_nid(nullptr, nullptr, NID_subject_alt_name, "URI:tg://x/controller/main")));
-  bssl::PushToStack(wishes.get(), bssl::UniquePtr<X509_EXTENSION>(X509V3_EXT_nconf_nid(nullptr, nullptr, NID_basic_constraints, "critical,CA:TRUE")));
+  bssl::PushToStack(wishes.get(), bssl::UniquePtr<X509_EXTENSION>(X509V3_EXT_nconf_nid(nullptr, nullptr,
+      NID_subject_alt_name, "URI:tg://x/controller/main")));
+  bssl::PushToStack(wishes.get(), bssl::UniquePtr<X509_EXTENSION>(X509V3_EXT_nconf_nid(nullptr, nullptr,
+      NID_basic_constraints, "critical,CA:TRUE")));
   X509_REQ_add_extensions(request.get(), wishes.get());
   X509_REQ_set_pubkey(request.get(), mine.get());
   X509_REQ_sign(request.get(), mine.get(), EVP_sha256());
@@ -149,7 +155,8 @@ TEST_F(APki, refuses_requests_that_are_not_good) {
     return issued ? "" : issued.error().text;
   };
   EXPECT_EQ(refused(""), "the certificate request is not PKCS#10 in PEM");
-  EXPECT_EQ(refused("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"), "the certificate request is not PKCS#10 in PEM");
+  EXPECT_EQ(refused("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"),
+            "the certificate request is not PKCS#10 in PEM");
   EXPECT_EQ(refused(key), "the certificate request is not PKCS#10 in PEM");
 
   const auto pem_of = [](X509_REQ* request) {
@@ -204,7 +211,8 @@ TEST_F(APki, renews_the_issuing_ca_at_half_life_without_a_gap) {
   EXPECT_FALSE(must(pki.renew_issuing(later)));
   const Issued after = must(pki.issue("device", "1", csr, later));
   EXPECT_EQ(chain_error(after.chain, pki.files().root, later, X509_PURPOSE_SSL_CLIENT), X509_V_OK);
-  EXPECT_EQ(chain_error(before.chain, pki.files().root, kNow + std::chrono::hours(23), X509_PURPOSE_SSL_CLIENT), X509_V_OK);
+  EXPECT_EQ(chain_error(before.chain, pki.files().root, kNow + std::chrono::hours(23), X509_PURPOSE_SSL_CLIENT),
+            X509_V_OK);
 }
 
 TEST(Keys, are_p256_and_have_a_stable_thumbprint) {

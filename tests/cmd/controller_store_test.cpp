@@ -61,7 +61,8 @@ TEST_F(AStore, refuses_the_state_of_a_newer_tg) {
   const auto again = Store::open(folder / "controller.db");
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error().code, Errc::unsupported);
-  EXPECT_NE(again.error().text.find("newer tg (its version is 99, this tg knows 1)"), std::string::npos) << again.error().text;
+  EXPECT_NE(again.error().text.find("newer tg (its version is 99, this tg knows 1)"), std::string::npos)
+      << again.error().text;
 }
 
 TEST_F(AStore, says_so_when_a_file_is_no_database) {

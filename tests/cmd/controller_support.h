@@ -60,7 +60,8 @@ inline DesiredState home() {
 }
 
 // enrolled returns the id of a device or connector let in with a token made for it.
-inline std::string enrolled(Store& store, Token::Role role, const std::string& subject, const std::string& key, UnixTime now = kNow) {
+inline std::string enrolled(Store& store, Token::Role role, const std::string& subject, const std::string& key,
+                            UnixTime now = kNow) {
   const FreshToken token = must(store.new_token(role, subject, now, std::chrono::minutes(10)));
   return must(store.enroll({token.id, token.secret, role, "laptop", key}, now));
 }

@@ -16,7 +16,9 @@ struct TokenTest : testing::Test {
   FreshToken fresh(Token::Role role = Token::Role::device, const std::string& subject = "alice@example.com") {
     return must(store.new_token(role, subject, kNow, std::chrono::minutes(10)));
   }
-  static Enrolment with(const FreshToken& t, Token::Role role = Token::Role::device) { return {t.id, t.secret, role, "laptop", "key"}; }
+  static Enrolment with(const FreshToken& t, Token::Role role = Token::Role::device) {
+    return {t.id, t.secret, role, "laptop", "key"};
+  }
 };
 using AToken = TokenTest;
 
@@ -72,7 +74,8 @@ TEST_F(AToken, is_made_only_for_somebody_who_is_there) {
   ASSERT_FALSE(user);
   EXPECT_EQ(user.error().code, Errc::not_found);
   EXPECT_EQ(user.error().text, "there is no user \"carol@example.com\"; see: tg controller user list");
-  EXPECT_EQ(store.new_token(Token::Role::connector, "home-9", kNow, std::chrono::minutes(1)).error().code, Errc::not_found);
+  EXPECT_EQ(store.new_token(Token::Role::connector, "home-9", kNow, std::chrono::minutes(1)).error().code,
+            Errc::not_found);
 }
 
 TEST_F(AToken, dies_with_its_user_even_when_a_namesake_comes) {

@@ -12,11 +12,13 @@ Model company() {
   Model m;
   m.revision = 7;
   m.networks = {"home", "office"};
-  m.connectors = {{"00000000000000c1", "home-1", "home", "key-c1", "", kNow, {}}, {"00000000000000c2", "home-2", "home", "", "", kNow, {}},
+  m.connectors = {{"00000000000000c1", "home-1", "home", "key-c1", "", kNow, {}}, {"00000000000000c2", "home-2", "home",
+      "", "", kNow, {}},
                   {"00000000000000c3", "office-1", "office", "", "", kNow, {}}};
   m.users = {"alice@example.com", "bob@example.com"};
   m.groups = {{"family", {"alice@example.com"}}, {"staff", {"alice@example.com", "bob@example.com"}}};
-  const auto add = [&](ResourceId id, const char* name, const char* network, const char* address, std::vector<std::string> groups) {
+  const auto add = [&](ResourceId id, const char* name, const char* network, const char* address,
+                       std::vector<std::string> groups) {
     m.resources.push_back({{id, name, network, must(Address::parse(address)), "", {}}, std::move(groups)});
   };
   add(1, "NAS", "home", "nas.home.int", {"family", "staff"});
@@ -47,17 +49,20 @@ struct ViewTest : testing::Test {
     return device_view(Directory(m), presence, relays, keys_of_controller, device, leases, now);
   }
   Grant grant(const View& v, const std::string& network, UnixTime now = kNow, const char* thumbprint = "thumb-d1") {
-    return must(Grant::verify(v.at("grant/" + network).get<std::string>(), public_key, "tg-12345678", network, thumbprint, now));
+    return must(Grant::verify(v.at("grant/" + network).get<std::string>(), public_key, "tg-12345678", network,
+                              thumbprint, now));
   }
 };
 using AView = ViewTest;
 
 TEST_F(AView, of_a_device_holds_what_its_users_groups_reach_and_the_way_there) {
   EXPECT_EQ(keys(view(company(), alice)),
-            (std::vector<std::string>{"connector/00000000000000c1", "connector/00000000000000c2", "connector/00000000000000c3",
+            (std::vector<std::string>{"connector/00000000000000c1", "connector/00000000000000c2",
+                                      "connector/00000000000000c3",
                                       "grant/home", "grant/office", "resource/1", "resource/2", "resource/3", "self"}));
   EXPECT_EQ(keys(view(company(), bob, kNow, "00000000000000d2")),
-            (std::vector<std::string>{"connector/00000000000000c1", "connector/00000000000000c2", "connector/00000000000000c3",
+            (std::vector<std::string>{"connector/00000000000000c1", "connector/00000000000000c2",
+                                      "connector/00000000000000c3",
                                       "grant/home", "grant/office", "resource/1", "resource/3", "self"}));
   const View v = view(company(), alice);
   EXPECT_EQ(must(device_self_from_json(v.at("self"))).user, "alice@example.com");
@@ -68,7 +73,8 @@ TEST_F(AView, of_a_device_has_no_connector_of_a_network_in_which_it_reaches_noth
   Model m = company();
   m.resources.erase(m.resources.begin() + 2);
   EXPECT_EQ(keys(view(m, bob, kNow, "00000000000000d2")),
-            (std::vector<std::string>{"connector/00000000000000c1", "connector/00000000000000c2", "grant/home", "resource/1", "self"}));
+            (std::vector<std::string>{"connector/00000000000000c1", "connector/00000000000000c2", "grant/home",
+                                      "resource/1", "self"}));
 }
 
 TEST_F(AView, of_a_blocked_or_unknown_device_is_empty) {
@@ -98,7 +104,8 @@ TEST_F(AView, has_grants_bound_to_the_devices_key_for_one_network_each) {
   EXPECT_EQ(home.issued, kNow);
   EXPECT_EQ(home.expires, kNow + kHour);
   EXPECT_EQ(grant(v, "office").resources, std::vector<ResourceId>{3});
-  EXPECT_FALSE(Grant::verify(v.at("grant/home").get<std::string>(), public_key, "tg-12345678", "home", "thumb-d2", kNow));
+  EXPECT_FALSE(Grant::verify(v.at("grant/home").get<std::string>(), public_key, "tg-12345678", "home", "thumb-d2",
+                             kNow));
 }
 
 TEST_F(AView, has_tickets_that_open_with_the_relays_key_and_never_repeat_a_nonce) {
@@ -126,8 +133,10 @@ TEST_F(AView, stays_the_same_until_half_of_a_grants_life) {
 
 TEST_F(AView, renews_tickets_at_half_of_their_life) {
   const View first = view(company(), alice);
-  EXPECT_EQ(view(company(), alice, kNow + 12 * kHour - kMinute).at("connector/00000000000000c1"), first.at("connector/00000000000000c1"));
-  EXPECT_NE(view(company(), alice, kNow + 12 * kHour).at("connector/00000000000000c1"), first.at("connector/00000000000000c1"));
+  EXPECT_EQ(view(company(), alice, kNow + 12 * kHour - kMinute).at("connector/00000000000000c1"),
+            first.at("connector/00000000000000c1"));
+  EXPECT_NE(view(company(), alice, kNow + 12 * kHour).at("connector/00000000000000c1"),
+            first.at("connector/00000000000000c1"));
 }
 
 TEST_F(AView, gets_a_new_grant_when_a_resource_comes_or_goes) {
@@ -139,11 +148,12 @@ TEST_F(AView, gets_a_new_grant_when_a_resource_comes_or_goes) {
   EXPECT_EQ(keys(d.set), std::vector<std::string>{"grant/home"});
   EXPECT_EQ(d.remove, std::vector<std::string>{"resource/2"});
   EXPECT_EQ(grant(second, "home", kNow + kMinute).resources, std::vector<ResourceId>{1});
-  EXPECT_EQ(keys(difference(second, view(company(), alice, kNow + kMinute)).set), (std::vector<std::string>{"grant/home", "resource/2"}));
+  EXPECT_EQ(keys(difference(second, view(company(), alice, kNow + kMinute)).set),
+            (std::vector<std::string>{"grant/home", "resource/2"}));
 }
 
-// The rule of connectors: a grant is void when it was issued before the revocation. The next one must not be, though it may be
-// issued in the very same second.
+// The rule of connectors: a grant is void when it was issued before the revocation. The next one must not be, though it
+// may be issued in the very same second.
 TEST_F(AView, gets_a_grant_that_is_not_void_right_after_a_revocation) {
   view(company(), alice);
   Model m = company();
@@ -153,6 +163,12 @@ TEST_F(AView, gets_a_grant_that_is_not_void_right_after_a_revocation) {
   EXPECT_GE(g.issued, m.revocations[0].before);
   EXPECT_EQ(alice.last_issued(), g.issued);
   EXPECT_EQ(view(m, alice, kNow), v) << "and only one";
+}
+
+TEST_F(AView, gets_another_grant_when_the_clock_was_set_back) {
+  view(company(), alice);
+  const UnixTime before = kNow - 24 * kHour;
+  EXPECT_EQ(grant(view(company(), alice, before), "home", before).issued, before);
 }
 
 TEST_F(AView, forgets_leases_that_are_not_needed_so_that_they_do_not_fall_due) {
