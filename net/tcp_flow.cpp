@@ -7,7 +7,7 @@
 namespace tg::net {
 
 TcpFlow::TcpFlow(Loop& loop, Fd fd, TunnelLink& link, StreamId id, std::function<void()> ended)
-    : link_(link), fd_(std::move(fd)), id_(id), ended_(std::move(ended)) {
+    : loop_(loop), link_(link), fd_(std::move(fd)), id_(id), ended_(std::move(ended)) {
   set_nodelay(fd_.get());
   watch_ = Watch(loop, fd_.get(), [this] { on_readable(); }, [this] { on_writable(); });
   watch_.want_read(true);
@@ -90,11 +90,13 @@ void TcpFlow::fin() {
   finish_if_over();
 }
 
-bool TcpFlow::finish_if_over() {
-  if (!socket_ended_ || !shut_) return false;
-  const auto ended = std::move(ended_);
-  ended();   // destroys this
-  return true;
+void TcpFlow::finish_if_over() {
+  if (!socket_ended_ || !shut_ || over_) return;
+  over_ = Timer(loop_, [this] {
+    const auto ended = std::move(ended_);
+    ended();   // destroys this
+  });
+  over_.after(Duration::zero());
 }
 
 void TcpFlow::failed() {

@@ -15,8 +15,8 @@ namespace tg::net {
 // socket does not take at once is kept here, bounded by the stream's credit.
 class TcpFlow {
  public:
-  // `ended` is called once, when both directions have ended or one side has reset; it destroys the TcpFlow. It may be
-  // called from within data(), fin() and pull().
+  // `ended` is called once, when both directions have ended (from the Loop, so that the FIN is on its way) or the socket has
+  // failed (also from within data() and pull()); it destroys the TcpFlow.
   TcpFlow(Loop& loop, Fd fd, TunnelLink& link, StreamId id, std::function<void()> ended);
   ~TcpFlow();
 
@@ -34,11 +34,13 @@ class TcpFlow {
   void on_readable();
   void on_writable();
   void failed();
-  bool finish_if_over();
+  void finish_if_over();
 
+  Loop& loop_;
   TunnelLink& link_;
   Fd fd_;
   Watch watch_;
+  Timer over_;                  // set when both directions have ended
   StreamId id_;
   std::function<void()> ended_;
   Buffer pending_;              // for the socket
