@@ -60,7 +60,7 @@ struct Relay::State {
   std::unordered_map<std::uint64_t, Waiting> greeting;          // by a number of our own
   std::map<std::string, Waiting> waiting;                       // by rendezvous label
   std::unordered_map<std::uint64_t, Control> controls;
-  std::unordered_map<std::uint64_t, std::uint64_t> online;      // connector -> its newest control
+  std::unordered_map<std::uint64_t, std::vector<std::uint64_t>> online;   // connector -> its controls, the newest last
   std::unordered_map<std::uint64_t, std::unique_ptr<Splice>> splices;
   std::map<IpAddress, std::size_t> sources;                     // connections not joined yet
   std::uint64_t next_number = 1;
@@ -134,7 +134,7 @@ struct Relay::State {
     w = std::move(client);
     w.deadline = Timer(loop, [this, rendezvous] { forget(waiting.extract(rendezvous).mapped()); });
     w.deadline.after(kPatience);
-    controls.at(connector->second).tls->write(control_frame({{"type", "dial"}, {"rendezvous", rendezvous}}));
+    controls.at(connector->second.back()).tls->write(control_frame({{"type", "dial"}, {"rendezvous", rendezvous}}));
   }
 
   void join(const std::string& rendezvous, Waiting connector, std::size_t hello_size) {
@@ -171,7 +171,7 @@ struct Relay::State {
                        std::from_chars(who->id.data(), who->id.data() + 16, id, 16).ptr == who->id.data() + 16;
     if (!known) return control_down(number);
     c.connector = id;
-    online[id] = number;   // a restarted connector takes the place of its former self
+    online[id].push_back(number);   // a restarted connector is rung before what is left of its former self
     c.tls->write(control_frame({{"type", "welcome"}}));
   }
 
@@ -192,7 +192,10 @@ struct Relay::State {
     const auto it = controls.find(number);
     if (it == controls.end()) return;
     const auto o = online.find(it->second.connector);
-    if (o != online.end() && o->second == number) online.erase(o);
+    if (o != online.end()) {
+      std::erase(o->second, number);
+      if (o->second.empty()) online.erase(o);
+    }
     controls.erase(it);
   }
 };
