@@ -43,7 +43,7 @@ def test_interface_resolvers_and_routes(tg: Tg, laptop: Host) -> None:
     device = interface_of(laptop)
     servers = re.findall(r"^nameserver\s+(\S+)", laptop.run("cat /etc/resolv.conf").out, re.M)
     assert servers[0] == STUB and set(servers[:3]) <= set(STUBS), servers
-    for target in ("100.96.0.1", "100.111.255.254", "10.0.1.25", "10.0.5.7", *STUBS):
+    for target in ("100.96.0.1", "100.111.255.254", "10.0.1.25", "10.0.5.7"):
         assert f"dev {device} " in laptop.run(["ip", "route", "get", target]).ok().out, target
     for target in (PUBLIC_WEB, "10.0.1.26", "10.0.6.1", "100.112.0.1", "8.8.8.8"):
         assert f"dev {device} " not in laptop.run(["ip", "route", "get", target]).out, target

@@ -39,7 +39,7 @@ def resource(name: str, address: str, more: str = "", groups: str = '["family"]'
     return f'[[resource]]\nname = "{name}"\nnetwork = "home"\naddress = "{address}"\ngroups = {groups}\n{more}\n'
 
 
-RESOURCES = "".join([
+RESOURCES = '[[network]]\nname = "elsewhere"\n[[connector]]\nname = "spare"\nnetwork = "elsewhere"\n' + "".join([
     resource("NAS", "nas.home.int", 'alias = "nas.tg"'),
     resource("Web only", "web.home.int", 'protocols = { tcp = ["80", "8000-8100"], udp = "none", icmp = false }'),
     resource("Lab", "*.lab.home.int"),
@@ -171,6 +171,7 @@ class Tg:
         self.start_connector(self.token("connector", "home-1"))
         self.client_up(self.token("device", "alice@example.com")).ok()
         self.started = True
+        self.early_token = (time.monotonic(), self.token("device", "alice@example.com", "--expires", "1"))
 
     def stop(self) -> None:
         """Back to nothing: no process, no state, the laptop as it was. Whatever does not end when asked to is killed."""
@@ -211,8 +212,8 @@ class Tg:
         wait_for(f"a new flow works after {since}", lambda: self.works(1.0), deadline, 0.05, self.explain)
         return time.monotonic() - started
 
-    def lookup(self, name: str) -> str:
-        answer = ask(self.lab.laptop, STUB, name)
+    def lookup(self, name: str, timeout: float = 5.0) -> str:
+        answer = ask(self.lab.laptop, STUB, name, timeout=timeout)
         if not answer.answer:
             raise Failed(f"{name} has no address: rcode {answer.rcode}")
         return answer.answer[0].text
@@ -221,7 +222,7 @@ class Tg:
         """A TCP connection from the laptop, by name as an application makes it."""
         s = self.lab.laptop.socket(timeout=timeout)
         try:
-            s.connect((name if name[0].isdigit() else self.lookup(name), port))
+            s.connect((name if name[0].isdigit() else self.lookup(name, timeout), port))
         except BaseException:
             s.close()
             raise
