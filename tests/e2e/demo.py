@@ -21,7 +21,7 @@ from support.tg import CLIENT_ADDRESS, LISTEN, PEOPLE, PUBLIC, RELAY_LISTEN, STU
 
 COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 POLICY = PEOPLE + resource("NAS", "nas.home.int", 'alias = "nas.tg"') + resource("Box", "10.0.1.25") + \
-    resource("Cameras", "10.0.5.0/24", 'protocols = { tcp = ["80"], udp = "none" }')
+    resource("Cameras", "10.0.5.0/24", 'protocols = { tcp = ["80"], udp = "none", icmp = true }')
 
 
 def paint(code: str, text: str) -> str:

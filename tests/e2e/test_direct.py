@@ -68,7 +68,7 @@ def test_the_direct_path_carries_the_data(open_home: Tg, lab: Lab) -> None:
 def test_a_blocked_direct_path_falls_back_to_the_relay(open_home: Tg, lab: Lab, verdict: str) -> None:
     wait_for("status says direct", lambda: path_of(open_home) == "direct", 10, explain=open_home.explain)
     block(lab, verdict)
-    took = open_home.wait_works(25, "the direct path was blocked")
+    took = open_home.wait_works(30, "the direct path was blocked")
     print(f"{took:.1f} s until a new flow worked")
     assert path_of(open_home).startswith("relay")
     lab.internet.nft("delete table ip wall")
