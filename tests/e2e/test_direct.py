@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import Iterator
 
 import pytest
+from support.flows import flow
 from support.lab import CONNECTOR, Lab
 from support.netns import wait_for
 from support.tg import Tg
@@ -80,3 +81,18 @@ def test_a_path_blocked_from_the_start_costs_little(open_home: Tg, lab: Lab) -> 
     open_home.client_up().ok()
     took = open_home.wait_works(5, "the client came up with the direct path blocked")
     assert took < 3
+
+
+def test_with_the_controller_and_its_relay_gone_the_direct_path_goes_on(open_home: Tg, port: int) -> None:
+    wait_for("status says direct", lambda: path_of(open_home) == "direct", 10, explain=open_home.explain)
+    assert open_home.controller
+    with flow(open_home, port) as (near, far):
+        open_home.controller.kill()
+        for _ in range(3):
+            near.sendall(b"still there?")
+            assert far.recv(100) == b"still there?"
+            assert open_home.works(), open_home.explain()
+        open_home.start_controller()
+        near.sendall(b"and after")
+        assert far.recv(100) == b"and after"
+    open_home.wait_works(5, "the controller came back")

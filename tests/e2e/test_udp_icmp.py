@@ -7,7 +7,7 @@ import socket
 
 import pytest
 from support.flows import IP_RECVERR, icmp_error
-from support.lab import CONNECTOR, NAS, UDP_ECHO_PORT
+from support.lab import CONNECTOR, NAS, UDP_ECHO_PORT, Lab
 from support.netns import Host
 from support.tg import Tg
 
@@ -130,3 +130,24 @@ def test_ping_of_a_silent_host_stays_silent(tg: Tg, laptop: Host, nas: Host) -> 
     finally:
         nas.nft("delete table ip deaf")
     assert result.code == 1 and " 0 received" in result.out and "Unreachable" not in result.out, result
+
+
+def test_a_connector_that_may_not_ping_says_so_and_ping_is_unreachable(tg: Tg, lab: Lab, laptop: Host) -> None:
+    """Neither ping sockets (the sysctl) nor raw ones (the capability)."""
+    assert tg.connector
+    tg.connector.stop()
+    lab.connector.sysctl("net.ipv4.ping_group_range", "1 0")
+    try:
+        tg.connector = lab.connector.start(["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw",
+                                            *tg.words("connector run")], "tg-connector", env=tg.env())
+        tg.wait_connector()
+        tg.wait_works(5, "the connector was started with fewer rights")
+        result = laptop.run("ping -c 1 -W 3 nas.home.int")
+        assert result.code == 1 and " 0 received" in result.out, result
+        tg.connector.wait_text("ping_group_range", 2)
+    finally:
+        lab.connector.sysctl("net.ipv4.ping_group_range", "0 2147483647")
+        tg.connector.stop()
+        tg.start_connector()
+    tg.wait_works(5, "the connector has its rights again")
+    assert " 1 received" in laptop.run("ping -c 1 -W 3 nas.home.int").ok().out
