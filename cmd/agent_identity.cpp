@@ -28,7 +28,8 @@ class Enrolment {
     if (!context) return pass_on(context);
     net::Timer deadline(loop_, [this] { finish(unreachable("it does not answer")); });
     deadline.after(timeout);
-    net::Dial dial(loop_, token_.controller, dns(loop_), timeout, [&](Result<net::Fd> fd) {
+    const net::ResolveHost resolve = dns(loop_);   // owns the resolver
+    net::Dial dial(loop_, token_.controller, resolve, timeout, [&](Result<net::Fd> fd) {
       if (!fd) return finish(unreachable(fd.error().text));
       tls_ = std::make_unique<net::Tls>(loop_, std::move(*fd), *context,
                                         net::Tls::Callbacks{[this] { ask(); }, [this](Bytes b) { answered(b); }, {},
@@ -44,7 +45,12 @@ class Enrolment {
     return fail(Errc::unreachable, fmt::format("the controller at {} cannot be reached: {}", token_.controller.to_string(), why));
   }
 
+  // The chain to the pinned root is not enough: every agent has one. Only the controller is told the secret.
   void ask() {
+    const auto& who = tls_->identity();
+    if (!who || who->role != "controller") {
+      return finish(fail(Errc::denied, fmt::format("{} is not a controller", token_.controller.to_string())));
+    }
     tls_->write(control_frame({{"type", "enroll"},
                                {"token_id", hex(token_.id)},
                                {"secret", hex(token_.secret)},
@@ -60,21 +66,22 @@ class Enrolment {
     if (!*next) return;
     const Json& m = **next;
     if (m["type"] == "enrolled") return finish(accept(m));
-    const std::string code = m.value("code", "denied");
-    const std::string text = printable(m.value("text", "the controller refuses the token"));
+    const std::string code = text_or(m, "code", "denied");
+    const std::string text = printable(text_or(m, "text", "the controller refuses the token"));
     finish(fail(code == "expired" ? Errc::expired : Errc::denied, text));
   }
 
   Result<Enrolled> accept(const Json& m) const {
     const auto now = net::Loop::wall().time_since_epoch();
-    const std::chrono::seconds theirs(m.value("time", std::int64_t{0}));
+    const std::chrono::seconds theirs(number_or(m, "time", 0));
     const auto off = now - theirs;
     if (off > kClockTolerance || off < -kClockTolerance) {
       return fail(Errc::denied,
                   fmt::format("this machine's clock is {} s {} the controller's; set it, and ask for a new token",
                               std::abs(off.count()), off.count() > 0 ? "ahead of" : "behind"));
     }
-    return Enrolled{key_, m.value("chain", ""), m.value("root", "")};
+    // The root that the token pins, whatever the message says.
+    return Enrolled{key_, text_or(m, "chain", ""), tls_->root_pem()};
   }
 
   void ended(const Error& e) {
@@ -121,7 +128,7 @@ Result<AgentIdentity> AgentIdentity::load(const std::string& state) {
   AgentIdentity out;
   out.state_ = state;
   const Json j = Json::parse(*about, nullptr, false);
-  auto controller = HostPort::parse(j.is_object() ? j.value("controller", "") : "");
+  auto controller = HostPort::parse(text_or(j, "controller", ""));
   auto key = net::read_file(state + "/key.pem");
   auto chain = net::read_file(state + "/chain.pem");
   auto root = net::read_file(state + "/root.pem");
@@ -129,7 +136,7 @@ Result<AgentIdentity> AgentIdentity::load(const std::string& state) {
     return fail(Errc::malformed, fmt::format("the identity in {} is damaged; remove {}/agent.json and enroll again", state, state));
   }
   out.controller_ = std::move(*controller);
-  out.token_id_ = j.value("token", "");
+  out.token_id_ = text_or(j, "token", "");
   out.credentials_ = {std::move(*key), std::move(*chain), std::move(*root)};
   if (auto read = out.read_leaf(); !read) return pass_on(read);
   return out;
@@ -183,7 +190,7 @@ Result<Json> AgentIdentity::renewal() const {
 }
 
 Result<> AgentIdentity::renewed(const Json& answer) {
-  const std::string chain = answer.value("chain", "");
+  const std::string chain = text_or(answer, "chain", "");
   const auto fresh = net::leaf_identity(chain);
   if (!fresh) return fail(Errc::malformed, "the controller sent a certificate that cannot be read");
   if (net::to_uri(*fresh) != net::to_uri(self_)) return fail(Errc::denied, "the controller sent somebody else's certificate");

@@ -1,5 +1,7 @@
 #include "cmd/command.h"
 
+#include <sys/resource.h>
+
 #include <cstdio>
 #include <csignal>
 
@@ -74,6 +76,12 @@ void print_json(nlohmann::json object) {
 
 int run_command_line(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
+  // A flow takes a descriptor or two, and the soft limit is often 1024.
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
+  }
   CLI::App app{"tg: access to private Resources by name, without joining the private network", "tg"};
   app.require_subcommand(1);
   app.set_version_flag("--version", "tg " TG_VERSION);

@@ -79,8 +79,8 @@ struct ControllerLink::State {
       down("the controller is restarting");
       stream->retry_now();
     } else if (type == "error") {
-      refused = m.value("code", "") == "denied";
-      down(printable(m.value("text", "refused")));
+      refused = text_or(m, "code", "") == "denied";
+      down(printable(text_or(m, "text", "refused")));
     }
   }
 

@@ -102,4 +102,16 @@ std::vector<std::string> Fields::texts(const char* key) {
   return out;
 }
 
+std::string text_or(const Json& object, const char* key, std::string otherwise) {
+  if (!object.is_object()) return otherwise;
+  const auto it = object.find(key);
+  return it != object.end() && it->is_string() ? it->get<std::string>() : std::move(otherwise);
+}
+
+std::int64_t number_or(const Json& object, const char* key, std::int64_t otherwise) {
+  if (!object.is_object()) return otherwise;
+  const auto it = object.find(key);
+  return it != object.end() && it->is_number_integer() ? it->get<std::int64_t>() : otherwise;
+}
+
 }  // namespace tg

@@ -23,6 +23,11 @@ std::optional<Json> parse_json(std::string_view text);
 // json_text writes `j` in one line; bytes that are not UTF-8 become U+FFFD.
 std::string json_text(const Json& j);
 
+// text_or and number_or return a member of an object, or `otherwise` when it is missing or of another type. (Json::value
+// throws for another type, and a peer's bytes must not.)
+std::string text_or(const Json& object, const char* key, std::string otherwise);
+std::int64_t number_or(const Json& object, const char* key, std::int64_t otherwise);
+
 // Fields reads one object field by field and remembers the first thing wrong, so that a reader asks once, at the end. A
 // field that is missing, of another type or above its limit gives an empty value. Fields that nobody reads are ignored:
 // the peer may be newer.

@@ -33,7 +33,7 @@ Policy::Decision Policy::decide(const Grant& grant, const Query& query) const {
 
 bool Policy::names(const Grant& grant, const IpAddress& ip, Protocol protocol, std::uint16_t port) const {
   const Resource* r = winner(grant, Host(ip));
-  return r != nullptr && r->protocols.allow(protocol, port);
+  return r != nullptr && r->address.network().single() && r->protocols.allow(protocol, port);
 }
 
 }  // namespace tg

@@ -29,8 +29,8 @@ class Policy {
   // decide for a DNS question: no protocol and port to check.
   Decision decide(const Grant& grant, const Query& query) const;
 
-  // names says whether a granted Resource names `ip` itself and lets this flow through: then an address that is otherwise
-  // forbidden may be dialled.
+  // names says whether a granted Resource names `ip` itself, not a network around it, and lets this flow through: then an
+  // address that is otherwise forbidden may be dialled.
   bool names(const Grant& grant, const IpAddress& ip, Protocol protocol, std::uint16_t port) const;
 
  private:

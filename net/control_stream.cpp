@@ -31,6 +31,7 @@ struct ControlStream::State {
 
   void start() {
     if (closed) return;
+    retry.cancel();
     drop();
     dial = std::make_unique<Dial>(loop, peer, resolve, kAttempt, [this](Result<Fd> fd) {
       if (!fd) return lost(fd.error());

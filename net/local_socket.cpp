@@ -9,6 +9,8 @@
 
 #include <fmt/format.h>
 
+#include "net/acceptor.h"
+
 namespace tg::net {
 
 struct LocalServer::State {
@@ -21,18 +23,15 @@ struct LocalServer::State {
 
   Loop& loop;
   std::string path;
-  Fd listener;
   Handler handler;
-  Watch accepting{};
+  Acceptor accepting{};
   std::map<std::uint64_t, Peer> peers{};
   std::uint64_t next = 1;
   std::shared_ptr<State*> self = std::make_shared<State*>(this);   // for replies that come late
 
   ~State() { ::unlink(path.c_str()); }
 
-  void accept_one() {
-    Fd fd = accept_from(listener.get());
-    if (!fd) return;
+  void accepted(Fd fd) {
     ucred who{};
     socklen_t size = sizeof who;
     if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0 || (who.uid != 0 && who.uid != ::geteuid())) return;
@@ -92,9 +91,8 @@ LocalServer::~LocalServer() = default;
 Result<std::unique_ptr<LocalServer>> LocalServer::start(Loop& loop, const std::string& path, Handler handler) {
   auto listener = unix_listen(path);
   if (!listener) return pass_on(listener);
-  std::unique_ptr<State> state(new State{loop, path, std::move(*listener), std::move(handler)});
-  state->accepting = Watch(loop, state->listener.get(), [s = state.get()] { s->accept_one(); });
-  state->accepting.want_read(true);
+  std::unique_ptr<State> state(new State{loop, path, std::move(handler)});
+  state->accepting = Acceptor(loop, std::move(*listener), [s = state.get()](Fd fd, const Endpoint&) { s->accepted(std::move(fd)); });
   return std::unique_ptr<LocalServer>(new LocalServer(std::move(state)));
 }
 
@@ -130,7 +128,7 @@ Result<Json> local_request(const std::string& path, const std::string& role, con
       const Json& m = **message;
       if (m["type"] != "error") return m;
       const int code = m.contains("code") && m["code"].is_number_integer() ? m["code"].get<int>() : static_cast<int>(Errc::io);
-      return fail(static_cast<Errc>(code), m.value("text", "unknown error"));
+      return fail(static_cast<Errc>(code), text_or(m, "text", "unknown error"));
     }
     if (!wait(POLLIN)) return late();
     std::uint8_t chunk[65536];

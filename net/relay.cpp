@@ -14,6 +14,7 @@
 #include "core/encoding.h"
 #include "core/ticket.h"
 #include "core/view.h"
+#include "net/acceptor.h"
 #include "net/relay_protocol.h"
 #include "net/splice.h"
 
@@ -21,6 +22,7 @@ namespace tg::net {
 namespace {
 
 constexpr Duration kPatience = std::chrono::seconds(10);
+constexpr Duration kSilence = std::chrono::seconds(30);   // connectors ping every 10 s
 
 // Fatal alerts in clear (RFC 8446 section 6.2), for a client that cannot be joined: it learns why without a time-out.
 constexpr std::uint8_t kUnrecognizedName[] = {0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70};   // the connector is not here
@@ -46,51 +48,49 @@ struct Relay::State {
     std::unique_ptr<Tls> tls;
     ControlReader reader{kControlBeforeIdentity};
     std::uint64_t connector = 0;
+    Endpoint from;
+    bool stranger = true;   // not verified yet: counts as waiting
+    Timer silence;
   };
 
-  State(Loop& l, Fd fd, TlsContext c, Buffer key, std::string name)
-      : loop(l), listener(std::move(fd)), control_context(std::move(c)), ticket_key(std::move(key)), instance(std::move(name)) {}
+  State(Loop& l, TlsContext c, Buffer key, std::string name)
+      : loop(l), control_context(std::move(c)), ticket_key(std::move(key)), instance(std::move(name)) {}
 
   Loop& loop;
-  Fd listener;
   TlsContext control_context;
   Buffer ticket_key;
   std::string instance;
-  Watch accepting;
+  Acceptor accepting;
   std::unordered_map<std::uint64_t, Waiting> greeting;          // by a number of our own
   std::map<std::string, Waiting> waiting;                       // by rendezvous label
   std::unordered_map<std::uint64_t, Control> controls;
   std::unordered_map<std::uint64_t, std::vector<std::uint64_t>> online;   // connector -> its controls, the newest last
   std::unordered_map<std::uint64_t, std::unique_ptr<Splice>> splices;
-  std::map<IpAddress, std::size_t> sources;                     // connections not joined yet
+  std::map<IpAddress, std::size_t> sources;                     // connections not joined or verified yet
+  std::size_t strangers = 0;                                    // of those, the ones in a TLS handshake with us
   std::uint64_t next_number = 1;
 
-  void accept_all() {
-    for (int i = 0; i < 64; ++i) {
-      Endpoint from;
-      Fd fd = accept_from(listener.get(), &from);
-      if (!fd) return;
-      if (greeting.size() + waiting.size() >= kWaitingMax || sources[from.address] >= kWaitingPerSource) {
-        if (sources[from.address] == 0) sources.erase(from.address);
-        continue;   // closed
-      }
-      ++sources[from.address];
-      const std::uint64_t number = next_number++;
-      Waiting& w = greeting[number];
-      w.fd = std::move(fd);
-      w.from = from;
-      set_nodelay(w.fd.get());
-      keep_alive(w.fd.get());
-      w.deadline = Timer(loop, [this, number] { forget(greeting.extract(number).mapped()); });
-      w.deadline.after(kPatience);
-      w.watch = Watch(loop, w.fd.get(), [this, number] { greet(number); });
-      w.watch.want_read(true);
-    }
+  void accepted(Fd fd, const Endpoint& from) {
+    const auto known = sources.find(from.address);
+    const std::size_t of_source = known == sources.end() ? 0 : known->second;
+    if (greeting.size() + waiting.size() + strangers >= kWaitingMax || of_source >= kWaitingPerSource) return;   // closed
+    ++sources[from.address];
+    const std::uint64_t number = next_number++;
+    Waiting& w = greeting[number];
+    w.fd = std::move(fd);
+    w.from = from;
+    set_nodelay(w.fd.get());
+    keep_alive(w.fd.get());
+    w.deadline = Timer(loop, [this, number] { forget(greeting.extract(number).mapped()); });
+    w.deadline.after(kPatience);
+    w.watch = Watch(loop, w.fd.get(), [this, number] { greet(number); });
+    w.watch.want_read(true);
   }
 
-  // Takes the connection out of the count of its source.
-  void forget(const Waiting& w) {
-    const auto it = sources.find(w.from.address);
+  // Takes a connection out of the count of its source.
+  void forget(const Waiting& w) { forget(w.from); }
+  void forget(const Endpoint& from) {
+    const auto it = sources.find(from.address);
     if (it != sources.end() && --it->second == 0) sources.erase(it);
   }
 
@@ -152,9 +152,10 @@ struct Relay::State {
   }
 
   void start_control(Waiting w) {
-    forget(w);
     const std::uint64_t number = next_number++;
     Control& c = controls[number];
+    c.from = w.from;
+    ++strangers;
     c.tls = std::make_unique<Tls>(loop, std::move(w.fd), control_context,
                                   Tls::Callbacks{[this, number] { control_up(number); },
                                                  [this, number](Bytes b) { control_said(number, b); },
@@ -170,19 +171,26 @@ struct Relay::State {
     const bool known = who && who->role == "connector" && who->network == instance && who->id.size() == 16 &&
                        std::from_chars(who->id.data(), who->id.data() + 16, id, 16).ptr == who->id.data() + 16;
     if (!known) return control_down(number);
+    c.stranger = false;
+    --strangers;
+    forget(c.from);
     c.connector = id;
+    c.silence = Timer(loop, [this, number] { control_down(number); });
+    c.silence.after(kSilence);
     online[id].push_back(number);   // a restarted connector is rung before what is left of its former self
     c.tls->write(control_frame({{"type", "welcome"}}));
   }
 
   void control_said(std::uint64_t number, Bytes bytes) {
     Control& c = controls.at(number);
+    c.silence.after(kSilence);
     c.reader.feed(bytes);
     for (;;) {
       const auto message = c.reader.next();
       if (!message) return control_down(number);
       if (!*message) return;
       const std::string type = (**message)["type"];
+      if (c.tls->queued() > Tls::kHighWater) return control_down(number);   // asks, and does not listen
       if (type == "ping") c.tls->write(control_frame({{"type", "pong"}}));
       if (type == "goodbye") return control_down(number);
     }
@@ -191,6 +199,10 @@ struct Relay::State {
   void control_down(std::uint64_t number) {
     const auto it = controls.find(number);
     if (it == controls.end()) return;
+    if (it->second.stranger) {
+      --strangers;
+      forget(it->second.from);
+    }
     const auto o = online.find(it->second.connector);
     if (o != online.end()) {
       std::erase(o->second, number);
@@ -201,20 +213,20 @@ struct Relay::State {
 };
 
 Relay::Relay(Loop& loop, Fd listener, const TlsContext& control, Buffer ticket_key, std::string instance)
-    : state_(std::make_unique<State>(loop, std::move(listener), control, std::move(ticket_key), std::move(instance))) {
-  state_->accepting = Watch(loop, state_->listener.get(), [s = state_.get()] { s->accept_all(); });
-  state_->accepting.want_read(true);
+    : state_(std::make_unique<State>(loop, control, std::move(ticket_key), std::move(instance))) {
+  state_->accepting = Acceptor(loop, std::move(listener), [s = state_.get()](Fd fd, const Endpoint& from) {
+    s->accepted(std::move(fd), from);
+  });
 }
 Relay::~Relay() = default;
+
+void Relay::set_context(const TlsContext& control) { state_->control_context = control; }
 
 std::size_t Relay::connectors() const noexcept { return state_->online.size(); }
 std::size_t Relay::joined() const noexcept { return state_->splices.size(); }
 
 void Relay::goodbye() {
-  for (auto& [number, c] : state_->controls) {
-    c.tls->write(control_frame({{"type", "goodbye"}}));
-    c.tls->flush();
-  }
+  for (auto& [number, c] : state_->controls) c.tls->write(control_frame({{"type", "goodbye"}}));
 }
 
 }  // namespace tg::net

@@ -25,7 +25,9 @@ class Relay {
 
   std::size_t connectors() const noexcept;   // control streams up
   std::size_t joined() const noexcept;       // pairs being passed on
-  // goodbye tells the connectors that this relay is about to end.
+  // set_context is for a renewed certificate; connections that stand keep theirs.
+  void set_context(const TlsContext& control);
+  // goodbye tells the connectors that this relay is about to end; it leaves when the Loop turns.
   void goodbye();
 
  private:

@@ -36,7 +36,7 @@ struct RelayClient::State {
       set_up(true, nullptr);
       ping.after(kPingEvery);
     } else if (type == "dial") {
-      const std::string rendezvous = m.value("rendezvous", "");
+      const std::string rendezvous = text_or(m, "rendezvous", "");
       if (rendezvous.starts_with(kRendezvousPrefix) && rendezvous.size() < 64) dial_back(rendezvous);
     } else if (type == "goodbye") {
       stream->retry_now();

@@ -9,6 +9,7 @@ namespace tg::net {
 namespace {
 
 constexpr std::size_t kPipe = 256 * 1024;
+constexpr Duration kLinger = std::chrono::seconds(10);
 
 struct Pipe {
   Fd out, in;
@@ -44,6 +45,8 @@ struct Splice::State : std::enable_shared_from_this<Splice::State> {
   Side a, b;
   Direction forth, back;
   std::function<void()> done;
+  bool lingering = false;
+  Timer linger;             // once one side has ended: TLS has no use for a half-open connection
 
   // move returns false when the connection has failed.
   static bool move(Direction& d) {
@@ -78,13 +81,20 @@ struct Splice::State : std::enable_shared_from_this<Splice::State> {
   void pump(Direction& d) {
     const auto self = shared_from_this();
     if (!done) return;
-    if (move(d) && !(forth.finished && back.finished)) return;
+    if (move(d) && !(forth.finished && back.finished)) {
+      if ((forth.finished || back.finished) && !lingering) {
+        lingering = true;
+        linger.after(kLinger);
+      }
+      return;
+    }
     end();
   }
 
   void end() {
     const auto call = std::move(done);
     done = nullptr;
+    linger = {};
     a.watch = {};
     b.watch = {};
     a.fd.reset();
@@ -108,6 +118,10 @@ Result<std::unique_ptr<Splice>> Splice::start(Loop& loop, Fd a, Fd b, Buffer fir
   State* s = state.get();
   s->a.watch = Watch(loop, s->a.fd.get(), [s] { s->pump(s->forth); }, [s] { s->pump(s->back); });
   s->b.watch = Watch(loop, s->b.fd.get(), [s] { s->pump(s->back); }, [s] { s->pump(s->forth); });
+  s->linger = Timer(loop, [s] {
+    const auto self = s->shared_from_this();
+    if (s->done) s->end();
+  });
   s->a.watch.want_read(true);
   s->b.watch.want_read(true);
   s->b.watch.want_write(s->forth.pipe.held > 0);
@@ -116,6 +130,7 @@ Result<std::unique_ptr<Splice>> Splice::start(Loop& loop, Fd a, Fd b, Buffer fir
 
 Splice::~Splice() {
   state_->done = nullptr;
+  state_->linger = {};
   state_->a.watch = {};
   state_->b.watch = {};
 }

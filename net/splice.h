@@ -15,7 +15,7 @@ namespace tg::net {
 class Splice {
  public:
   // `first` is sent to `b` before anything that `a` says. `done` is called once, from the Loop, when both directions have
-  // ended or one has failed; it may destroy the Splice. Errors: Errc::exhausted when no pipe can be made.
+  // ended, one has failed, or one has ended and the other has not followed within 10 s; it may destroy the Splice. Errors: Errc::exhausted when no pipe can be made.
   static Result<std::unique_ptr<Splice>> start(Loop& loop, Fd a, Fd b, Buffer first, std::function<void()> done);
   ~Splice();
 

@@ -47,7 +47,7 @@ inline constexpr std::string_view kAlpnRelay = "tg-relay/1";
 class TlsContext {
  public:
   // server verifies clients; with `require_client` false it lets one without a certificate in, whose identity() is then
-  // empty. Times are checked with the wall clock and a leeway of 60 s.
+  // empty, and one whose certificate ended up to 90 days ago: that is the control stream's, on which agents get a new one. Times are checked with the wall clock and a leeway of 60 s.
   static Result<TlsContext> server(const Credentials& own, std::string_view alpn, bool require_client = true);
   static Result<TlsContext> client(const Credentials& own, std::string_view alpn);
   // pinned is a client without a certificate that trusts whatever chains to a root whose SubjectPublicKeyInfo has this

@@ -16,6 +16,7 @@ namespace tg::net {
 namespace {
 
 constexpr std::string_view kScheme = "tg://";
+constexpr long kAwayMax = 90L * 86400;   // seconds past its end that an agent's leaf still opens a control stream
 constexpr long kLeeway = 60;   // seconds of clock difference that a certificate's dates forgive
 
 std::string ssl_reason() {
@@ -56,6 +57,17 @@ int forgive_small_clock_difference(int ok, X509_STORE_CTX* context) {
     if (X509_cmp_time(X509_get0_notBefore(certificate), &now) < 0) return 1;
   }
   return 0;
+}
+
+// For the controller, which looks at every agent's record itself: an agent that was off for longer than its certificate lasts
+// may still ask for the next one.
+int forgive_expired_leaf(int ok, X509_STORE_CTX* context) {
+  if (ok != 0 || X509_STORE_CTX_get_error(context) != X509_V_ERR_CERT_HAS_EXPIRED ||
+      X509_STORE_CTX_get_error_depth(context) != 0) {
+    return forgive_small_clock_difference(ok, context);
+  }
+  std::time_t then = std::time(nullptr) - kAwayMax;
+  return X509_cmp_time(X509_get0_notAfter(X509_STORE_CTX_get_current_cert(context)), &then) > 0 ? 1 : 0;
 }
 
 X509* find_pinned(STACK_OF(X509)* chain, Bytes pin) {
@@ -238,7 +250,7 @@ Result<TlsContext> TlsContext::server(const Credentials& own, std::string_view a
   if (!state) return pass_on(state);
   SSL_CTX* context = (*state)->context.get();
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (require_client ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
-                     forgive_small_clock_difference);
+                     require_client ? forgive_small_clock_difference : forgive_expired_leaf);
   // A peer at its first contact knows only the root's hash, so it has to be shown the root.
   if (auto done = install(context, own, !require_client); !done) return pass_on(done);
   TlsContext out;

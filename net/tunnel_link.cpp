@@ -102,7 +102,11 @@ TunnelLink::TunnelLink(Loop& loop, Fd fd, const TlsContext& context, Tunnel::Sid
                        const auto self = s->shared_from_this();
                        s->received(b);
                      },
-                     [s = state_.get()] { s->pump(); }, [s = state_.get()](const Error& e) { s->end(e); }},
+                     [s = state_.get()] {
+                       const auto self = s->shared_from_this();
+                       s->pump();
+                     },
+                     [s = state_.get()](const Error& e) { s->end(e); }},
       std::move(server_name), std::move(expect_uri));
 }
 

@@ -90,6 +90,7 @@ void Agent::save_pool() {
 }
 
 void Agent::view_changed() {
+  if (stopping_) return;   // the system has been given back
   std::vector<Resource> resources;
   std::vector<Cidr> networks;
   for (const auto& [key, item] : controller_->view()) {
@@ -126,6 +127,7 @@ std::string Agent::why_not() const {
 }
 
 void Agent::check_system() {
+  if (stopping_) return;
   check_.after(kCheck);
   save_pool();
   if (!self_) return;   // DNS is not touched before there is something to say
@@ -164,6 +166,7 @@ void Agent::read_tun() {
 }
 
 void Agent::network_changed() {
+  if (stopping_) return;
   net::log(net::Level::debug, "the network has changed");
   check_system();
   controller_->check_now();
@@ -190,7 +193,7 @@ void Agent::answer(const Json& request, const net::LocalServer::Reply& reply) {
   if (type == "explain") {
     std::optional<std::uint16_t> port;
     if (request.contains("port") && request["port"].is_number_unsigned()) port = request["port"].get<std::uint16_t>();
-    return reply(explain(request.value("host", ""), port));
+    return reply(explain(text_or(request, "host", ""), port));
   }
   if (type == "down") {
     stop();

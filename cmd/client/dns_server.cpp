@@ -83,13 +83,12 @@ Result<> DnsServer::listen(const std::string& interface, const std::vector<Ipv4>
     if (!udp) return pass_on(udp);
     auto tcp = bound_to(interface, net::tcp_listen(at));
     if (!tcp) return pass_on(tcp);
-    const int udp_fd = udp->get(), tcp_fd = tcp->get();
+    const int udp_fd = udp->get();
     const int space = 1 << 20;
     ::setsockopt(udp_fd, SOL_SOCKET, SO_RCVBUF, &space, sizeof space);
     sockets_.push_back({std::move(*udp), net::Watch(loop_, udp_fd, [this, udp_fd] { receive(udp_fd); })});
     sockets_.back().watch.want_read(true);
-    sockets_.push_back({std::move(*tcp), net::Watch(loop_, tcp_fd, [this, tcp_fd] { accept_on(tcp_fd); })});
-    sockets_.back().watch.want_read(true);
+    listeners_.emplace_back(loop_, std::move(*tcp), [this](net::Fd peer, const Endpoint&) { accepted(std::move(peer)); });
   }
   return {};
 }
@@ -134,20 +133,16 @@ void DnsServer::ask(Bytes query, dns::Transport transport, const tg::Query& what
   if (r == nullptr || asks_.size() > kAsksMax || !tunnels_.query(r->network, asked, a)) a.finish(nullptr);
 }
 
-void DnsServer::accept_on(int fd) {
-  for (int i = 0; i < 32; ++i) {
-    net::Fd peer = net::accept_from(fd);
-    if (!peer) return;
-    if (connections_.size() >= kConnectionsMax) continue;
-    const std::uint64_t number = next_++;
-    auto& c = connections_[number] = std::make_unique<Connection>();
-    c->fd = std::move(peer);
-    net::set_nodelay(c->fd.get());
-    c->idle = net::Timer(loop_, [this, number] { const auto gone = connections_.extract(number); });
-    c->idle.after(kConnectionIdle);
-    c->watch = net::Watch(loop_, c->fd.get(), [this, number] { read(number); }, [this, number] { write(number, {}); });
-    c->watch.want_read(true);
-  }
+void DnsServer::accepted(net::Fd peer) {
+  if (connections_.size() >= kConnectionsMax) return;
+  const std::uint64_t number = next_++;
+  auto& c = connections_[number] = std::make_unique<Connection>();
+  c->fd = std::move(peer);
+  net::set_nodelay(c->fd.get());
+  c->idle = net::Timer(loop_, [this, number] { const auto gone = connections_.extract(number); });
+  c->idle.after(kConnectionIdle);
+  c->watch = net::Watch(loop_, c->fd.get(), [this, number] { read(number); }, [this, number] { write(number, {}); });
+  c->watch.want_read(true);
 }
 
 // Messages behind their length (RFC 1035 section 4.2.2); several may be under way at once (RFC 7766 section 6.2.1.1).

@@ -9,6 +9,7 @@
 #include "cmd/client/targets.h"
 #include "cmd/client/tunnels.h"
 #include "dns/stub.h"
+#include "net/acceptor.h"
 #include "net/forwarder.h"
 
 namespace tg::client {
@@ -40,7 +41,7 @@ class DnsServer {
   using Reply = std::function<void(Bytes)>;
 
   void receive(int fd);
-  void accept_on(int fd);
+  void accepted(net::Fd peer);
   void read(std::uint64_t number);
   void write(std::uint64_t number, Bytes message);
   // serve handles one query; `reply` is called once at most, now or later.
@@ -57,6 +58,7 @@ class DnsServer {
     net::Watch watch;
   };
   std::vector<Socket> sockets_;
+  std::vector<net::Acceptor> listeners_;
   std::map<std::uint64_t, std::unique_ptr<Connection>> connections_;
   std::map<std::uint64_t, std::unique_ptr<Ask>> asks_;
   std::uint64_t next_ = 1;

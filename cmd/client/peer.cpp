@@ -119,7 +119,7 @@ void Peer::won(Attempt& a) {
                     [this, t] {
                       if (t != active_.get()) return;
                       retire();
-                      start();
+                      again();
                     },
                     [this] { tidy_.after(Duration::zero()); }});
   retire();
@@ -132,7 +132,7 @@ void Peer::won(Attempt& a) {
   } else {
     direct_again_.after(kDirectAgain);
   }
-  backoff_.reset();
+  stands_since_ = net::Loop::now();
   problem_.clear();
   net::log(net::Level::info, "connector {}: {} tunnel by {}", info_.name, active_->path().direct ? "direct" : "relayed",
            active_->path().address);
@@ -168,9 +168,18 @@ void Peer::lost(ClientTunnel& tunnel, const Error& e) {
     problem_ = e.text;
     const auto gone = std::move(active_);
     direct_again_.cancel();
-    return start();
+    return again();
   }
   std::erase_if(dry_, [&](const auto& t) { return t.get() == &tunnel; });
+}
+
+// A tunnel that stood for some time is replaced at once; one that did not, after a pause.
+void Peer::again() {
+  if (net::Loop::now() - stands_since_ > kStood) {
+    backoff_.reset();
+    return start();
+  }
+  retry_.after(backoff_.next());
 }
 
 // The active tunnel takes no new streams any more.

@@ -20,6 +20,7 @@ class Peer {
   static constexpr Duration kRelayAfter = std::chrono::milliseconds(150);
   // kDirectAgain is how often a direct path is looked for while the relayed one is in use.
   static constexpr Duration kDirectAgain = std::chrono::seconds(30);
+  static constexpr Duration kStood = std::chrono::seconds(5);
 
   // `changed` is called when a tunnel came up or all attempts have failed.
   Peer(net::Loop& loop, const cmd::AgentIdentity& identity, net::ResolveHost resolve, ConnectorInfo info, std::string grant,
@@ -52,6 +53,7 @@ class Peer {
   void won(Attempt& a);
   void failed(Attempt& a, const Error& e);
   void lost(ClientTunnel& tunnel, const Error& e);
+  void again();
   void retire();
   void drop_dry();
   std::unique_ptr<Attempt> take(Attempt& a);
@@ -66,6 +68,7 @@ class Peer {
   std::vector<std::unique_ptr<Attempt>> attempts_;
   std::unique_ptr<ClientTunnel> active_;
   std::vector<std::unique_ptr<ClientTunnel>> dry_;   // no new streams; go when the last one has
+  Instant stands_since_{};
   std::string problem_ = "not connected yet";
   net::Timer retry_, relay_, direct_again_, tidy_;
   bool relay_due_ = false;

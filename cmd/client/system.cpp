@@ -63,6 +63,7 @@ Result<std::unique_ptr<System>> System::set_up(const Config& config) {
 }
 
 Result<> System::capture(const std::vector<Cidr>& resources) {
+  if (down_) return {};
   std::vector<Cidr> all{config_.range};
   for (const Cidr& c : resources) {
     if (c.base().is_v4()) all.push_back(c);
@@ -79,6 +80,7 @@ Result<std::vector<Endpoint>> System::upstream() const {
 }
 
 Result<bool> System::take_dns() {
+  if (down_) return false;
   const auto holds = resolv_conf_.holds();
   if (!holds) return tl::unexpected(holds.error());
   if (*holds) return false;

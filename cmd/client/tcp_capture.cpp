@@ -51,8 +51,9 @@ class TcpCapture::Flow final : public Stream {
     early_ = {};
     const auto owner = &owner_;   // what follows may end the flow
     const FlowId flow = flow_;
+    const bool early_fin = early_fin_;
     if (!early.empty()) joined_->data(early);
-    if (early_fin_ && owner->flows_.contains(flow)) joined_->fin();
+    if (early_fin && owner->flows_.contains(flow)) joined_->fin();
   }
 
   // cut ends the flow from this side, as the connector's RESET would.
@@ -105,10 +106,8 @@ Rewriter::Config rewriter_config(int listener) {
 }  // namespace
 
 TcpCapture::TcpCapture(net::Loop& loop, net::Tun& tun, Tunnels& tunnels, Targets& targets, net::Fd listener)
-    : loop_(loop), tun_(tun), tunnels_(tunnels), targets_(targets), listener_(std::move(listener)),
-      rewriter_(rewriter_config(listener_.get())) {
-  accepting_ = net::Watch(loop_, listener_.get(), [this] { accept_all(); });
-  accepting_.want_read(true);
+    : loop_(loop), tun_(tun), tunnels_(tunnels), targets_(targets), rewriter_(rewriter_config(listener.get())) {
+  accepting_ = net::Acceptor(loop_, std::move(listener), [this](net::Fd fd, const Endpoint& peer) { accepted(std::move(fd), peer); });
   timer_ = net::Timer(loop_, [this] { expire(); });
 }
 
@@ -162,19 +161,11 @@ void TcpCapture::refuse(FlowId flow, Code code) {
   write(icmp ? rewriter_.refuse_unreachable(flow, *icmp) : rewriter_.refuse_reset(flow));
 }
 
-void TcpCapture::accept_all() {
-  for (int i = 0; i < 256; ++i) {
-    Endpoint peer;
-    net::Fd fd = net::accept_from(listener_.get(), &peer);
-    if (!fd) break;
-    const auto flow = peer.address.is_v4() ? rewriter_.flow_of({peer.address.v4(), peer.port}) : std::nullopt;
-    const auto it = flow ? flows_.find(*flow) : flows_.end();
-    if (it == flows_.end()) {
-      net::set_reset_on_close(fd.get());
-      continue;
-    }
-    it->second->accepted(std::move(fd));
-  }
+void TcpCapture::accepted(net::Fd fd, const Endpoint& peer) {
+  const auto flow = peer.address.is_v4() ? rewriter_.flow_of({peer.address.v4(), peer.port}) : std::nullopt;
+  const auto it = flow ? flows_.find(*flow) : flows_.end();
+  if (it == flows_.end()) return net::set_reset_on_close(fd.get());
+  it->second->accepted(std::move(fd));
 }
 
 void TcpCapture::batch_done(Instant) { timer_.at(rewriter_.next_deadline()); }

@@ -7,6 +7,7 @@
 #include "cmd/client/targets.h"
 #include "cmd/client/tunnels.h"
 #include "core/rewrite.h"
+#include "net/acceptor.h"
 #include "net/tun.h"
 
 namespace tg::client {
@@ -32,7 +33,7 @@ class TcpCapture {
   class Flow;
 
   void begin(FlowId flow);
-  void accept_all();
+  void accepted(net::Fd fd, const Endpoint& peer);
   void refuse(FlowId flow, Code code);
   void expire();
   void remove(FlowId flow);
@@ -42,8 +43,7 @@ class TcpCapture {
   net::Tun& tun_;
   Tunnels& tunnels_;
   Targets& targets_;
-  net::Fd listener_;
-  net::Watch accepting_;
+  net::Acceptor accepting_;
   net::Timer timer_;
   Rewriter rewriter_;
   std::unordered_map<FlowId, std::unique_ptr<Flow>> flows_;

@@ -88,7 +88,8 @@ void Tunnels::open(const std::string& network, const OpenRequest& request, Strea
   user.waiting_ = &w->wanted;
   waiters_.push_back(std::move(w));
   waiting_.at(waiters_.front()->until);
-  if (hopeless(network)) loop_.post([this] { serve_waiters(); });
+  // A tunnel that stands and has no room says so at once, and so does a Network that nobody reaches.
+  if (hopeless(network) || best(network) != nullptr) loop_.post([this] { serve_waiters(); });
 }
 
 bool Tunnels::query(const std::string& network, const Query& query, Stream& user) {

@@ -1,5 +1,6 @@
 #include "cmd/connector/agent.h"
 
+#include <algorithm>
 #include <csignal>
 
 #include "net/log.h"
@@ -8,6 +9,7 @@ namespace tg::connector {
 namespace {
 
 constexpr Duration kFarewell = std::chrono::milliseconds(300);   // for goodbyes to leave
+constexpr std::size_t kStrangersMax = 512;                       // tunnels whose client has not shown who it is
 constexpr Duration kSettle = std::chrono::milliseconds(200);     // a network change comes as several messages
 
 net::ResolveHost resolve_with(net::Resolver& resolver) {
@@ -37,9 +39,7 @@ Result<> Agent::start() {
   if (options_.listen) {
     auto fd = net::tcp_listen(*options_.listen);
     if (!fd) return pass_on(fd);
-    listener_ = std::move(*fd);
-    accepting_ = net::Watch(loop_, listener_.get(), [this] { accept_direct(); });
-    accepting_.want_read(true);
+    listener_ = net::Acceptor(loop_, std::move(*fd), [this](net::Fd client, const Endpoint&) { take_client(std::move(client)); });
   }
   auto network = net::NetworkMonitor::open();
   if (!network) return pass_on(network);
@@ -97,20 +97,19 @@ void Agent::update_relays() {
   relays_ = std::move(wanted);
 }
 
-void Agent::accept_direct() {
-  for (int i = 0; i < 64; ++i) {
-    net::Fd fd = net::accept_from(listener_.get());
-    if (!fd) return;
-    take_client(std::move(fd));
-  }
-}
-
 void Agent::take_client(net::Fd fd) {
-  if (stopping_) return;
-  auto context = identity_.server_context(net::kAlpnTunnel);
-  if (!context) return net::log(net::Level::error, "{}", context.error().text);
+  // Without rules nobody can be served; the client comes again.
+  if (stopping_ || rules_.self.grant_key.empty()) return;
+  const auto strangers = std::count_if(sessions_.begin(), sessions_.end(), [](const auto& s) { return !s.second->known(); });
+  if (static_cast<std::size_t>(strangers) >= kStrangersMax) return;
+  if (!tunnel_context_ || tunnel_context_until_ != identity_.renewal_due()) {
+    auto fresh = identity_.server_context(net::kAlpnTunnel);
+    if (!fresh) return net::log(net::Level::error, "{}", fresh.error().text);
+    tunnel_context_ = std::move(*fresh);
+    tunnel_context_until_ = identity_.renewal_due();
+  }
   const std::uint64_t number = next_session_++;
-  sessions_[number] = std::make_unique<Session>(Session::Shared{loop_, resolver_, rules_, own_addresses_}, std::move(fd), *context,
+  sessions_[number] = std::make_unique<Session>(Session::Shared{loop_, resolver_, rules_, own_addresses_}, std::move(fd), *tunnel_context_,
                                                 [this, number](const Error& e) {
                                                   net::log(net::Level::debug, "a tunnel ended: {}", e.text);
                                                   sessions_.erase(number);
@@ -136,7 +135,7 @@ void Agent::network_changed() {
 
 std::vector<std::string> Agent::direct_addresses() const {
   if (!options_.listen) return {};
-  const std::uint16_t port = net::local_endpoint(listener_.get()).port;
+  const std::uint16_t port = net::local_endpoint(listener_.fd()).port;
   if (options_.listen->address != IpAddress()) return {Endpoint{options_.listen->address, port}.to_string()};
   std::vector<std::string> out;
   for (const IpAddress& ip : own_) {
@@ -149,8 +148,7 @@ void Agent::stop() {
   if (stopping_) return loop_.stop();   // asked twice
   stopping_ = true;
   net::log(net::Level::info, "stopping");
-  accepting_ = {};
-  listener_.reset();
+  listener_ = {};
   for (auto& [number, s] : sessions_) s->close(Code::shutting_down);
   for (auto& [name, relay] : relays_) relay->close();
   controller_->close();

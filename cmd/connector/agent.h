@@ -11,6 +11,7 @@
 #include "cmd/agent_identity.h"
 #include "cmd/connector/session.h"
 #include "cmd/controller_link.h"
+#include "net/acceptor.h"
 #include "net/local_socket.h"
 #include "net/network_monitor.h"
 #include "net/relay_client.h"
@@ -38,7 +39,6 @@ class Agent {
  private:
   void view_changed();
   void update_relays();
-  void accept_direct();
   void take_client(net::Fd fd);
   void watch_network(net::NetworkMonitor monitor);
   void network_changed();
@@ -54,8 +54,9 @@ class Agent {
   std::function<std::vector<IpAddress>()> own_addresses_;
   std::unique_ptr<cmd::ControllerLink> controller_;
   std::map<std::string, std::unique_ptr<net::RelayClient>> relays_;
-  net::Fd listener_;
-  net::Watch accepting_;
+  net::Acceptor listener_;
+  std::optional<net::TlsContext> tunnel_context_;   // made again when the certificate is renewed
+  UnixTime tunnel_context_until_{};
   std::map<std::uint64_t, std::unique_ptr<Session>> sessions_;
   std::uint64_t next_session_ = 1;
   std::unique_ptr<net::LocalServer> local_;

@@ -8,6 +8,7 @@
 #include "cmd/connector/flow.h"
 #include "core/checksum.h"
 #include "net/far_error.h"
+#include "net/log.h"
 
 namespace tg::connector {
 namespace {
@@ -29,6 +30,7 @@ class DatagramFlow : public Flow {
         break;
       }
       why = net::code_of_error(fd.error());
+      if (fd.error().code == Errc::unsupported) net::log(net::Level::warning, "{}", fd.error().text);
     }
     if (!fd_) return end(why);
     // With IP_RECVERR the kernel tells of every ICMP error, not only of those that it calls hard (ip(7)).
@@ -59,7 +61,7 @@ class DatagramFlow : public Flow {
     if (fd_) {
       transmit(datagram);
     } else if (waiting_size_ + datagram.size() <= kWaitingMax) {
-      waiting_size_ += datagram.size();
+      waiting_size_ += datagram.size() + 64;
       waiting_.emplace_back(datagram.begin(), datagram.end());
     }
   }
@@ -175,7 +177,10 @@ class IcmpFlow final : public DatagramFlow {
       raw_ = true;
       identifier_ = static_cast<std::uint16_t>(net::Loop::now().time_since_epoch().count() ^ c_.id);
     }
-    if (!fd) return fail(Errc::unsupported, "ping needs net.ipv4.ping_group_range or CAP_NET_RAW");
+    if (!fd) {
+      return fail(Errc::unsupported,
+                  "clients can't ping: set net.ipv4.ping_group_range, or run the connector with CAP_NET_RAW");
+    }
     const net::SockAddr address({to.address, 0});
     if (::connect(fd.get(), address.raw(), address.size) != 0) return tl::unexpected(net::os_error(errno, "ping"));
     return fd;

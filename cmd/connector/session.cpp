@@ -42,12 +42,16 @@ void Session::opened() {
 
 void Session::on_grant(std::string_view jws) {
   const auto& who = link_.identity();
-  if (!who) return;
+  if (!who || shared_.rules.self.grant_key.empty()) return;
   auto grant = Grant::verify(jws, shared_.rules.self.grant_key, shared_.rules.self.issuer, shared_.rules.self.network,
-                             who->key_thumbprint, net::Loop::wall());
+                             who->key_thumbprint, net::Loop::wall(),
+                             shared_.rules.controller_up ? std::chrono::seconds(0) : shared_.rules.self.grace);
   if (!grant) {
     net::log(net::Level::warning, "a grant of device {} was refused: {}", who->id, grant.error().text);
-    if (grant.error().code != Errc::expired) grant_.reset();
+    if (grant.error().code != Errc::expired) {
+      grant_.reset();
+      rules_changed();
+    }
     return;
   }
   if (grant->device != who->id) return;
@@ -179,7 +183,7 @@ void Session::sweep() {
     refuse(id, Code::none);
     remove(id);
   }
-  if (!flows_.empty() && grant_problem() == Code::grant_expired) rules_changed();
+  if (!flows_.empty() && grant_problem() != Code::none) rules_changed();
 }
 
 void Session::close(Code code) { link_.close(code); }
@@ -195,6 +199,7 @@ void Session::on_fin(StreamId id) { with(id, [&](Flow& f) { f.fin(); }); }
 void Session::on_datagram(StreamId id, Bytes b) { with(id, [&](Flow& f) { f.datagram(b); }); }
 void Session::on_echo(StreamId id, const Echo& e) { with(id, [&](Flow& f) { f.echo(e); }); }
 void Session::on_reset(StreamId id, Code) {
+  if (const auto query = queries_.extract(id)) shared_.resolver.cancel(query.mapped());
   with(id, [&](Flow& f) { f.reset_by_client(); });
   remove(id);
 }

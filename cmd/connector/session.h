@@ -40,6 +40,8 @@ class Session final : public TunnelHandler {
   void rules_changed();
   void close(Code code);
 
+  // known says that the client has shown its certificate.
+  bool known() const noexcept { return link_.identity().has_value(); }
   std::size_t flows() const noexcept { return flows_.size(); }
   const std::string& user() const noexcept;
 

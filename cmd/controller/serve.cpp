@@ -149,8 +149,12 @@ void Controller::renew_certificates() {
     }
   }
   auto context = control_context(now);
-  if (!context) return say("tg: the controller's certificate could not be renewed; trying again in a minute");
+  auto relay_tls = relay_context(now);
+  if (!context || !relay_tls) {
+    return say("tg: the controller's certificates could not be renewed; trying again in a minute");
+  }
   control_->set_context(*context);
+  relay_->set_context(*relay_tls);
   renewal_due_ = now + kLeafLifetime / 2;
 }
 

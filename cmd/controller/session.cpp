@@ -24,10 +24,7 @@ void Session::on_open() {
 
 void Session::on_data(Bytes bytes) {
   if (state_ == State::closing) return;
-  received_ += bytes.size();
-  if (state_ == State::stranger && received_ > kControlBeforeIdentity) {
-    return refuse(Errc::protocol, "too many bytes before enrolment", net::Loop::wall());
-  }
+  // A stranger's one message is at most kControlBeforeIdentity long, and ends the reading.
   reader_.feed(bytes);
   while (state_ != State::closing) {
     auto message = reader_.next();

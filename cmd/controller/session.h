@@ -77,7 +77,6 @@ class Session {
   IpAddress source_;
   State state_ = State::handshake;
   ControlReader reader_;
-  std::size_t received_ = 0;
   Instant spent_until_{};                 // the message budget: each message moves it on
   bool over_ = false;
   std::shared_ptr<Session*> self_;        // null inside once this is destroyed
