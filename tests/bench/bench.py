@@ -36,9 +36,14 @@ class Path:
         laptop = lab.laptop
         if metric in ("up", "down", "4 flows"):
             more = {"up": [], "down": ["-R"], "4 flows": ["-P", "4", "-R"]}[metric]
-            out = laptop.run(["iperf3", "-c", self.host, "-p", IPERF + self.offset, "-t", f"{seconds:g}", "-J", *more],
-                             seconds + 20).ok().out
-            return json.loads(out)["end"]["sum_received"]["bits_per_second"] / 1e9
+            # An iperf3 server serves one client, and may not have heard yet that the one before has gone.
+            def measured() -> float | None:
+                run = laptop.run(["iperf3", "-c", self.host, "-p", IPERF + self.offset, "-t", f"{seconds:g}", "-J", *more],
+                                 seconds + 20)
+                if "busy" in run.out:
+                    return None
+                return json.loads(run.ok().out)["end"]["sum_received"]["bits_per_second"] / 1e9
+            return wait_for("the iperf3 server is free", measured, seconds + 30)
         connections, more = {"keep-alive": (32, []), "new connections": (32, ["-H", "Connection: close"]), "p50": (1, [])}[metric]
         out = laptop.run(["wrk", "-t", min(2, connections), "-c", connections, "-d", f"{max(1, round(seconds))}s", "--latency",
                           *more, f"http://{self.host}:{WEB + self.offset}/"], seconds + 20).ok().out
