@@ -1,0 +1,164 @@
+// The relay, with real sockets on loopback, a real connector's side and real ClientHellos.
+#include "net/relay.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include "cmd/controller/pki.h"
+#include "controller_agent.h"
+#include "core/ticket.h"
+#include "net/relay_client.h"
+#include "net/relay_protocol.h"
+
+namespace tg::controller {
+namespace {
+
+constexpr std::uint64_t kConnector = 0x0011223344556677;
+constexpr const char* kConnectorId = "0011223344556677";
+
+class RelayTest : public ::testing::Test {
+ protected:
+  RelayTest() {
+    net::Fd listener = must(net::tcp_listen(must(Endpoint::parse("127.0.0.1:0"))));
+    at_ = net::local_endpoint(listener.get());
+    const auto control = must(net::TlsContext::server(must(pki_.own("relay", "aa", now_)), net::kAlpnRelay));
+    relay_ = std::make_unique<net::Relay>(loop_, std::move(listener), control, key_, pki_.instance());
+  }
+
+  std::unique_ptr<net::RelayClient> connector(const std::string& role = "connector") {
+    const net::Credentials own = must(pki_.own(role, kConnectorId, now_));
+    return std::make_unique<net::RelayClient>(
+        loop_, HostPort{"127.0.0.1", at_.port}, net::ResolveHost{}, [own] { return net::TlsContext::client(own, net::kAlpnRelay); },
+        pki_.instance(), net::RelayClient::Callbacks{[this](net::Fd fd) { rung_.push_back(std::move(fd)); }, [](bool, const Error*) {}});
+  }
+
+  // dial sends the first bytes of a client: a ClientHello with this SNI, and something behind it.
+  net::Fd dial(const std::string& server_name, const std::string& behind = "") {
+    net::Fd fd = must(net::tcp_connect(at_));
+    Buffer bytes = net::rendezvous_hello(server_name);
+    hello_ = bytes;
+    const Bytes more = as_bytes(behind);
+    bytes.insert(bytes.end(), more.begin(), more.end());
+    EXPECT_TRUE(turner_.until([&] { return ::send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()); }));
+    return fd;
+  }
+  std::string ticket(std::uint64_t id = kConnector, std::chrono::seconds life = std::chrono::seconds(600)) {
+    return Ticket{id, now_ + life, 7}.label(key_) + std::string(net::kSniSuffix);
+  }
+  // read_all turns the loop until `n` bytes have come, or the other side has closed.
+  std::string read(int fd, std::size_t n) {
+    std::string got;
+    bool ended = false;
+    turner_.until([&] {
+      char chunk[4096];
+      const ssize_t r = ::recv(fd, chunk, std::min(sizeof chunk, n - got.size()), 0);
+      if (r == 0) ended = true;
+      if (r > 0) got.append(chunk, static_cast<std::size_t>(r));
+      return ended || got.size() >= n;
+    });
+    return got;
+  }
+  std::string read_to_end(int fd) { return read(fd, 1 << 20); }
+
+  net::Loop loop_;
+  Turner turner_{loop_};
+  UnixTime now_ = net::Loop::wall();
+  Pki pki_ = must(Pki::create(now_));
+  Buffer key_ = Buffer(32, 0x5a);
+  Endpoint at_;
+  Buffer hello_;
+  std::vector<net::Fd> rung_;
+  std::unique_ptr<net::Relay> relay_;
+};
+
+TEST_F(RelayTest, joins_a_client_to_the_connector_of_its_ticket) {
+  const auto c = connector();
+  ASSERT_TRUE(turner_.until([&] { return relay_->connectors() == 1; }));
+  const net::Fd client = dial(ticket(), "early bytes");
+  ASSERT_TRUE(turner_.until([&] { return relay_->joined() == 1 && rung_.size() == 1; }));
+  // The connector gets the client's first bytes exactly, its own hello was swallowed, and bytes go back.
+  EXPECT_EQ(read(rung_[0].get(), hello_.size() + 11), std::string(as_text(hello_)) + "early bytes");
+  ASSERT_EQ(::send(rung_[0].get(), "answer", 6, 0), 6);
+  EXPECT_EQ(read(client.get(), 6), "answer");
+}
+
+TEST_F(RelayTest, an_end_travels_and_the_pair_is_forgotten) {
+  const auto c = connector();
+  ASSERT_TRUE(turner_.until([&] { return relay_->connectors() == 1; }));
+  const net::Fd client = dial(ticket());
+  ASSERT_TRUE(turner_.until([&] { return rung_.size() == 1 && relay_->joined() == 1; }));
+  ::shutdown(client.get(), SHUT_WR);
+  EXPECT_EQ(read_to_end(rung_[0].get()), as_text(hello_));
+  rung_.clear();
+  EXPECT_TRUE(turner_.until([&] { return relay_->joined() == 0; }));
+  EXPECT_EQ(read_to_end(client.get()), "");
+}
+
+TEST_F(RelayTest, says_at_once_that_a_connector_is_not_there) {
+  const net::Fd client = dial(ticket());
+  EXPECT_EQ(hex(as_bytes(read_to_end(client.get()))), "15030300020270");   // unrecognized_name
+}
+
+TEST_F(RelayTest, refuses_tickets_that_are_forged_or_old) {
+  const auto c = connector();
+  ASSERT_TRUE(turner_.until([&] { return relay_->connectors() == 1; }));
+  std::string forged = ticket();
+  forged[3] = forged[3] == 'a' ? 'b' : 'a';
+  for (const std::string& label : {forged, ticket(kConnector, std::chrono::seconds(-3600)), std::string("nonsense.tg")}) {
+    const net::Fd client = dial(label);
+    EXPECT_EQ(hex(as_bytes(read_to_end(client.get()))), "15030300020231") << label;   // access_denied
+  }
+  EXPECT_TRUE(rung_.empty());
+}
+
+TEST_F(RelayTest, only_connectors_of_this_instance_may_wait_for_clients) {
+  const auto device = connector("device");
+  const Pki other = must(Pki::create(now_));
+  const auto stranger = must(net::TlsContext::client(must(other.own("connector", kConnectorId, now_)), net::kAlpnRelay));
+  bool ended = false;
+  const net::Tls tls(loop_, must(net::tcp_connect(at_)), stranger,
+                     net::Tls::Callbacks{[] {}, [](Bytes) {}, {}, [&](const Error&) { ended = true; }});
+  ASSERT_TRUE(turner_.until([&] { return ended; }));
+  EXPECT_EQ(relay_->connectors(), 0u);
+  EXPECT_FALSE(device->up());
+}
+
+TEST_F(RelayTest, a_made_up_rendezvous_is_closed) {
+  const net::Fd nobody = dial("r-aaaaaaaaaaaaaaaaaaaaaaaaaa.tg");
+  EXPECT_EQ(read_to_end(nobody.get()), "");
+}
+
+TEST_F(RelayTest, what_is_no_client_hello_is_closed) {
+  const net::Fd fd = must(net::tcp_connect(at_));
+  ASSERT_TRUE(turner_.until([&] { return ::send(fd.get(), "GET / HTTP/1.1\r\n\r\n", 18, MSG_NOSIGNAL) == 18; }));
+  EXPECT_EQ(read_to_end(fd.get()), "");
+}
+
+TEST_F(RelayTest, a_second_connection_of_a_connector_that_goes_leaves_the_first) {
+  const auto first = connector();
+  ASSERT_TRUE(turner_.until([&] { return first->up(); }));
+  auto second = connector();
+  ASSERT_TRUE(turner_.until([&] { return second->up(); }));
+  second.reset();
+  const net::Fd client = dial(ticket());
+  EXPECT_TRUE(turner_.until([&] { return relay_->joined() == 1; }));
+}
+
+TEST_F(RelayTest, one_source_cannot_take_all_the_places) {
+  const auto c = connector();
+  ASSERT_TRUE(turner_.until([&] { return relay_->connectors() == 1; }));
+  std::vector<net::Fd> idle;
+  for (std::size_t i = 0; i < net::Relay::kWaitingPerSource + 20; ++i) idle.push_back(must(net::tcp_connect(at_)));
+  std::size_t closed = 0;
+  EXPECT_TRUE(turner_.until([&] {
+    closed = 0;
+    for (const net::Fd& fd : idle) {
+      char byte;
+      if (::recv(fd.get(), &byte, 1, MSG_PEEK) == 0) ++closed;
+    }
+    return closed == 20;
+  })) << closed << " were closed";
+}
+
+}  // namespace
+}  // namespace tg::controller
