@@ -73,6 +73,15 @@ def test_an_expired_token_says_so(tg: Tg) -> None:
     one_line(stranger(tg, "client", token), LOGIN, "expired", "token")
 
 
+def test_a_token_may_name_its_controller_and_a_name_that_nobody_knows_is_said(tg: Tg) -> None:
+    """Behind role, expiry, id, secret and pin comes the address."""
+    def at(address: str) -> str:
+        return sealed(bytes(opened(tg.token("device", "alice@example.com"))[:1 + 4 + 16 + 32 + 32]) + address.encode())
+    assert stranger(tg, "client", at("controller.example.org:8443")).code == 0
+    kill_and_wait(tg.lab.nas.pids(tg.binary))
+    one_line(stranger(tg, "client", at("nowhere.example.org:8443")), UNREACHABLE, "nowhere.example.org")
+
+
 @pytest.mark.parametrize("token", ["nonsense", "tg1_", "tg1_AAAA", "tg2_AAAA"])
 def test_what_is_no_token_is_said_to_be_none(tg: Tg, token: str) -> None:
     one_line(stranger(tg, "client", token), (FAILED, USAGE), "token")
