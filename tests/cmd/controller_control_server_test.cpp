@@ -364,6 +364,7 @@ TEST_F(AControlServer, takes_no_more_than_64_KiB_from_a_stranger) {
   const std::uint8_t length[] = {0x00, 0x01, 0x00, 0x01};   // 65,537 bytes are to follow
   announced->say_raw(length);
   ASSERT_TRUE(turner.until([&] { return announced->closed; }));
+  ASSERT_NE(announced->last("error"), nullptr);
   EXPECT_EQ((*announced->last("error"))["code"], "protocol");
 }
 

@@ -117,7 +117,9 @@ TEST_F(TlsTest, a_filler_certificate_in_the_chain_gives_no_identity) {
   own.chain += must(pki_.own("connector", "0011223344556677", now_)).chain;
   const auto e = connect(server(pki_, "connector"), must(net::TlsContext::client(own, net::kAlpnTunnel)));
   ASSERT_TRUE(turner_.until([&] { return e->server_open || e->server_end; }));
-  if (e->server_open) EXPECT_EQ(e->server->identity()->role, "device");
+  if (e->server_open) {
+    EXPECT_EQ(e->server->identity()->role, "device");
+  }
 }
 
 TEST_F(TlsTest, another_connector_than_the_expected_one_is_refused) {

@@ -49,6 +49,7 @@ HOME_RECORDS = [
 ISP_RECORDS = [
     f"host-record=example.org,www.example.org,{PUBLIC_WEB}",
     f"host-record=shop.example.org,{PUBLIC_WEB}",
+    f"host-record=controller.example.org,{CONTROLLER}",
     *(f"txt-record=big.example.org,{i:04d}{'y' * 196}" for i in range(15)),
     "address=/#/",                                         # and no other name in the world
 ]
