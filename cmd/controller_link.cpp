@@ -81,6 +81,10 @@ struct ControllerLink::State {
     } else if (type == "error") {
       refused = text_or(m, "code", "") == "denied";
       down(printable(text_or(m, "text", "refused")));
+      if (refused && !view.empty()) {   // whoever is not let in any more has no use for what it was told
+        view.clear();
+        callbacks.on_view();
+      }
     }
   }
 

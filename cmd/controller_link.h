@@ -28,7 +28,8 @@ class ControllerLink {
   const View& view() const noexcept;
   bool up() const noexcept;                      // the stream stands and a snapshot has come
   const std::string& problem() const noexcept;   // why it is down; "" while it is up
-  // refused says that the controller knows this agent no more: an administrator removed or blocked it.
+  // refused says that the controller lets this agent in no more: an administrator removed or blocked it, or another machine
+  // was enrolled in its place. The View is then empty.
   bool refused() const noexcept;
 
   // check_now is for when the network has changed: dial at once, or find out soon whether the line still works.

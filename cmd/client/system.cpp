@@ -1,5 +1,7 @@
 #include "cmd/client/system.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "dns/resolv_conf.h"
@@ -36,8 +38,16 @@ Result<> check_collisions(const Cidr& range) {
 }  // namespace
 
 Result<> System::repair(const std::string& state) {
+  // While the interface is there, another client with another state directory is alive: the rule is its own.
+  auto netlink = net::Netlink::open();
+  if (!netlink) return pass_on(netlink);
+  const auto addresses = netlink->addresses();
+  const bool in_use = addresses && std::any_of(addresses->begin(), addresses->end(),
+                                               [](const net::LinkAddress& a) { return a.address == IpAddress(kOwnAddress); });
   const net::Routes::Config config = routes_config(0);
-  if (auto removed = net::remove_left_over(config.table, config.priority); !removed) return removed;
+  if (!in_use) {
+    if (auto removed = net::remove_left_over(config.table, config.priority); !removed) return removed;
+  }
   auto restored = net::ResolvConfFile(kResolvConf, state).restore();
   if (!restored) return pass_on(restored);
   return {};

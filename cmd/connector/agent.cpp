@@ -56,7 +56,7 @@ Result<> Agent::start() {
 
 void Agent::view_changed() {
   Rules fresh;
-  fresh.controller_up = true;
+  fresh.controller_up = controller_->up();
   std::vector<Resource> resources;
   for (const auto& [key, item] : controller_->view()) {
     if (key == "self") {
@@ -73,7 +73,10 @@ void Agent::view_changed() {
   }
   fresh.policy = Policy(std::move(resources));
   rules_ = std::move(fresh);
-  for (auto& [number, s] : sessions_) s->rules_changed();
+  for (auto& [number, s] : sessions_) {
+    s->rules_changed();
+    if (rules_.self.grant_key.empty()) s->close(Code::denied);   // no longer a connector: clients go elsewhere
+  }
   update_relays();
 }
 

@@ -207,12 +207,29 @@ std::vector<std::string> lines(std::vector<Problem> found, const std::string& pa
   return out;
 }
 
+// TOML has no control characters but tab and line ends. toml++ 3.3 asserts on some of them, so they are found first.
+std::optional<std::string> control_character(std::string_view text, const std::string& path) {
+  int line = 1;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '\n') ++line;
+    if ((byte < 0x20 && c != '\n' && c != '\r' && c != '\t') || byte == 0x7f) {
+      return fmt::format("{}:{}: not TOML: there is a control character, \\x{:02x}", path, line, byte);
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 DesiredFile parse_desired(std::string_view text, const std::string& path) {
   DesiredFile out;
   if (text.size() > kDesiredFileMax) {
     out.errors.push_back(fmt::format("{}: larger than {} MiB", path, kDesiredFileMax >> 20));
+    return out;
+  }
+  if (auto found = control_character(text, path)) {
+    out.errors.push_back(std::move(*found));
     return out;
   }
   const toml::parse_result parsed = toml::parse(text, path);

@@ -118,3 +118,35 @@ def test_apply_is_idempotent_and_the_plan_says_so(changing: Tg) -> None:
     plan = changing.run(changing.lab.internet, "controller apply", str(changing.lab.root / "more.toml"), "--dry-run")
     assert plan.code == 2 and "more.home.int" in plan.out
     assert not exists(changing.lab.laptop, "more.home.int"), "--dry-run changes nothing"
+
+
+def test_a_blocked_device_is_told_and_forgets_what_it_knew(changing: Tg, laptop: Host, port: int) -> None:
+    device = str(changing.status()["device"])
+    assert exists(laptop, "nas.home.int")
+    with flow(changing, port) as (near, far):
+        near.sendall(b"x")
+        assert far.recv(1) == b"x"
+        changing.admin("device update", device, "--to", "blocked").ok()
+        near.settimeout(5)
+        with pytest.raises(ConnectionResetError):
+            near.recv(1)
+    wait_for("the name is nobody's", lambda: not exists(laptop, "nas.home.int"), SOON, explain=changing.explain)
+    assert "blocked" in changing.client("status").out
+    changing.admin("device update", device, "--to", "active").ok()
+    wait_for("it works again", changing.works, 5, explain=changing.explain)
+
+
+def test_a_connector_whose_place_was_taken_says_so_and_serves_nobody(changing: Tg) -> None:
+    """Another machine was enrolled under its name: the first one must not go on with what it once knew."""
+    token = changing.token("connector", "home-1")
+    second = changing.lab.router.start([*changing.words("connector run", "second-home-1"), "--token", token], "tg-second-home-1",
+                                    env=changing.env())
+    try:
+        wait_for("the first says why", lambda: "enrolled again" in changing.run(changing.lab.connector, "connector status").out, 5,
+                 explain=changing.explain)
+        assert changing.run(changing.lab.connector, "connector health").code == 3
+        wait_for("the second serves", changing.works, 5, explain=changing.explain)
+    finally:
+        second.stop()
+        changing.stop()
+        changing.policy = ""                         # the next test starts anew
