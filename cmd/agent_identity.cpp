@@ -8,6 +8,7 @@
 #include "core/text.h"
 #include "net/files.h"
 #include "net/keys.h"
+#include "net/log.h"
 
 namespace tg::cmd {
 namespace {
@@ -76,9 +77,9 @@ class Enrolment {
     const std::chrono::seconds theirs(number_or(m, "time", 0));
     const auto off = now - theirs;
     if (off > kClockTolerance || off < -kClockTolerance) {
-      return fail(Errc::denied,
-                  fmt::format("this machine's clock is {} s {} the controller's; set it, and ask for a new token",
-                              std::abs(off.count()), off.count() > 0 ? "ahead of" : "behind"));
+      // The token is spent: what it bought is kept, and works once the clock is right.
+      net::log(net::Level::warning, "this machine's clock is {} s {} the controller's; set it", std::abs(off.count()),
+               off.count() > 0 ? "ahead of" : "behind");
     }
     // The root that the token pins, whatever the message says.
     return Enrolled{key_, text_or(m, "chain", ""), tls_->root_pem()};
@@ -145,7 +146,9 @@ Result<AgentIdentity> AgentIdentity::load(const std::string& state) {
 Result<> AgentIdentity::save() const {
   const Json about = {{"controller", controller_.to_string()}, {"uri", net::to_uri(self_)}, {"token", token_id_}};
   const std::string about_text = about.dump(2) + "\n";
-  // agent.json comes last: without it, what is there counts as nothing.
+  // agent.json goes first and comes last: without it, what is there counts as nothing.
+  std::error_code gone;
+  std::filesystem::remove(state_ + "/agent.json", gone);
   const std::pair<const char*, const std::string*> files[] = {{"/key.pem", &credentials_.key},
                                                               {"/chain.pem", &credentials_.chain},
                                                               {"/root.pem", &credentials_.root},

@@ -8,6 +8,7 @@
 namespace tg::connector {
 namespace {
 constexpr Duration kSweep = std::chrono::seconds(1);
+constexpr Duration kReplacement = std::chrono::seconds(2);
 }
 
 Session::Session(Shared shared, net::Fd fd, const net::TlsContext& context, std::function<void(const Error&)> ended)
@@ -159,6 +160,14 @@ void Session::remove(StreamId id) {
 }
 
 void Session::rules_changed() {
+  // A device that lost one Resource gets a new grant for the others, which may be on its way: new flows are refused from now
+  // on, live ones wait for it a moment. sweep() looks again.
+  if (grant_problem() == Code::revoked) {
+    if (!doubted_since_) doubted_since_ = net::Loop::now();
+    if (net::Loop::now() - *doubted_since_ < kReplacement) return;
+  } else {
+    doubted_since_.reset();
+  }
   std::vector<std::pair<StreamId, Code>> over;
   for (const auto& [id, live] : flows_) {
     if (const Code code = decide(live.request).code; code != Code::none) over.emplace_back(id, code);

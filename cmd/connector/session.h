@@ -80,6 +80,7 @@ class Session final : public TunnelHandler {
   net::TunnelLink link_;
   std::string jws_;
   std::optional<Grant> grant_;
+  std::optional<Instant> doubted_since_;   // when the grant was found to be revoked
   std::unordered_map<StreamId, Live> flows_;
   std::unordered_map<StreamId, net::Resolver::RequestId> queries_;
   net::Timer sweep_;

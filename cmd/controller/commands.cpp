@@ -66,6 +66,12 @@ Result<DesiredState> read_desired(const std::string& path, bool dry_run) {
 Result<int> apply(const Apply& options) {
   auto state = read_desired(options.file, options.dry_run);
   if (!state) return pass_on(state);
+  // An empty file is most likely a mistake on the way here, and what --prune removes does not come back by itself.
+  const bool nothing = state->networks.empty() && state->users.empty() && state->groups.empty() && state->resources.empty();
+  if (options.prune && !options.dry_run && nothing) {
+    return fail(Errc::invalid_argument, options.file + ": names nothing, and --prune would remove everything; "
+                                                       "delete entries one by one if that is meant");
+  }
   auto answer = options.common.ask({{"type", "apply"}, {"state", to_json(*state)}, {"dry_run", options.dry_run},
                                     {"prune", options.prune}});
   if (!answer) return pass_on(answer);

@@ -120,6 +120,8 @@ void ControlServer::hello(Session& s, const Json& message) {
 
 void ControlServer::renew(Session& s, const Json& message) {
   const UnixTime now = net::Loop::wall();
+  if (must_reload_ && !reload()) return s.refuse(Errc::io, "the controller can't read its state", now);
+  if (auto may = permitted(s); !may) return s.refuse(may.error().code, may.error().text, now);
   const std::string csr = pem_field(message, "csr");
   auto key = csr_thumbprint(csr);
   if (!key) return s.refuse(key.error().code, key.error().text, now);

@@ -89,6 +89,8 @@ void ControlServer::admit(net::Fd fd, const Endpoint& from) {
       Session::Callbacks{[this](Session& s) { opened(s); }, [this](Session& s, const Json& m) { said(s, m); },
                          [this](Session& s) { if (s.behind) tell(s, net::Loop::wall()); },
                          [this](Session& s, const Error&) { ended(s); }});
+  // What accept said: a peer that has reset already has no address any more (getpeername: ENOTCONN).
+  session->came_from(from.address);
   sessions_.emplace(session.get(), std::move(session));
 }
 
@@ -143,6 +145,7 @@ void ControlServer::said(Session& s, const Json& message) {
     if (type == "enroll") return enroll(s, message);
     return s.refuse(Errc::denied, "without a certificate only \"enroll\" is answered", now);
   }
+  if (s.full()) return s.close();   // asks, and does not listen
   if (type == "goodbye") return s.close();
   if (type == "hello") return hello(s, message);
   if (s.state() != Session::State::ready) return s.refuse(Errc::protocol, "\"hello\" comes first", now);

@@ -47,6 +47,8 @@ class Session {
   bool identified() const noexcept { return tls_.identity().has_value(); }
   // The peer's identity; only when identified().
   const net::Identity& who() const { return *tls_.identity(); }
+  // came_from says where the connection is from, as accept said.
+  void came_from(const IpAddress& source) { source_ = source; }
   const IpAddress& source() const noexcept { return source_; }
 
   void ready();                                           // hello was accepted

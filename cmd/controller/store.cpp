@@ -78,7 +78,9 @@ Result<> read_resources(Database& db, Model& model) {
       "SELECT rg.resource, g.name FROM resource_group rg JOIN \"group\" g ON g.id = rg.\"group\" "
       "ORDER BY rg.resource, g.name",
       {}, [&](const Row& row) {
-        while (model.resources[at].resource.id != static_cast<ResourceId>(row.number(0))) ++at;
+        const auto id = static_cast<ResourceId>(row.number(0));
+        while (at < model.resources.size() && model.resources[at].resource.id < id) ++at;
+        if (at == model.resources.size() || model.resources[at].resource.id != id) return;   // leads nowhere: grants nothing
         model.resources[at].groups.push_back(row.text(1));
       });
 }
