@@ -160,7 +160,7 @@ void Tls::State::receive(Bytes first) {
   // Bounded turns, so that one busy connection does not keep the Loop from the others.
   for (int turn = 0; turn < 4 && !finished && !paused; ++turn) {
     std::size_t size = std::min(held.size(), buffer.size());
-    std::memcpy(buffer.data(), held.data(), size);
+    if (size > 0) std::memcpy(buffer.data(), held.data(), size);
     if (!first.empty()) {
       TG_CHECK(first.size() <= buffer.size() - size);
       std::memcpy(buffer.data() + size, first.data(), first.size());
