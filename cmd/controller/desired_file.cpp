@@ -1,13 +1,12 @@
 #include "cmd/controller/desired_file.h"
 
-#include "cmd/controller/toml_reader.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
 
 #include "cmd/controller/names.h"
+#include "cmd/controller/toml_reader.h"
 #include "core/text.h"
 
 namespace tg::controller {
@@ -207,19 +206,6 @@ std::vector<std::string> lines(std::vector<Problem> found, const std::string& pa
   return out;
 }
 
-// TOML has no control characters but tab and line ends. toml++ 3.3 asserts on some of them, so they are found first.
-std::optional<std::string> control_character(std::string_view text, const std::string& path) {
-  int line = 1;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '\n') ++line;
-    if ((byte < 0x20 && c != '\n' && c != '\r' && c != '\t') || byte == 0x7f) {
-      return fmt::format("{}:{}: not TOML: there is a control character, \\x{:02x}", path, line, byte);
-    }
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 DesiredFile parse_desired(std::string_view text, const std::string& path) {
@@ -228,20 +214,14 @@ DesiredFile parse_desired(std::string_view text, const std::string& path) {
     out.errors.push_back(fmt::format("{}: larger than {} MiB", path, kDesiredFileMax >> 20));
     return out;
   }
-  if (auto found = control_character(text, path)) {
-    out.errors.push_back(std::move(*found));
-    return out;
-  }
-  const toml::parse_result parsed = toml::parse(text, path);
-  if (!parsed) {
-    const toml::parse_error& error = parsed.error();
-    out.errors.push_back(fmt::format("{}:{}: not TOML: {}", path, error.source().begin.line,
-                                     printable(error.description(), 200)));
+  const auto root = cmd::parse_toml(text, path);
+  if (!root) {
+    out.errors.push_back(root.error().text);
     return out;
   }
   Notes notes;
   Places places;
-  out.state = read_state(parsed.table(), notes, places);
+  out.state = read_state(*root, notes, places);
   if (notes.errors.empty()) notes.errors = in_place(problems(out.state), places);
   if (notes.errors.empty()) {
     const std::vector<Problem> more = in_place(overlaps(out.state), places);

@@ -6,10 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#define TOML_EXCEPTIONS 0
-#define TOML_ENABLE_WINDOWS_COMPAT 0
-#include <toml++/toml.h>
-
+#include "cmd/toml.h"
 #include "core/desired_state.h"
 
 namespace tg::controller {

@@ -59,6 +59,25 @@ TEST(DesiredFile, may_not_be_endless) {
   EXPECT_EQ(parse_desired(std::string(kDesiredFileMax + 1, '\n'), "f").errors, Lines{"f: larger than 8 MiB"});
 }
 
+// An assertion of toml++ 3.3 aborted on these; the fuzzer found it. See cmd/toml.h.
+TEST(DesiredFile, may_have_any_nonsense_between_brackets) {
+  using namespace std::string_literals;
+  for (const std::string& text : {"[%]"s, "[[[a]]]"s, "a = 1\n[\0]"s, "[\xff]"s, "[ . ]"s, "[\x01"s}) {
+    const DesiredFile f = parse_desired(text, "f");
+    ASSERT_EQ(f.errors.size(), 1u) << text;
+    EXPECT_NE(f.errors[0].find(": not TOML: "), std::string::npos) << f.errors[0];
+  }
+}
+
+TEST(DesiredFile, may_hold_every_letter) {
+  for (const char* name : {"\u00fc", "\u0394\u0436", "\uFEDF", "\u0645\u0643\u062A\u0628", "\U0001F512"}) {
+    const std::string entry = std::string("# ") + name + "\n[[network]]\nname = \"" + name + "\"";
+    const DesiredFile f = parse_desired(entry, "f");
+    EXPECT_EQ(f.errors, Lines{});
+    EXPECT_EQ(f.state.networks.at(0).name, name);
+  }
+}
+
 TEST(DesiredFile, warns_of_protocols_that_stay_open_without_being_named) {
   const std::string start =
       "[[network]]\nname = \"home\"\n[[resource]]\nname = \"NAS\"\nnetwork = \"home\"\naddress = \"nas.int\"\n";
