@@ -8,8 +8,9 @@
 #include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#define TOML_EXCEPTIONS 0
-#include <toml++/toml.h>
+
+#include "cmd/toml.h"
+#include "net/files.h"
 
 namespace tg::cmd {
 namespace {
@@ -81,17 +82,15 @@ Result<std::vector<std::string>> with_settings(CLI::App& app, std::vector<std::s
   }
   if (file.empty()) return arguments;
 
-  const toml::parse_result parsed = toml::parse_file(file);
-  if (!parsed) {
-    const auto line = parsed.error().source().begin.line;
-    return fail(Errc::invalid_argument, line == 0 ? fmt::format("{}: {}", file, parsed.error().description())
-                                                  : fmt::format("{}:{}: {}", file, line, parsed.error().description()));
-  }
+  const auto content = net::read_file(file);
+  if (!content) return fail(Errc::invalid_argument, content.error().text);
+  const auto settings = parse_toml(*content, file);
+  if (!settings) return fail(Errc::invalid_argument, settings.error().text);
   std::vector<std::string> known;
   for (const CLI::Option* o : command->get_options()) {
     if (is_setting(*o)) known.push_back(o->get_single_name());
   }
-  for (const auto& [key, node] : parsed.table()) {
+  for (const auto& [key, node] : *settings) {
     const std::string name(key.str());
     const std::string where = fmt::format("{}:{}: {}", file, node.source().begin.line, name);
     if (std::find(known.begin(), known.end(), name) == known.end()) {
