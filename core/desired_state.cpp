@@ -23,11 +23,13 @@ class Checker {
   std::vector<Problem> run() {
     const Names networks = names("network", state_.networks, &NetworkSpec::name);
     names("connector", state_.connectors, &ConnectorSpec::name);
+    names("relay", state_.relays, &RelaySpec::name);
     const Names users = names("user", state_.users, &UserSpec::email);
     const Names groups = names("group", state_.groups, &GroupSpec::name);
     names("resource", state_.resources, &ResourceSpec::name);
     for (const ConnectorSpec& c : state_.connectors)
       refer(c.place, "connector " + c.name + ": network", "network", c.network, networks);
+    check_relays();
     for (const UserSpec& u : state_.users) check_email(u);
     for (const GroupSpec& g : state_.groups)
       refer_all(g.place, "group " + g.name + ": members", "user", g.members, users);
@@ -74,6 +76,19 @@ class Checker {
     for (const std::string& name : list) {
       refer(place, key, kind, name, known);
       if (!seen.insert(name).second) add(place, key, quoted(name) + " is written twice");
+    }
+  }
+
+  void check_relays() {
+    std::map<std::string_view, const RelaySpec*> addresses;
+    for (const RelaySpec& r : state_.relays) {
+      const std::string key = "relay " + r.name + ": address";
+      const auto parsed = HostPort::parse(r.address);
+      if (!parsed || parsed->to_string() != r.address) {
+        add(r.place, key, quoted(r.address) + " is not HOST:PORT, as in relay.example.com:8444");
+      }
+      const auto [at, fresh] = addresses.try_emplace(r.address, &r);
+      if (!fresh) add(r.place, key, quoted(r.address) + " is also that of relay " + at->second->name);
     }
   }
 
@@ -145,6 +160,11 @@ std::string differences(const ConnectorSpec& from, const ConnectorSpec& to) {
   d.value("network", from.network, to.network);
   return d.text();
 }
+std::string differences(const RelaySpec& from, const RelaySpec& to) {
+  Differences d;
+  d.value("address", from.address, to.address);
+  return d.text();
+}
 std::string differences(const GroupSpec& from, const GroupSpec& to) {
   Differences d;
   d.list("members", from.members, to.members);
@@ -163,6 +183,7 @@ std::string differences(const ResourceSpec& from, const ResourceSpec& to) {
 std::string described(const NetworkSpec&) { return ""; }
 std::string described(const UserSpec&) { return ""; }
 std::string described(const ConnectorSpec& c) { return "network " + c.network; }
+std::string described(const RelaySpec& r) { return r.address; }
 std::string described(const GroupSpec& g) {
   return std::to_string(g.members.size()) + (g.members.size() == 1 ? " member" : " members");
 }
@@ -211,6 +232,7 @@ std::vector<Change> plan(const DesiredState& now, const DesiredState& wanted, bo
   Planner p;
   p.compare("network", now.networks, wanted.networks, &NetworkSpec::name);
   p.compare("connector", now.connectors, wanted.connectors, &ConnectorSpec::name);
+  p.compare("relay", now.relays, wanted.relays, &RelaySpec::name);
   p.compare("user", now.users, wanted.users, &UserSpec::email);
   p.compare("group", now.groups, wanted.groups, &GroupSpec::name);
   p.compare("resource", now.resources, wanted.resources, &ResourceSpec::name);

@@ -17,6 +17,7 @@ struct Place {
 };
 struct NetworkSpec { std::string name; Place place; };
 struct ConnectorSpec { std::string name; std::string network; Place place; };
+struct RelaySpec { std::string name; std::string address; Place place; };   // "HOST:PORT" at which agents find it
 struct UserSpec { std::string email; Place place; };
 struct GroupSpec { std::string name; std::vector<std::string> members; Place place; };
 struct ResourceSpec {
@@ -31,6 +32,7 @@ struct ResourceSpec {
 struct DesiredState {
   std::vector<NetworkSpec> networks;
   std::vector<ConnectorSpec> connectors;
+  std::vector<RelaySpec> relays;
   std::vector<UserSpec> users;
   std::vector<GroupSpec> groups;
   std::vector<ResourceSpec> resources;
@@ -44,7 +46,7 @@ struct Problem {
 };
 
 // problems returns what makes `state` impossible: double names, references to nothing, an alias that is also an
-// address, a member written twice. Empty: it can be applied.
+// address, two relays at one address, a member written twice. Empty: it can be applied.
 std::vector<Problem> problems(const DesiredState& state);
 // overlaps returns a warning for each pair of Resources that some host belongs to, and says which of them wins.
 std::vector<Problem> overlaps(const DesiredState& state);
@@ -53,7 +55,7 @@ std::vector<Problem> overlaps(const DesiredState& state);
 struct Change {
   enum class Verb : std::uint8_t { create, update, remove };
   Verb verb = Verb::create;
-  std::string kind;       // "network", "connector", "user", "group", "resource"
+  std::string kind;       // "network", "connector", "relay", "user", "group", "resource"
   std::string name;
   std::string detail;     // for update: "address nas.home.int -> nas2.home.int"; otherwise "" or a short description
   bool operator==(const Change&) const = default;

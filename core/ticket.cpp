@@ -53,4 +53,13 @@ Result<Ticket> Ticket::open(std::string_view label, Bytes key, UnixTime now) {
   return out;
 }
 
+Buffer relay_ticket_key(Bytes key, std::string_view relay) {
+  Buffer info;
+  Writer w(info);
+  w.text("tg relay ");
+  w.text(relay);
+  const Mac mac = mac_of(info, key);
+  return Buffer(mac.begin(), mac.end());
+}
+
 }  // namespace tg

@@ -32,6 +32,13 @@ std::string_view to_string(Token::Role r) noexcept {
   return "unknown";
 }
 
+std::optional<Token::Role> role_from(std::string_view text) noexcept {
+  for (const auto role : {Token::Role::device, Token::Role::connector, Token::Role::relay}) {
+    if (to_string(role) == text) return role;
+  }
+  return std::nullopt;
+}
+
 std::string Token::to_string() const {
   TG_CHECK(id.size() == kIdSize && secret.size() == kSecretSize && ca_pin.size() == kPinSize);
   const auto seconds = std::clamp<std::int64_t>(expires.time_since_epoch().count(), 0, 0xFFFFFFFF);

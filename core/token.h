@@ -1,6 +1,7 @@
 // The one string with which a machine is let in for the first time.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,5 +30,6 @@ struct Token {
   static Result<Token> parse(std::string_view text);
 };
 std::string_view to_string(Token::Role r) noexcept;   // "device", "connector", "relay"
+std::optional<Token::Role> role_from(std::string_view text) noexcept;
 
 }  // namespace tg

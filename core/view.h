@@ -35,6 +35,13 @@ Result<Protocols> protocols_from_json(const Json& j);
 Json to_json(const Resource& r);
 Result<Resource> resource_from_json(const Json& j);
 
+// RelayWay is a way to a connector through one relay.
+struct RelayWay {
+  std::string address;                // "HOST:PORT"
+  std::string ticket;                 // SNI label for this relay; see core/ticket.h
+  bool operator==(const RelayWay&) const = default;
+};
+
 // connector/ID, told to devices: how a connector of one of their Networks is reached.
 struct ConnectorInfo {
   std::string id;                     // 16 hex digits, as in its SAN URI
@@ -42,8 +49,7 @@ struct ConnectorInfo {
   std::string network;
   bool online = false;                // has a control stream to the controller now
   std::vector<std::string> direct;    // "IP:PORT" where it listens, best first
-  std::vector<std::string> relays;    // "HOST:PORT"
-  std::string ticket;                 // SNI label for the relays; see core/ticket.h
+  std::vector<RelayWay> relays;
   bool operator==(const ConnectorInfo&) const = default;
 };
 Json to_json(const ConnectorInfo& c);
@@ -72,6 +78,17 @@ struct ConnectorSelf {
 };
 Json to_json(const ConnectorSelf& s);
 Result<ConnectorSelf> connector_self_from_json(const Json& j);
+
+// self, told to relays.
+struct RelaySelf {
+  std::string id;                     // 16 hex digits
+  std::string name;
+  std::string issuer;                 // instance name that the certificates of connectors must carry
+  std::string address;                // "HOST:PORT" at which agents are told to find it
+  Buffer ticket_key;                  // 32 bytes; see core/ticket.h
+};
+Json to_json(const RelaySelf& s);
+Result<RelaySelf> relay_self_from_json(const Json& j);
 
 // revoked/DEVICE, told to connectors: JSON number, the Unix time before which grants of that device are void.
 

@@ -9,6 +9,7 @@ namespace tg {
 namespace {
 
 constexpr std::uint64_t kGraceMax = 366 * 24 * 3600;
+constexpr std::size_t kRelaysMax = 256;
 
 Json to_json(const Ports& p) {
   if (p.is_all()) return "all";
@@ -41,10 +42,36 @@ std::string id_field(Fields& f) {
   return id;
 }
 
+Buffer key_field(Fields& f, const char* key) {
+  auto bytes = unbase64url(f.text(key));
+  if (bytes && bytes->size() == 32) return std::move(*bytes);
+  f.refuse(key, "is not 32 bytes in base64url");
+  return {};
+}
+
 std::vector<std::string> host_ports(Fields& f, const char* key) {
   std::vector<std::string> out = f.texts(key);
   for (const std::string& s : out) {
     if (!HostPort::parse(s)) f.refuse(key, "holds something that is not HOST:PORT");
+  }
+  return out;
+}
+
+std::vector<RelayWay> relay_ways(Fields& f, const char* key) {
+  std::vector<RelayWay> out;
+  const Json* list = f.any(key);
+  if (list == nullptr) return out;
+  if (!list->is_array() || list->size() > kRelaysMax) {
+    f.refuse(key, "is not a list of relays");
+    return out;
+  }
+  for (const Json& one : *list) {
+    Fields way(one, "relay");
+    RelayWay r{way.text("address"), way.text("ticket", 63)};
+    if (!way.ok()) f.refuse(key, "are wrong: " + way.error().value().text);
+    else if (!HostPort::parse(r.address)) f.refuse(key, "holds something that is not HOST:PORT");
+    else if (!unbase32(r.ticket)) f.refuse(key, "has a ticket that is not base32");
+    else out.push_back(std::move(r));
   }
   return out;
 }
@@ -110,8 +137,10 @@ Result<Resource> resource_from_json(const Json& j) {
 }
 
 Json to_json(const ConnectorInfo& c) {
+  Json relays = Json::array();
+  for (const RelayWay& r : c.relays) relays.push_back({{"address", r.address}, {"ticket", r.ticket}});
   return {{"id", c.id}, {"name", c.name}, {"network", c.network}, {"online", c.online},
-          {"direct", c.direct}, {"relays", c.relays}, {"ticket", c.ticket}};
+          {"direct", c.direct}, {"relays", relays}};
 }
 
 Result<ConnectorInfo> connector_from_json(const Json& j) {
@@ -127,9 +156,7 @@ Result<ConnectorInfo> connector_from_json(const Json& j) {
       f.refuse("direct", "holds something that is not IP:PORT");
     }
   }
-  out.relays = host_ports(f, "relays");
-  out.ticket = f.text_or_empty("ticket", 63);
-  if (!unbase32(out.ticket)) f.refuse("ticket", "is not base32");
+  out.relays = relay_ways(f, "relays");
   if (!f.ok()) return f.error();
   return out;
 }
@@ -155,11 +182,27 @@ Result<ConnectorSelf> connector_self_from_json(const Json& j) {
   out.name = f.text("name");
   out.network = f.text("network");
   out.issuer = f.text("issuer");
-  auto key = unbase64url(f.text("grant_key"));
-  if (key && key->size() == 32) out.grant_key = std::move(*key);
-  else f.refuse("grant_key", "is not 32 bytes in base64url");
+  out.grant_key = key_field(f, "grant_key");
   out.relays = host_ports(f, "relays");
   out.grace = std::chrono::seconds(f.number("grace", kGraceMax));
+  if (!f.ok()) return f.error();
+  return out;
+}
+
+Json to_json(const RelaySelf& s) {
+  return {{"id", s.id}, {"name", s.name}, {"issuer", s.issuer}, {"address", s.address},
+          {"ticket_key", base64url(s.ticket_key)}};
+}
+
+Result<RelaySelf> relay_self_from_json(const Json& j) {
+  Fields f(j, "self");
+  RelaySelf out;
+  out.id = id_field(f);
+  out.name = f.text("name");
+  out.issuer = f.text("issuer");
+  out.address = f.text("address");
+  if (!HostPort::parse(out.address)) f.refuse("address", "is not HOST:PORT");
+  out.ticket_key = key_field(f, "ticket_key");
   if (!f.ok()) return f.error();
   return out;
 }

@@ -221,6 +221,7 @@ Relay::Relay(Loop& loop, Fd listener, const TlsContext& control, Buffer ticket_k
 Relay::~Relay() = default;
 
 void Relay::set_context(const TlsContext& control) { state_->control_context = control; }
+void Relay::set_ticket_key(Buffer key) { state_->ticket_key = std::move(key); }
 
 std::size_t Relay::connectors() const noexcept { return state_->online.size(); }
 std::size_t Relay::joined() const noexcept { return state_->splices.size(); }

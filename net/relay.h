@@ -27,6 +27,7 @@ class Relay {
   std::size_t joined() const noexcept;       // pairs being passed on
   // set_context is for a renewed certificate; connections that stand keep theirs.
   void set_context(const TlsContext& control);
+  void set_ticket_key(Buffer key);
   // goodbye tells the connectors that this relay is about to end; it leaves when the Loop turns.
   void goodbye();
 

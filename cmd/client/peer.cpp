@@ -66,7 +66,7 @@ void Peer::try_direct() {
 
 void Peer::try_relays() {
   if (closed_ || active_ != nullptr) return;
-  for (const std::string& relay : info_.relays) attempt({false, relay}, info_.ticket + std::string(net::kSniSuffix));
+  for (const RelayWay& r : info_.relays) attempt({false, r.address}, r.ticket + std::string(net::kSniSuffix));
   if (attempts_.empty()) {
     problem_ = "the controller names no way to it";
     retry_.after(backoff_.next());

@@ -71,16 +71,16 @@ Result<Json> AdminApi::status() const {
   auto model = store.model();
   if (!model) return pass_on(model);
   Json status = about();
-  std::size_t devices = 0;
-  std::size_t connectors = 0;
-  for (const OnlineAgent& a : online()) (a.role == "device" ? devices : connectors) += 1;
+  std::map<std::string, std::size_t> here;
+  for (const OnlineAgent& a : online()) ++here[a.role];
   status["instance"] = pki.instance();
   status["revision"] = model->revision;
   status["networks"] = model->networks.size();
   status["resources"] = model->resources.size();
   status["users"] = model->users.size();
-  status["connectors"] = {{"total", model->connectors.size()}, {"online", connectors}};
-  status["devices"] = {{"total", model->devices.size()}, {"online", devices}};
+  status["connectors"] = {{"total", model->connectors.size()}, {"online", here["connector"]}};
+  status["relays"] = {{"total", model->relays.size()}, {"online", here["relay"]}};
+  status["devices"] = {{"total", model->devices.size()}, {"online", here["device"]}};
   return Json{{"status", std::move(status)}};
 }
 
@@ -103,13 +103,13 @@ Result<Json> AdminApi::token(const Json& request, UnixTime now) const {
   const std::string role_name = f.text("role");
   const std::string subject = f.text("subject");
   const std::uint64_t minutes = f.number("minutes", kMaxTokenMinutes);
-  if (role_name != "device" && role_name != "connector") f.refuse("role", "is neither device nor connector");
+  const auto role = role_from(role_name);
+  if (!role) f.refuse("role", "is not device, connector or relay");
   if (!f.ok()) return f.error();
-  const auto role = role_name == "device" ? Token::Role::device : Token::Role::connector;
-  auto fresh = store.new_token(role, role == Token::Role::device ? lower(subject) : subject, now,
+  auto fresh = store.new_token(*role, *role == Token::Role::device ? lower(subject) : subject, now,
                                std::chrono::minutes(minutes));
   if (!fresh) return pass_on(fresh);
-  const Token out{role, fresh->expires, fresh->id, fresh->secret, pki.pin(), public_address};
+  const Token out{*role, fresh->expires, fresh->id, fresh->secret, pki.pin(), public_address};
   return Json{{"token", out.to_string()}, {"expires", fresh->expires.time_since_epoch().count()}};
 }
 

@@ -54,6 +54,17 @@ Json connectors(const Model& model, const std::vector<OnlineAgent>& online) {
   return out;
 }
 
+Json relays(const Model& model, const std::vector<OnlineAgent>& online) {
+  Json out = Json::array();
+  for (const RelayRecord& r : model.relays) {
+    Json item = {{"id", r.id}, {"name", r.name}, {"address", r.address}, {"enrolled", !r.key.empty()},
+                 {"created", time_of(r.created)}, {"last_seen", time_of(r.last_seen)}};
+    add_presence(item, find(online, "relay", r.id));
+    out.push_back(std::move(item));
+  }
+  return out;
+}
+
 Json users(const Model& model) {
   Json out = Json::array();
   for (const std::string& email : model.users) {
@@ -108,6 +119,7 @@ Json devices(const Model& model, const std::vector<OnlineAgent>& online) {
 Result<Json> items(const Model& model, const std::vector<OnlineAgent>& online, const std::string& kind) {
   if (kind == "network") return networks(model, online);
   if (kind == "connector") return connectors(model, online);
+  if (kind == "relay") return relays(model, online);
   if (kind == "user") return users(model);
   if (kind == "group") return groups(model);
   if (kind == "resource") return resources(model);

@@ -31,8 +31,8 @@ void add_serve(CLI::App& controller) {
   command->add_option("--listen", options->listen, "Where agents connect to")
       ->type_name("IP:PORT")
       ->capture_default_str();
-  command->add_option("--relay-listen", options->relay_listen, "Where the embedded relay listens")
-      ->type_name("IP:PORT")
+  command->add_option("--relay-listen", options->relay_listen, "Where the embedded relay listens; none: there is none, see 'tg relay run'")
+      ->type_name("IP:PORT|none")
       ->capture_default_str();
   command->add_option("--public", options->public_address,
                       "How agents reach the controller; it is written into tokens (default: the address of the "
@@ -67,7 +67,8 @@ Result<int> apply(const Apply& options) {
   auto state = read_desired(options.file, options.dry_run);
   if (!state) return pass_on(state);
   // An empty file is most likely a mistake on the way here, and what --prune removes does not come back by itself.
-  const bool nothing = state->networks.empty() && state->users.empty() && state->groups.empty() && state->resources.empty();
+  const bool nothing = state->networks.empty() && state->users.empty() && state->groups.empty() &&
+                       state->relays.empty() && state->resources.empty();
   if (options.prune && !options.dry_run && nothing) {
     return fail(Errc::invalid_argument, options.file + ": names nothing, and --prune would remove everything; "
                                                        "delete entries one by one if that is meant");
@@ -112,6 +113,11 @@ void add_apply(CLI::App& controller) {
 
 std::string status_text(const Json& s) {
   const Json& relay = s["relay"];
+  const std::string embedded =
+      relay.is_null() ? std::string("none embedded")
+                      : fmt::format("{}, which they reach as {}; {} connectors, {} connections",
+                                    relay["listen"].get<std::string>(), relay["public"].get<std::string>(),
+                                    relay["connectors"].dump(), relay["joined"].dump());
   const auto counts = [&](const char* key) {
     return fmt::format("{} of {} online", s[key]["online"].dump(), s[key]["total"].dump());
   };
@@ -119,14 +125,12 @@ std::string status_text(const Json& s) {
   return fmt::format(
       "controller  {} (tg {}, process {}), up since {:%Y-%m-%d %H:%M:%S} UTC\n"
       "agents      {}, which they reach as {}\n"
-      "relay       {}, which they reach as {}; {} connectors, {} connections\n"
+      "relay       {}\n"
       "state       {}, revision {}\n"
-      "networks    {}\nresources   {}\nusers       {}\nconnectors  {}\ndevices     {}\n",
+      "networks    {}\nresources   {}\nusers       {}\nconnectors  {}\nrelays      {}\ndevices     {}\n",
       s["instance"].get<std::string>(), s["version"].get<std::string>(), s["process"].dump(), fmt::gmtime(since),
-      s["listen"].get<std::string>(), s["public"].get<std::string>(), relay["listen"].get<std::string>(),
-      relay["public"].get<std::string>(), relay["connectors"].dump(), relay["joined"].dump(),
-      s["state"].get<std::string>(), s["revision"].dump(), s["networks"].dump(), s["resources"].dump(),
-      s["users"].dump(), counts("connectors"), counts("devices"));
+      s["listen"].get<std::string>(), s["public"].get<std::string>(), embedded, s["state"].get<std::string>(), s["revision"].dump(), s["networks"].dump(), s["resources"].dump(),
+      s["users"].dump(), counts("connectors"), counts("relays"), counts("devices"));
 }
 
 void add_status(CLI::App& controller) {

@@ -1,4 +1,4 @@
-// tg controller {network,connector,user,group,resource,device} {list,show,create,update,delete,token}.
+// tg controller {network,connector,relay,user,group,resource,device} {list,show,create,update,delete,token}.
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
@@ -32,6 +32,8 @@ const std::vector<Kind>& kinds() {
                            {"RESOURCES", "resources"}}},
       {"connector", "NAME", {{"NAME", "name"}, {"NETWORK", "network"}, {"ONLINE", "online"}, {"FROM", "from"},
                              {"LAST SEEN", "last_seen"}, {"ID", "id"}}},
+      {"relay", "NAME", {{"NAME", "name"}, {"ADDRESS", "address"}, {"ONLINE", "online"}, {"FROM", "from"},
+                         {"LAST SEEN", "last_seen"}, {"ID", "id"}}},
       {"user", "EMAIL", {{"EMAIL", "email"}, {"GROUPS", "groups"}, {"DEVICES", "devices"}}},
       {"group", "NAME", {{"NAME", "name"}, {"MEMBERS", "members"}, {"RESOURCES", "resources"}}},
       {"resource", "NAME", {{"ID", "id"}, {"NAME", "name"}, {"NETWORK", "network"}, {"ADDRESS", "address"},
@@ -153,6 +155,9 @@ void add_fields(CLI::App& command, Request& r, const std::string& kind, bool upd
   if (kind == "connector" || kind == "resource") {
     command.add_option("--network", r.network, "Network that it belongs to")->type_name("NAME")->required(!update);
   }
+  if (kind == "relay") {
+    command.add_option("--address", r.address, "Where agents find it")->type_name("HOST[:PORT]")->required(!update);
+  }
   if (kind == "group") {
     const char* help = update ? "Exactly these members (repeat it)" : "A member (repeat it)";
     command.add_option("--member", r.members, help)->type_name("EMAIL");
@@ -204,7 +209,7 @@ void add_token(CLI::App& group, const std::string& role, const char* what, const
     return 0;
   });
   r->common.add_to(*command);
-  command->add_option(what, r->name, role == "device" ? "Whose device" : "Which connector")->required();
+  command->add_option(what, r->name, role == "device" ? "Whose device" : "Which " + role)->required();
   command->add_option("--expires", r->minutes, "How long the token is good for")
       ->type_name("MINUTES")
       ->check(CLI::Range(1u, 7u * 24 * 60))
@@ -230,6 +235,7 @@ void add_entry_commands(CLI::App& controller) {
     if (name == "connector") {
       add_token(*group, "connector", "NAME", "Print a token that lets the connector in, once");
     }
+    if (name == "relay") add_token(*group, "relay", "NAME", "Print a token that lets the relay in, once");
     if (name == "device") {
       add_token(*group, "device", "USER", "Print a token that lets in one device of the user, once");
     }

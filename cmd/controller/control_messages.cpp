@@ -31,10 +31,8 @@ Result<Enrolment> enrolment_of(const Json& message) {
   Enrolment out;
   auto id = unhex(f.text("token_id", 32));
   auto secret = unhex(f.text("secret", 64));
-  const std::string role = f.text("role", 16);
-  if (role == "device") out.role = Token::Role::device;
-  else if (role == "connector") out.role = Token::Role::connector;
-  else if (role == "relay") out.role = Token::Role::relay;
+  const auto role = role_from(f.text("role", 16));
+  if (role) out.role = *role;
   else f.refuse("role", "is unknown");
   if (!id || id->size() != 16) f.refuse("token_id", "is not 32 hexadecimal digits");
   if (!secret || secret->size() != 32) f.refuse("secret", "is not 64 hexadecimal digits");
@@ -85,13 +83,14 @@ void ControlServer::enroll(Session& s, const Json& message) {
 // welcome makes `s` the stream of its agent.
 void ControlServer::welcome(Session& s, UnixTime now) {
   const net::Identity& who = s.who();
-  const DeviceRecord* device = who.role == "device" ? directory_->model().device(who.id) : nullptr;
-  const std::string& key = device ? device->key : directory_->model().connector(who.id)->key;
-  if (key != who.key_thumbprint) {
+  if (directory_->model().keys(who.role, who.id)->first != who.key_thumbprint) {
     static_cast<void>(store_.key_used(who.role, who.id, who.key_thumbprint));
     must_reload_ = true;
   }
-  if (device) s.leases.emplace(device->user, device->id, who.key_thumbprint, net::random_seed());
+  if (who.role == "device") {
+    const std::string& user = directory_->model().device(who.id)->user;
+    s.leases.emplace(user, who.id, who.key_thumbprint, net::random_seed());
+  }
   Session*& agent = agents_[who.role + "/" + who.id];
   if (agent != nullptr) agent->close();
   agent = &s;

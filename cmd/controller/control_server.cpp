@@ -111,29 +111,19 @@ void ControlServer::opened(Session& s) {
 
 Result<> ControlServer::permitted(const Session& s) const {
   const net::Identity& who = s.who();
-  std::string key;
-  std::string next_key;
   if (who.network != keys_.instance) return fail(Errc::denied, "the certificate is of another controller");
-  if (who.role == "device") {
-    const DeviceRecord* d = directory_->model().device(who.id);
-    if (d == nullptr) return fail(Errc::denied, "this device has been removed; ask an administrator for a new token");
-    if (d->blocked) return fail(Errc::denied, "this device is blocked; ask an administrator");
-    key = d->key;
-    next_key = d->next_key;
-  } else if (who.role == "connector") {
-    const ConnectorRecord* c = directory_->model().connector(who.id);
-    if (c == nullptr) {
-      return fail(Errc::denied, "this connector has been removed; ask an administrator for a new token");
-    }
-    key = c->key;
-    next_key = c->next_key;
-  } else {
+  const bool device = who.role == "device";
+  if (!device && who.role != "connector" && who.role != "relay") {
     return fail(Errc::denied, fmt::format("a {} has no control stream", who.role));
   }
-  if (who.key_thumbprint != key && who.key_thumbprint != next_key) {
-    return fail(Errc::denied,
-                fmt::format("this {} has been enrolled again with another key; ask an administrator for a new token",
-                            who.role));
+  const auto keys = directory_->model().keys(who.role, who.id);
+  const bool known = keys && (who.key_thumbprint == keys->first || who.key_thumbprint == keys->second);
+  if (!known) {
+    return fail(Errc::denied, fmt::format("this {} has been removed{}; ask an administrator for a new token", who.role,
+                                          device ? "" : ", or another machine was let in in its place"));
+  }
+  if (device && directory_->model().device(who.id)->blocked) {
+    return fail(Errc::denied, "this device is blocked; ask an administrator");
   }
   return {};
 }
@@ -179,6 +169,7 @@ Result<> ControlServer::reload() {
     return pass_on(model);
   }
   directory_ = std::make_unique<Directory>(std::move(*model));
+  relays_ = relays_in_use(directory_->model(), settings_.relay);
   must_reload_ = false;
   for (const Revocation& r : directory_->model().revocations) {
     latest_revocation_ = std::max(latest_revocation_, r.before);
@@ -225,8 +216,9 @@ void ControlServer::save_seen() {
 }
 
 View ControlServer::view_of(Session& s, UnixTime now) {
-  if (!s.leases) return connector_view(*directory_, settings_.relays, keys_, s.who().id, settings_.grace);
-  View out = device_view(*directory_, presence_, settings_.relays, keys_, s.who().id, *s.leases, now);
+  if (s.who().role == "relay") return relay_view(*directory_, keys_, s.who().id);
+  if (!s.leases) return connector_view(*directory_, relays_, keys_, s.who().id, settings_.grace);
+  View out = device_view(*directory_, presence_, relays_, keys_, s.who().id, *s.leases, now);
   store_.grant_issued(s.who().id, s.leases->last_issued());
   return out;
 }

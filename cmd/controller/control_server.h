@@ -1,7 +1,7 @@
 // The control streams: agents are let in, told what concerns them, and told again at once when it changes.
 //
 // Without a certificate a peer may say one thing:
-//   {"type":"enroll","token_id":hex,"secret":hex,"role":"device"|"connector","name":hostname,"csr":PEM}
+//   {"type":"enroll","token_id":hex,"secret":hex,"role":"device"|"connector"|"relay","name":hostname,"csr":PEM}
 //     -> {"type":"enrolled","uri":…,"chain":PEM,"root":PEM,"time":unix}
 // and with one:
 //   {"type":"hello","version":"0.1.0","name":hostname,"direct":["IP:PORT",…]}
@@ -27,7 +27,7 @@
 namespace tg::controller {
 
 struct ControlSettings {
-  std::vector<std::string> relays;            // "HOST:PORT", as agents are told
+  std::string relay;                          // "HOST:PORT" of the embedded relay, as agents are told; "": there is none
   std::chrono::seconds grace{0};              // see ConnectorSelf
   SessionLimits session;
   std::size_t strangers = 4096;               // connections without a known agent, in all
@@ -97,6 +97,7 @@ class ControlServer {
   const ControlSettings settings_;
 
   std::unique_ptr<Directory> directory_;
+  std::vector<RelayPlace> relays_;                     // those in use
   Presence presence_;
   std::unordered_map<Session*, std::unique_ptr<Session>> sessions_;
   std::map<std::string, Session*> agents_;             // "device/ID": the stream of each known agent

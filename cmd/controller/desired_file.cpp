@@ -108,6 +108,19 @@ ConnectorSpec read_connector(TableReader& reader) {
   return out;
 }
 
+RelaySpec read_relay(TableReader& reader) {
+  RelaySpec out;
+  out.name = read_name(reader, "relay");
+  out.place = reader.place();
+  reader.only({"name", "address"});
+  if (const auto text = reader.text("address", true)) {
+    auto address = canonical_relay_address(*text);
+    if (address) out.address = *address;
+    else reader.error("address", address.error().text);
+  }
+  return out;
+}
+
 UserSpec read_user(TableReader& reader) {
   UserSpec out;
   out.email = read_name(reader, "user", "email");
@@ -180,7 +193,7 @@ std::vector<Problem> in_place(std::vector<Problem> found, const Places& places) 
 DesiredState read_state(const toml::table& root, Notes& notes, Places& places) {
   DesiredState out;
   TableReader file(root, "", notes);
-  file.only({"network", "connector", "user", "group", "resource"});
+  file.only({"network", "connector", "relay", "user", "group", "resource"});
   const auto each = [&](std::string_view kind, auto& into, auto read) {
     for (const toml::table* table : file.tables(kind)) {
       TableReader reader(*table, std::string(kind), notes);
@@ -190,6 +203,7 @@ DesiredState read_state(const toml::table& root, Notes& notes, Places& places) {
   };
   each("network", out.networks, read_network);
   each("connector", out.connectors, read_connector);
+  each("relay", out.relays, read_relay);
   each("user", out.users, read_user);
   each("group", out.groups, read_group);
   each("resource", out.resources, [&](TableReader& reader) { return read_resource(reader, notes); });

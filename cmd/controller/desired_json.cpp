@@ -49,6 +49,16 @@ Result<ConnectorSpec> connector(const Json& j) {
   return out;
 }
 
+Result<RelaySpec> relay(const Json& j) {
+  Fields f(j, "relay");
+  RelaySpec out{name_of(f), {}, {}};
+  auto address = canonical_relay_address(f.text("address"));
+  if (address) out.address = std::move(*address);
+  else f.refuse("address", address.error().text);
+  if (!f.ok()) return f.error();
+  return out;
+}
+
 Result<UserSpec> user(const Json& j) {
   Fields f(j, "user");
   UserSpec out{email(f, "email", f.text("email")), {}};
@@ -90,12 +100,14 @@ Result<ResourceSpec> resource(const Json& j) {
 }  // namespace
 
 Json to_json(const DesiredState& state) {
-  Json out = {{"networks", Json::array()}, {"connectors", Json::array()}, {"users", Json::array()},
+  Json out = {{"networks", Json::array()}, {"connectors", Json::array()}, {"relays", Json::array()},
+              {"users", Json::array()},
               {"groups", Json::array()}, {"resources", Json::array()}};
   for (const NetworkSpec& n : state.networks) out["networks"].push_back({{"name", n.name}});
   for (const ConnectorSpec& c : state.connectors) {
     out["connectors"].push_back({{"name", c.name}, {"network", c.network}});
   }
+  for (const RelaySpec& r : state.relays) out["relays"].push_back({{"name", r.name}, {"address", r.address}});
   for (const UserSpec& u : state.users) out["users"].push_back({{"email", u.email}});
   for (const GroupSpec& g : state.groups) out["groups"].push_back({{"name", g.name}, {"members", g.members}});
   for (const ResourceSpec& r : state.resources) {
@@ -111,6 +123,7 @@ Result<DesiredState> desired_from_json(const Json& j) {
   DesiredState out;
   auto read = each(j, "networks", out.networks, network);
   if (read) read = each(j, "connectors", out.connectors, connector);
+  if (read) read = each(j, "relays", out.relays, relay);
   if (read) read = each(j, "users", out.users, user);
   if (read) read = each(j, "groups", out.groups, group);
   if (read) read = each(j, "resources", out.resources, resource);

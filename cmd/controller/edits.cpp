@@ -57,6 +57,16 @@ Result<> change(ConnectorSpec& c, const Json& fields) {
   return {};
 }
 
+Result<> change(RelaySpec& r, const Json& fields) {
+  Fields f(fields, "relay");
+  if (!f.has("address")) return {};
+  auto address = canonical_relay_address(f.text("address"));
+  if (!f.ok()) return f.error();
+  if (!address) return fail(Errc::invalid_argument, "--address: " + address.error().text);
+  r.address = std::move(*address);
+  return {};
+}
+
 Result<> change(GroupSpec& g, const Json& fields) {
   Fields f(fields, "group");
   auto members = emails(f, "members");
@@ -116,6 +126,7 @@ template <class Work>
 Result<> with(DesiredState& state, const std::string& kind, Work work) {
   if (kind == "network") return work(state.networks);
   if (kind == "connector") return work(state.connectors);
+  if (kind == "relay") return work(state.relays);
   if (kind == "user") return work(state.users);
   if (kind == "group") return work(state.groups);
   if (kind == "resource") return work(state.resources);

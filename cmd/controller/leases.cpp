@@ -26,12 +26,14 @@ const std::string& Leases::grant(const LeaseKeys& keys, const std::string& netwo
   return held.jws;
 }
 
-const std::string& Leases::ticket(const LeaseKeys& keys, const std::string& connector, UnixTime now) {
-  HeldTicket& held = tickets_[connector];
+const std::string& Leases::ticket(const LeaseKeys& keys, const std::string& relay, const std::string& connector,
+                                  UnixTime now) {
+  HeldTicket& held = tickets_[{relay, connector}];
   held.used = true;
   if (!held.label.empty() && now < held.expires - kTicketLifetime / 2) return held.label;
   held.expires = now + kTicketLifetime;
-  held.label = Ticket{std::strtoull(connector.c_str(), nullptr, 16), held.expires, nonce_++}.label(keys.ticket_key);
+  const Ticket fresh{std::strtoull(connector.c_str(), nullptr, 16), held.expires, nonce_++};
+  held.label = fresh.label(relay_ticket_key(keys.ticket_key, relay));
   return held.label;
 }
 
@@ -39,13 +41,13 @@ void Leases::drop_unused() {
   std::erase_if(grants_, [](const auto& one) { return !one.second.used; });
   std::erase_if(tickets_, [](const auto& one) { return !one.second.used; });
   for (auto& [network, held] : grants_) held.used = false;
-  for (auto& [connector, held] : tickets_) held.used = false;
+  for (auto& [where, held] : tickets_) held.used = false;
 }
 
 UnixTime Leases::next_renewal() const {
   UnixTime next = UnixTime::max();
   for (const auto& [network, held] : grants_) next = std::min(next, half_life(held.grant));
-  for (const auto& [connector, held] : tickets_) next = std::min(next, held.expires - kTicketLifetime / 2);
+  for (const auto& [where, held] : tickets_) next = std::min(next, held.expires - kTicketLifetime / 2);
   return next;
 }
 

@@ -1,4 +1,4 @@
-// What one device holds for a limited time: a grant for each Network, a ticket for each connector.
+// What one device holds for a limited time: a grant for each Network, a ticket for each way through a relay.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ inline constexpr std::chrono::seconds kTicketLifetime = std::chrono::hours(24);
 struct LeaseKeys {
   std::string instance;
   Buffer grant_seed;    // 32 bytes, Ed25519
-  Buffer ticket_key;    // 32 bytes, known to the relays
+  Buffer ticket_key;    // 32 bytes; each relay knows what relay_ticket_key makes of it
 };
 
 // Leases keeps the grants and tickets of one connected device, so that they change only when they must: at half-life,
@@ -34,7 +34,7 @@ class Leases {
   // new one is issued no earlier than it.
   const std::string& grant(const LeaseKeys& keys, const std::string& network, const std::vector<ResourceId>& resources,
                            UnixTime void_before, UnixTime now);
-  const std::string& ticket(const LeaseKeys& keys, const std::string& connector, UnixTime now);
+  const std::string& ticket(const LeaseKeys& keys, const std::string& relay, const std::string& connector, UnixTime now);
 
   // drop_unused forgets what was not asked for since the last call: Networks and connectors that are no longer reached.
   void drop_unused();
@@ -61,7 +61,7 @@ class Leases {
   std::uint64_t nonce_;
   UnixTime last_issued_{};
   std::map<std::string, HeldGrant> grants_;
-  std::map<std::string, HeldTicket> tickets_;
+  std::map<std::pair<std::string, std::string>, HeldTicket> tickets_;   // by relay and connector
 };
 
 }  // namespace tg::controller

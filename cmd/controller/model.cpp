@@ -15,12 +15,25 @@ const T* by_id(const std::vector<T>& all, std::string_view id) {
 }  // namespace
 
 const ConnectorRecord* Model::connector(std::string_view id) const { return by_id(connectors, id); }
+const RelayRecord* Model::relay(std::string_view id) const { return by_id(relays, id); }
 const DeviceRecord* Model::device(std::string_view id) const { return by_id(devices, id); }
+
+std::optional<std::pair<std::string, std::string>> Model::keys(std::string_view role, std::string_view id) const {
+  const auto of = [](const auto* record) -> std::optional<std::pair<std::string, std::string>> {
+    if (record == nullptr) return std::nullopt;
+    return std::pair(record->key, record->next_key);
+  };
+  if (role == "device") return of(device(id));
+  if (role == "connector") return of(connector(id));
+  if (role == "relay") return of(relay(id));
+  return std::nullopt;
+}
 
 DesiredState desired(const Model& model) {
   DesiredState out;
   for (const std::string& n : model.networks) out.networks.push_back({n, {}});
   for (const ConnectorRecord& c : model.connectors) out.connectors.push_back({c.name, c.network, {}});
+  for (const RelayRecord& r : model.relays) out.relays.push_back({r.name, r.address, {}});
   for (const std::string& u : model.users) out.users.push_back({u, {}});
   for (const GroupRecord& g : model.groups) out.groups.push_back({g.name, g.members, {}});
   for (const ResourceRecord& r : model.resources) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/desired_state.h"
@@ -18,6 +19,16 @@ struct ConnectorRecord {
   std::string network;
   std::string key;                    // RFC 7638 thumbprint of its TLS key; "" before its first enrolment
   std::string next_key;               // of a renewal with a new key that has not been used yet
+  UnixTime created{};
+  std::optional<UnixTime> last_seen;
+};
+
+struct RelayRecord {
+  std::string id;                     // 16 hex digits
+  std::string name;
+  std::string address;                // "HOST:PORT" as agents are told
+  std::string key;                    // as a connector's
+  std::string next_key;
   UnixTime created{};
   std::optional<UnixTime> last_seen;
 };
@@ -54,15 +65,20 @@ struct Model {
   std::uint64_t revision = 0;
   std::vector<std::string> networks;
   std::vector<ConnectorRecord> connectors;   // sorted by id
+  std::vector<RelayRecord> relays;           // sorted by id
   std::vector<std::string> users;
   std::vector<GroupRecord> groups;
   std::vector<ResourceRecord> resources;
   std::vector<DeviceRecord> devices;         // sorted by id
   std::vector<Revocation> revocations;
 
-  // connector and device return null for an unknown id.
+  // These return null for an unknown id.
   const ConnectorRecord* connector(std::string_view id) const;
+  const RelayRecord* relay(std::string_view id) const;
   const DeviceRecord* device(std::string_view id) const;
+  // keys returns the key and the next key of an agent of `role` ("device", "connector", "relay"); nothing when it is not
+  // there.
+  std::optional<std::pair<std::string, std::string>> keys(std::string_view role, std::string_view id) const;
 };
 
 // desired returns the part of `model` that a desired state can name.

@@ -53,4 +53,13 @@ Result<std::string> canonical_alias(std::string_view alias) {
   return name;
 }
 
+Result<std::string> canonical_relay_address(std::string_view address) {
+  auto place = HostPort::parse(lower(address), kRelayPort);
+  if (!place) {
+    return fail(Errc::invalid_argument, fmt::format("\"{}\" is not HOST:PORT, as in relay.example.com:{}",
+                                                    printable(address, 64), kRelayPort));
+  }
+  return place->to_string();
+}
+
 }  // namespace tg::controller

@@ -1,6 +1,7 @@
 // What the administrator's names may look like.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -20,5 +21,10 @@ Result<std::string> canonical_email(std::string_view email);
 // canonical_alias returns a second name of a Resource. Errors: invalid_argument without a dot, for an address, or a bad
 // name.
 Result<std::string> canonical_alias(std::string_view alias);
+
+// canonical_relay_address returns "HOST:PORT" at which agents find a relay; without a port it is kRelayPort. Errors:
+// invalid_argument.
+inline constexpr std::uint16_t kRelayPort = 8444;
+Result<std::string> canonical_relay_address(std::string_view address);
 
 }  // namespace tg::controller

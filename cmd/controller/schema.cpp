@@ -40,6 +40,12 @@ constexpr const char* kSteps[] = {R"(
     id BLOB PRIMARY KEY, secret_hash BLOB NOT NULL, role INTEGER NOT NULL, subject TEXT NOT NULL,
     expires INTEGER NOT NULL, spent INTEGER) STRICT, WITHOUT ROWID;
   CREATE TABLE revocation (device TEXT PRIMARY KEY, before INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+)",
+                                  R"(
+  CREATE TABLE relay (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, address TEXT NOT NULL,
+    key TEXT NOT NULL DEFAULT '', next_key TEXT NOT NULL DEFAULT '', created INTEGER NOT NULL,
+    last_seen INTEGER) STRICT;
 )"};
 constexpr std::int64_t kVersion = std::size(kSteps);
 

@@ -15,6 +15,7 @@ namespace {
 constexpr Duration kUpkeep = std::chrono::seconds(60);
 constexpr Duration kLeavingStep = std::chrono::milliseconds(20);
 constexpr int kLeavingSteps = 100;
+constexpr std::string_view kNoRelay = "none";
 
 void say(const std::string& line) { std::fputs((line + "\n").c_str(), stderr); }
 
@@ -86,31 +87,38 @@ Result<net::TlsContext> Controller::relay_context(UnixTime now) {
 Result<> Controller::open_streams() {
   auto listener = listen_at("--listen", options_.listen, kControlPort);
   if (!listener) return pass_on(listener);
-  auto relay_listener = listen_at("--relay-listen", options_.relay_listen, kRelayPort);
-  if (!relay_listener) return pass_on(relay_listener);
   listening_ = net::local_endpoint(listener->get());
-  relay_listening_ = net::local_endpoint(relay_listener->get());
   const bool everywhere = listening_.address == IpAddress() || listening_.address == IpAddress::v6({});
   const std::string host = everywhere ? own_address() : listening_.address.to_string();
   auto found = advertised("--public", options_.public_address, host, listening_.port);
   if (!found) return pass_on(found);
   public_ = std::move(*found);
-  auto relay_found = advertised("--relay-public", options_.relay_public, public_.host, relay_listening_.port);
-  if (!relay_found) return pass_on(relay_found);
-  relay_public_ = std::move(*relay_found);
 
   const UnixTime now = net::Loop::wall();
   auto context = control_context(now);
   if (!context) return pass_on(context);
-  auto relay_tls = relay_context(now);
-  if (!relay_tls) return pass_on(relay_tls);
   renewal_due_ = now + kLeafLifetime / 2;
-  relay_ = std::make_unique<net::Relay>(loop_, std::move(*relay_listener), *relay_tls, secrets_.keys.ticket_key,
-                                        instance());
   ControlSettings settings = options_.control;
-  settings.relays = {relay_public_.to_string()};
+  if (options_.relay_listen != kNoRelay) {
+    if (auto opened = open_relay(now); !opened) return opened;
+    settings.relay = relay_public_.to_string();
+  }
   control_ = std::make_unique<ControlServer>(loop_, std::move(*listener), store_, secrets_.pki, secrets_.keys, *context,
                                              settings);
+  return {};
+}
+
+Result<> Controller::open_relay(UnixTime now) {
+  auto listener = listen_at("--relay-listen", options_.relay_listen, kRelayPort);
+  if (!listener) return pass_on(listener);
+  relay_listening_ = net::local_endpoint(listener->get());
+  auto found = advertised("--relay-public", options_.relay_public, public_.host, relay_listening_.port);
+  if (!found) return pass_on(found);
+  relay_public_ = std::move(*found);
+  auto context = relay_context(now);
+  if (!context) return pass_on(context);
+  relay_ = std::make_unique<net::Relay>(loop_, std::move(*listener), *context,
+                                        relay_ticket_key(secrets_.keys.ticket_key, kEmbeddedRelay), instance());
   return {};
 }
 
@@ -127,14 +135,18 @@ Result<> Controller::open_admin() {
 }
 
 Json Controller::about() const {
+  Json relay;
+  if (relay_) {
+    relay = {{"listen", relay_listening_.to_string()}, {"public", relay_public_.to_string()},
+             {"connectors", relay_->connectors()}, {"joined", relay_->joined()}};
+  }
   return {{"version", TG_VERSION},
           {"process", ::getpid()},
           {"state", dir_.path()},
           {"started", started_.time_since_epoch().count()},
           {"listen", listening_.to_string()},
           {"public", public_.to_string()},
-          {"relay", {{"listen", relay_listening_.to_string()}, {"public", relay_public_.to_string()},
-                     {"connectors", relay_->connectors()}, {"joined", relay_->joined()}}}};
+          {"relay", relay}};
 }
 
 // Looked at every minute, so that a machine that slept, or whose clock was set, renews in time.
@@ -154,14 +166,14 @@ void Controller::renew_certificates() {
     return say("tg: the controller's certificates could not be renewed; trying again in a minute");
   }
   control_->set_context(*context);
-  relay_->set_context(*relay_tls);
+  if (relay_) relay_->set_context(*relay_tls);
   renewal_due_ = now + kLeafLifetime / 2;
 }
 
 void Controller::goodbye(std::function<void()> done) {
   admin_.reset();
   ::unlink(dir_.socket().c_str());
-  relay_->goodbye();
+  if (relay_) relay_->goodbye();
   control_->goodbye();
   leaving_ = net::Timer(loop_, [this, done = std::move(done), step = 0]() mutable {
     if (control_->streams() == 0 || ++step == kLeavingSteps) return done();
@@ -184,8 +196,12 @@ Result<int> serve(ServeOptions options) {
   say(fmt::format("tg controller {} is {}", controller.instance(), controller.fresh() ? "new, and up" : "up"));
   say(fmt::format("  agents   {}, which they reach as {}", controller.listening().to_string(),
                   controller.public_address().to_string()));
-  say(fmt::format("  relay    {}, which they reach as {}", controller.relay_listening().to_string(),
-                  controller.relay_address().to_string()));
+  if (controller.has_relay()) {
+    say(fmt::format("  relay    {}, which they reach as {}", controller.relay_listening().to_string(),
+                    controller.relay_address().to_string()));
+  } else {
+    say("  relay    none here; see 'tg relay run --help'");
+  }
   say("next, in another terminal:");
   say(fmt::format("  tg controller apply FILE.toml{}        # who may reach what", state));
   say(fmt::format("  tg controller connector token NAME{}   # lets in a connector that FILE.toml names", state));

@@ -6,6 +6,7 @@
 
 #include "cmd/controller/admin_server.h"
 #include "cmd/controller/control_server.h"
+#include "cmd/controller/names.h"
 #include "cmd/controller/secrets.h"
 #include "cmd/controller/state_dir.h"
 #include "core/ip.h"
@@ -15,15 +16,14 @@
 namespace tg::controller {
 
 inline constexpr std::uint16_t kControlPort = 8443;
-inline constexpr std::uint16_t kRelayPort = 8444;
 
 struct ServeOptions {
   std::string state = "/var/lib/tg/controller";
   std::string listen = "0.0.0.0:8443";
-  std::string relay_listen = "0.0.0.0:8444";
+  std::string relay_listen = "0.0.0.0:8444";   // "none": no embedded relay
   std::string public_address;         // "HOST[:PORT]" at which agents find the controller; "": found out
   std::string relay_public;           // likewise the relay; "": the host of public_address
-  ControlSettings control;            // its relays are filled in
+  ControlSettings control;            // its relay is filled in
 };
 
 // Controller is up from start() until it is destroyed. The Loop must outlive it.
@@ -39,6 +39,8 @@ class Controller {
   bool fresh() const noexcept { return secrets_.fresh; }
   const std::string& instance() const noexcept { return secrets_.keys.instance; }
   const HostPort& public_address() const noexcept { return public_; }
+  // relay_address is meaningless without an embedded relay.
+  bool has_relay() const noexcept { return relay_ != nullptr; }
   const HostPort& relay_address() const noexcept { return relay_public_; }
   Endpoint listening() const noexcept { return listening_; }
   Endpoint relay_listening() const noexcept { return relay_listening_; }
@@ -48,6 +50,7 @@ class Controller {
  private:
   Controller(net::Loop& loop, ServeOptions options, StateDir dir, Vault vault, Store store, Secrets secrets);
   Result<> open_streams();
+  Result<> open_relay(UnixTime now);
   Result<> open_admin();
   Result<net::TlsContext> control_context(UnixTime now);
   Result<net::TlsContext> relay_context(UnixTime now);

@@ -110,11 +110,18 @@ Result<> read_networks(Database& db, Model& model) {
   auto networks = db.each("SELECT name FROM network ORDER BY name", {},
                           [&](const Row& row) { model.networks.push_back(row.text(0)); });
   if (!networks) return networks;
-  return db.each("SELECT c.id, c.name, n.name, c.key, c.next_key, c.created, c.last_seen FROM connector c "
-                 "JOIN network n ON n.id = c.network ORDER BY c.id",
-                 {}, [&](const Row& row) {
-                   model.connectors.push_back({row.text(0), row.text(1), row.text(2), row.text(3), row.text(4),
-                                               time_at(row, 5), maybe_time_at(row, 6)});
+  auto connectors =
+      db.each("SELECT c.id, c.name, n.name, c.key, c.next_key, c.created, c.last_seen FROM connector c "
+              "JOIN network n ON n.id = c.network ORDER BY c.id",
+              {}, [&](const Row& row) {
+                model.connectors.push_back({row.text(0), row.text(1), row.text(2), row.text(3), row.text(4),
+                                            time_at(row, 5), maybe_time_at(row, 6)});
+              });
+  if (!connectors) return connectors;
+  return db.each("SELECT id, name, address, key, next_key, created, last_seen FROM relay ORDER BY id", {},
+                 [&](const Row& row) {
+                   model.relays.push_back({row.text(0), row.text(1), row.text(2), row.text(3), row.text(4),
+                                           time_at(row, 5), maybe_time_at(row, 6)});
                  });
 }
 
@@ -137,6 +144,7 @@ DesiredState merged(const DesiredState& now, const DesiredState& wanted) {
   const auto name = [](const auto& one) { return one.name; };
   keep(out.networks, now.networks, name);
   keep(out.connectors, now.connectors, name);
+  keep(out.relays, now.relays, name);
   keep(out.users, now.users, [](const UserSpec& u) { return u.email; });
   keep(out.groups, now.groups, name);
   keep(out.resources, now.resources, name);

@@ -57,17 +57,17 @@ class Store {
   Result<> block_device(std::string_view id, bool blocked, UnixTime now);
   Result<> remove_device(std::string_view id, UnixTime now);
 
-  // new_token makes a token for a user (by e-mail address) or a connector (by name). Errors: not_found.
+  // new_token makes a token for a user (by e-mail address), a connector or a relay (by name). Errors: not_found.
   Result<FreshToken> new_token(Token::Role role, std::string_view subject, UnixTime now, std::chrono::seconds lifetime);
-  // enroll checks a token and spends it in one write transaction, and returns the id of the new device, or of the
-  // connector. Errors: denied (unknown or wrong, for another role, used already, its subject gone), expired. A refusal
+  // enroll checks a token and spends it in one write transaction, and returns the agent's id: a new one for a device, and
+  // for a connector or relay whose place another machine had. Errors: denied (unknown or wrong, for another role, used already, its subject gone), expired. A refusal
   // spends nothing.
   Result<std::string> enroll(const Enrolment& who, UnixTime now);
 
-  // expect_key notes the key of a renewed certificate; key_used makes it the only one. `role`: device or connector.
+  // expect_key notes the key of a renewed certificate; key_used makes it the only one. `role`: device, connector or relay.
   Result<> expect_key(std::string_view role, std::string_view id, std::string_view key);
   Result<> key_used(std::string_view role, std::string_view id, std::string_view key);
-  // seen notes when agents were here last, by "device/ID" or "connector/ID".
+  // seen notes when agents were here last, by "ROLE/ID".
   Result<> seen(const std::map<std::string, UnixTime>& agents);
 
   // grant_issued tells the latest time of issue of a device's grants, so that a revocation can be later than it. Kept

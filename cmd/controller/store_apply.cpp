@@ -56,6 +56,13 @@ Result<> put_connector(Database& db, const ConnectorSpec& c, Verb verb, UnixTime
                      {id, c.name, c.network, std::int64_t{now.time_since_epoch().count()}}));
 }
 
+Result<> put_relay(Database& db, const RelaySpec& r, Verb verb, UnixTime now) {
+  if (verb == Verb::update) return done(db.run("UPDATE relay SET address = ? WHERE name = ?", {r.address, r.name}));
+  const std::string id = random_id();
+  return done(db.run("INSERT INTO relay (id, name, address, created) VALUES (?, ?, ?, ?)",
+                     {id, r.name, r.address, std::int64_t{now.time_since_epoch().count()}}));
+}
+
 Result<> put_group(Database& db, const GroupSpec& g, Verb verb) {
   if (verb == Verb::create) {
     if (auto r = done(db.run("INSERT INTO \"group\" (name) VALUES (?)", {g.name})); !r) return r;
@@ -81,6 +88,7 @@ Result<> put_resource(Database& db, const ResourceSpec& r, Verb verb) {
 Result<> remove(Database& db, const Change& c) {
   if (c.kind == "network") return done(db.run("DELETE FROM network WHERE name = ?", {c.name}));
   if (c.kind == "connector") return done(db.run("DELETE FROM connector WHERE name = ?", {c.name}));
+  if (c.kind == "relay") return done(db.run("DELETE FROM relay WHERE name = ?", {c.name}));
   if (c.kind == "user") return done(db.run("DELETE FROM user WHERE email = ?", {c.name}));
   if (c.kind == "group") return done(db.run("DELETE FROM \"group\" WHERE name = ?", {c.name}));
   if (c.kind == "resource") return done(db.run("DELETE FROM resource WHERE name = ?", {c.name}));
@@ -90,6 +98,7 @@ Result<> remove(Database& db, const Change& c) {
 Result<> put(Database& db, const DesiredState& wanted, const Change& c, UnixTime now) {
   if (c.kind == "network") return done(db.run("INSERT INTO network (name) VALUES (?)", {c.name}));
   if (c.kind == "connector") return put_connector(db, named(wanted.connectors, c.name), c.verb, now);
+  if (c.kind == "relay") return put_relay(db, named(wanted.relays, c.name), c.verb, now);
   if (c.kind == "user") return done(db.run("INSERT INTO user (email) VALUES (?)", {c.name}));
   if (c.kind == "group") return put_group(db, named(wanted.groups, c.name), c.verb);
   if (c.kind == "resource") return put_resource(db, named(wanted.resources, c.name), c.verb);

@@ -18,18 +18,25 @@ std::string utc(UnixTime t) {
   return fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(std::chrono::system_clock::to_time_t(t)));
 }
 
-// The subject of a token is the id of the user or connector, so that one made for somebody who was deleted is no good
+// Each role's agents have a table of their own, with the role's name.
+const std::string& table_of(Token::Role role) {
+  static const std::string kDevice = "device", kConnector = "connector", kRelay = "relay";
+  return role == Token::Role::device ? kDevice : role == Token::Role::connector ? kConnector : kRelay;
+}
+
+bool is_table(std::string_view role) { return role_from(role).has_value(); }
+
+// The subject of a token is the id of the user, connector or relay, so that one made for somebody who was deleted is no good
 // for a namesake.
 Result<std::string> subject_id(Database& db, Token::Role role, std::string_view subject) {
   std::optional<std::string> id;
   const bool device = role == Token::Role::device;
-  auto read = db.each(device ? "SELECT id FROM user WHERE email = ?" : "SELECT id FROM connector WHERE name = ?",
-                      {subject},
-                      [&](const Row& row) { id = row.text(0); });
+  const std::string sql = device ? "SELECT id FROM user WHERE email = ?"
+                                 : fmt::format("SELECT id FROM {} WHERE name = ?", table_of(role));
+  auto read = db.each(sql.c_str(), {subject}, [&](const Row& row) { id = row.text(0); });
   if (!read) return pass_on(read);
   if (id) return std::move(*id);
-  return fail(Errc::not_found, fmt::format("there is no {0} \"{1}\"; see: tg controller {0} list", device ? "user"
-                                           : "connector",
+  return fail(Errc::not_found, fmt::format("there is no {0} \"{1}\"; see: tg controller {0} list", device ? "user" : table_of(role),
                                            printable(subject)));
 }
 
@@ -72,17 +79,25 @@ Result<std::string> let_in_device(Database& db, const Record& record, const Enro
   return id;
 }
 
-Result<std::string> let_in_connector(Database& db, const Record& record, const Enrolment& who) {
-  auto done = db.run("UPDATE connector SET key = ?, next_key = '' WHERE id = ?", {who.key, record.subject});
-  if (!done) return pass_on(done);
-  if (*done == 0) {
-    return fail(Errc::denied, "the connector that the token was made for has been deleted; ask for a new one");
+// A machine that takes the place of another gets a new id, and the other tokens for that place with it: what was stolen
+// of the former one, its leaf above all, is worth nothing from now on, also to those who cannot ask the controller.
+Result<std::string> let_in_place(Database& db, const Record& record, const Enrolment& who) {
+  const std::string& table = table_of(record.role);
+  const std::string fresh = random_id();
+  std::string id;
+  auto read = db.each(fmt::format("SELECT key FROM {} WHERE id = ?", table).c_str(), {record.subject},
+                      [&](const Row& row) { id = row.text(0).empty() ? record.subject : fresh; });
+  if (!read) return pass_on(read);
+  if (id.empty()) {
+    return fail(Errc::denied, fmt::format("the {} that the token was made for has been deleted; ask for a new one", table));
   }
-  return record.subject;
-}
-
-const char* table_sql(std::string_view role, const char* device, const char* connector) {
-  return role == "device" ? device : connector;
+  auto done = db.run(fmt::format("UPDATE {} SET id = ?, key = ?, next_key = '' WHERE id = ?", table).c_str(),
+                     {id, who.key, record.subject});
+  if (!done) return pass_on(done);
+  auto moved = db.run("UPDATE token SET subject = ? WHERE role = ? AND subject = ?",
+                      {id, static_cast<std::int64_t>(record.role), record.subject});
+  if (!moved) return pass_on(moved);
+  return id;
 }
 
 }  // namespace
@@ -122,7 +137,7 @@ Result<std::string> Store::enroll(const Enrolment& who, UnixTime now) {
     if (!spent) return pass_on(spent);
     TG_CHECK(*spent == 1);
     const bool device = who.role == Token::Role::device;
-    auto in = device ? let_in_device(db, *record, who, now) : let_in_connector(db, *record, who);
+    auto in = device ? let_in_device(db, *record, who, now) : let_in_place(db, *record, who);
     if (!in) return pass_on(in);
     id = std::move(*in);
     return {};
@@ -132,17 +147,16 @@ Result<std::string> Store::enroll(const Enrolment& who, UnixTime now) {
 }
 
 Result<> Store::expect_key(std::string_view role, std::string_view id, std::string_view key) {
-  auto done = db_.run(table_sql(role, "UPDATE device SET next_key = ?1 WHERE id = ?2 AND key <> ?1",
-                                "UPDATE connector SET next_key = ?1 WHERE id = ?2 AND key <> ?1"), {key, id});
-  if (!done) return pass_on(done);
+  TG_CHECK(is_table(role));
+  const std::string sql = fmt::format("UPDATE {} SET next_key = ?1 WHERE id = ?2 AND key <> ?1", role);
+  if (auto done = db_.run(sql.c_str(), {key, id}); !done) return pass_on(done);
   return {};
 }
 
 Result<> Store::key_used(std::string_view role, std::string_view id, std::string_view key) {
-  auto done = db_.run(table_sql(role, "UPDATE device SET key = ?1, next_key = '' WHERE id = ?2 AND next_key = ?1",
-                                "UPDATE connector SET key = ?1, next_key = '' WHERE id = ?2 AND next_key = ?1"),
-                                    {key, id});
-  if (!done) return pass_on(done);
+  TG_CHECK(is_table(role));
+  const std::string sql = fmt::format("UPDATE {} SET key = ?1, next_key = '' WHERE id = ?2 AND next_key = ?1", role);
+  if (auto done = db_.run(sql.c_str(), {key, id}); !done) return pass_on(done);
   return {};
 }
 
@@ -151,9 +165,9 @@ Result<> Store::seen(const std::map<std::string, UnixTime>& agents) {
   if (!transaction) return pass_on(transaction);
   for (const auto& [agent, when] : agents) {
     const std::string_view role = std::string_view(agent).substr(0, agent.find('/'));
-    const std::string_view id = std::string_view(agent).substr(std::min(agent.size(), role.size() + 1));
-    auto done = db_.run(table_sql(role, "UPDATE device SET last_seen = ? WHERE id = ?",
-                                  "UPDATE connector SET last_seen = ? WHERE id = ?"), {number(when), id});
+    TG_CHECK(is_table(role) && role.size() < agent.size());
+    const std::string sql = fmt::format("UPDATE {} SET last_seen = ? WHERE id = ?", role);
+    auto done = db_.run(sql.c_str(), {number(when), std::string_view(agent).substr(role.size() + 1)});
     if (!done) return pass_on(done);
   }
   return transaction->commit();

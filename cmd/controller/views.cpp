@@ -51,7 +51,16 @@ UnixTime Directory::void_before(const std::string& device) const {
   return found == void_before_.end() ? UnixTime{} : found->second;
 }
 
-View device_view(const Directory& directory, const Presence& presence, const std::vector<std::string>& relays,
+std::vector<RelayPlace> relays_in_use(const Model& model, const std::string& embedded) {
+  std::vector<RelayPlace> out;
+  if (!embedded.empty()) out.push_back({kEmbeddedRelay, embedded});
+  for (const RelayRecord& r : model.relays) {
+    if (!r.key.empty()) out.push_back({r.id, r.address});
+  }
+  return out;
+}
+
+View device_view(const Directory& directory, const Presence& presence, const std::vector<RelayPlace>& relays,
                  const LeaseKeys& keys, const std::string& device, Leases& leases, UnixTime now) {
   View out;
   const DeviceRecord* record = directory.model().device(device);
@@ -67,8 +76,9 @@ View device_view(const Directory& directory, const Presence& presence, const std
     out.emplace("grant/" + network, leases.grant(keys, network, resources, void_before, now));
     for (const ConnectorRecord* c : directory.connectors(network)) {
       const auto here = presence.find(c->id);
-      ConnectorInfo info{c->id, c->name, network, here != presence.end(), {}, relays, leases.ticket(keys, c->id, now)};
+      ConnectorInfo info{c->id, c->name, network, here != presence.end(), {}, {}};
       if (info.online) info.direct = here->second;
+      for (const RelayPlace& r : relays) info.relays.push_back({r.address, leases.ticket(keys, r.id, c->id, now)});
       out.emplace("connector/" + c->id, to_json(info));
     }
   }
@@ -76,13 +86,24 @@ View device_view(const Directory& directory, const Presence& presence, const std
   return out;
 }
 
-View connector_view(const Directory& directory, const std::vector<std::string>& relays, const LeaseKeys& keys,
+View relay_view(const Directory& directory, const LeaseKeys& keys, const std::string& relay) {
+  View out;
+  const RelayRecord* record = directory.model().relay(relay);
+  if (record == nullptr) return out;
+  out.emplace("self", to_json(RelaySelf{record->id, record->name, keys.instance, record->address,
+                                        relay_ticket_key(keys.ticket_key, record->id)}));
+  return out;
+}
+
+View connector_view(const Directory& directory, const std::vector<RelayPlace>& relays, const LeaseKeys& keys,
                     const std::string& connector, std::chrono::seconds grace) {
   View out;
   const ConnectorRecord* record = directory.model().connector(connector);
   if (record == nullptr) return out;
+  std::vector<std::string> addresses;
+  for (const RelayPlace& r : relays) addresses.push_back(r.address);
   out.emplace("self", to_json(ConnectorSelf{record->id, record->name, record->network, keys.instance,
-                                            ed25519_public_key(keys.grant_seed), relays, grace}));
+                                            ed25519_public_key(keys.grant_seed), addresses, grace}));
   for (const ResourceRecord* r : directory.resources(record->network)) {
     out.emplace(resource_key(r->resource), to_json(r->resource));
   }

@@ -41,11 +41,22 @@ class Directory {
 // Presence is which connectors have a control stream now, and where each listens ("IP:PORT", best first).
 using Presence = std::map<std::string, std::vector<std::string>>;
 
+// RelayPlace is a relay that agents may use.
+struct RelayPlace {
+  std::string id;         // what its ticket key is derived from
+  std::string address;    // "HOST:PORT"
+};
+inline constexpr const char* kEmbeddedRelay = "controller";   // the id of the controller's own
+// relays_in_use returns the embedded relay, when its address is not empty, and those that have been let in.
+std::vector<RelayPlace> relays_in_use(const Model& model, const std::string& embedded);
+
 // device_view renews in `leases` what has to be. A device that is not in the directory, or blocked, has an empty view.
-View device_view(const Directory& directory, const Presence& presence, const std::vector<std::string>& relays,
+View device_view(const Directory& directory, const Presence& presence, const std::vector<RelayPlace>& relays,
                  const LeaseKeys& keys, const std::string& device, Leases& leases, UnixTime now);
 
-View connector_view(const Directory& directory, const std::vector<std::string>& relays, const LeaseKeys& keys,
+View relay_view(const Directory& directory, const LeaseKeys& keys, const std::string& relay);
+
+View connector_view(const Directory& directory, const std::vector<RelayPlace>& relays, const LeaseKeys& keys,
                     const std::string& connector, std::chrono::seconds grace);
 
 }  // namespace tg::controller

@@ -57,7 +57,7 @@ struct ControlTest : testing::Test {
     Machine m;
     const auto agent = dial(pinned());
     EXPECT_TRUE(turner.until([&] { return agent->open; }));
-    agent->say(enrolment(token(role == "device" ? Token::Role::device : Token::Role::connector, subject), role, m.key));
+    agent->say(enrolment(token(*role_from(role), subject), role, m.key));
     EXPECT_TRUE(turner.until([&] { return agent->last("enrolled") != nullptr; })) << role;
     const Json& answer = *agent->last("enrolled");
     m.credentials = {m.key, answer["chain"], answer["root"]};
@@ -113,7 +113,8 @@ TEST_F(AControlServer, enrolls_a_device_and_tells_it_what_it_may_reach) {
   EXPECT_GT(snapshot["revision"].get<std::uint64_t>(), 0u);
   const ConnectorInfo info = must(connector_from_json(agent->view["connector/" + connector]));
   EXPECT_FALSE(info.online);
-  EXPECT_EQ(info.relays, std::vector<std::string>{controller->relay_address().to_string()});
+  ASSERT_EQ(info.relays.size(), 1u);
+  EXPECT_EQ(info.relays[0].address, controller->relay_address().to_string());
 }
 
 TEST_F(AControlServer, binds_the_grant_to_the_key_that_the_device_connects_with) {
@@ -237,10 +238,11 @@ TEST_F(AControlServer, sends_away_the_old_machine_when_a_connector_is_enrolled_a
   const Machine first = enroll("connector", "home-1");
   const auto old = up(first);
   const Machine second = enroll("connector", "home-1");
-  EXPECT_EQ(first.id, second.id);
+  EXPECT_NE(first.id, second.id) << "what was stolen of the first is worth nothing, also to a relay";
   ASSERT_TRUE(turner.until([&] { return old->closed; }));
   EXPECT_EQ((*old->last("error"))["text"],
-            "this connector has been enrolled again with another key; ask an administrator for a new token");
+            "this connector has been removed, or another machine was let in in its place; ask an administrator for a new "
+            "token");
   EXPECT_NE(up(second)->last("snapshot"), nullptr);
 }
 
@@ -428,7 +430,29 @@ TEST_F(AControlServer, refuses_agents_of_another_controller) {
   EXPECT_EQ(agent->last("snapshot"), nullptr);
 }
 
-TEST_F(AControlServer, gives_relays_and_controllers_no_control_stream) {
+TEST_F(AControlServer, lets_a_relay_in_and_tells_everybody_of_it_from_then_on) {
+  DesiredState wanted = home();
+  wanted.relays = {{"relay-1", "203.0.113.80:8444", {}}};
+  apply_now(wanted);
+  const Machine laptop = enroll("device", "alice@example.com");
+  const Machine box = enroll("connector", "home-1");
+  const auto agent = up(laptop);
+  const auto connector = up(box);
+  const auto ways = [&] { return must(connector_from_json(agent->view["connector/" + box.id])).relays.size(); };
+  EXPECT_EQ(ways(), 1u) << "nobody runs it yet";
+  const Machine relay = enroll("relay", "relay-1");
+  ASSERT_TRUE(turner.until([&] { return ways() == 2; }));
+  const auto running = up(relay);
+  EXPECT_EQ(must(relay_self_from_json(running->view["self"])).name, "relay-1");
+  ASSERT_TRUE(turner.until([&] { return must(connector_self_from_json(connector->view["self"])).relays.size() == 2; }));
+  running->say({{"type", "renew"}, {"csr", must(net::make_csr(relay.key))}});
+  ASSERT_TRUE(turner.until([&] { return running->last("renewed") != nullptr; }));
+  apply_now(home());
+  ASSERT_TRUE(turner.until([&] { return running->closed && ways() == 1; }));
+  EXPECT_EQ((*running->last("error"))["code"], "denied");
+}
+
+TEST_F(AControlServer, gives_controllers_and_relays_that_it_did_not_let_in_no_control_stream) {
   for (const char* role : {"relay", "controller"}) {
     Machine m;
     m.credentials = must(must(pki()).own(role, "main", net::Loop::wall()));

@@ -12,6 +12,9 @@ name = "home"
 [[connector]]
 name = "home-1"
 network = "home"
+[[relay]]
+name = "far"
+address = "Relay.Example.com"
 [[user]]
 email = "Alice@Example.com"
 [[group]]
@@ -36,6 +39,7 @@ TEST(DesiredFile, reads_everything_and_makes_it_canonical) {
   EXPECT_EQ(f.warnings, Lines{});
   ASSERT_EQ(f.state.networks.size(), 1u);
   EXPECT_EQ(f.state.connectors.at(0).network, "home");
+  EXPECT_EQ(f.state.relays.at(0).address, "relay.example.com:8444");
   EXPECT_EQ(f.state.users.at(0).email, "alice@example.com");
   EXPECT_EQ(f.state.groups.at(0).members, Lines{"alice@example.com"});
   ASSERT_EQ(f.state.resources.size(), 2u);
@@ -46,7 +50,7 @@ TEST(DesiredFile, reads_everything_and_makes_it_canonical) {
   EXPECT_EQ(nas.protocols.tcp.to_string(), "22, 80, 8000-8100");
   EXPECT_TRUE(nas.protocols.udp.empty());
   EXPECT_FALSE(nas.protocols.icmp);
-  EXPECT_EQ(nas.place.line, 11);
+  EXPECT_EQ(nas.place.line, 14);
   EXPECT_EQ(f.state.resources[1].protocols, Protocols()) << "everything";
 }
 

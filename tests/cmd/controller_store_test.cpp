@@ -32,6 +32,7 @@ TEST_F(AStore, keeps_everything_across_a_restart) {
   DesiredState wanted = home();
   wanted.resources[0].alias = "nas.tg";
   wanted.resources[0].protocols = {Ports({{22, 22}, {8000, 8100}}), Ports::none(), false};
+  wanted.relays = {{"relay-1", "relay.example.com:8444", {}}};
   must(store.apply(wanted, false, kNow));
   const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
   store = must(Store::open(folder / "controller.db"));
@@ -43,6 +44,31 @@ TEST_F(AStore, keeps_everything_across_a_restart) {
   ASSERT_NE(model.device(device), nullptr);
   EXPECT_EQ(model.device(device)->user, "alice@example.com");
   EXPECT_EQ(model.device(device)->key, "key-1");
+}
+
+TEST_F(AStore, takes_the_state_of_the_first_tg_a_step_further) {
+  must(store.apply(home(), false, kNow));
+  sqlite3* raw = nullptr;
+  ASSERT_EQ(sqlite3_open((folder / "controller.db").c_str(), &raw), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(raw, "DROP TABLE relay; PRAGMA user_version = 1", nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(raw);
+  store = must(Store::open(folder / "controller.db"));
+  EXPECT_TRUE(plan(desired(must(store.model())), home(), true).empty());
+  DesiredState wanted = home();
+  wanted.relays = {{"relay-1", "relay.example.com:8444", {}}};
+  must(store.apply(wanted, false, kNow));
+  EXPECT_EQ(must(store.model()).relays.size(), 1u);
+}
+
+TEST_F(AStore, lets_two_relays_change_places_and_one_take_the_address_of_another) {
+  DesiredState wanted = home();
+  wanted.relays = {{"a", "a.example.com:1", {}}, {"b", "b.example.com:1", {}}};
+  must(store.apply(wanted, true, kNow));
+  std::swap(wanted.relays[0].address, wanted.relays[1].address);
+  must(store.apply(wanted, true, kNow));
+  wanted.relays = {{"c", "a.example.com:1", {}}};
+  must(store.apply(wanted, true, kNow));
+  EXPECT_EQ(desired(must(store.model())).relays.at(0).name, "c");
 }
 
 TEST_F(AStore, has_private_files) {
@@ -61,7 +87,7 @@ TEST_F(AStore, refuses_the_state_of_a_newer_tg) {
   const auto again = Store::open(folder / "controller.db");
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error().code, Errc::unsupported);
-  EXPECT_NE(again.error().text.find("newer tg (its version is 99, this tg knows 1)"), std::string::npos)
+  EXPECT_NE(again.error().text.find("newer tg (its version is 99, this tg knows 2)"), std::string::npos)
       << again.error().text;
 }
 

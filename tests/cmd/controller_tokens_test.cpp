@@ -90,11 +90,33 @@ TEST_F(AToken, dies_with_its_user_even_when_a_namesake_comes) {
   EXPECT_EQ(in.error().code, Errc::denied);
 }
 
-TEST_F(AToken, of_a_connector_gives_the_same_id_with_the_new_key) {
+TEST_F(AToken, of_a_connector_gives_a_new_id_to_the_machine_that_takes_the_place_of_another) {
+  const std::string planned = must(store.model()).connectors[0].id;
+  const FreshToken early = fresh(Token::Role::connector, "home-1");
   const std::string first = enrolled(store, Token::Role::connector, "home-1", "old");
+  EXPECT_EQ(first, planned) << "nobody had the place";
   const std::string second = enrolled(store, Token::Role::connector, "home-1", "new");
-  EXPECT_EQ(first, second);
-  EXPECT_EQ(must(store.model()).connector(first)->key, "new");
+  EXPECT_NE(first, second);
+  EXPECT_EQ(must(store.model()).connector(first), nullptr);
+  EXPECT_EQ(must(store.model()).connector(second)->key, "new");
+  EXPECT_EQ(must(store.model()).connectors.size(), 1u);
+  const std::string third = must(store.enroll(with(early, Token::Role::connector), kNow));
+  EXPECT_NE(third, second);
+  EXPECT_EQ(must(store.model()).connector(third)->key, "key") << "a token from before is still for this place";
+}
+
+TEST_F(AToken, lets_a_relay_in) {
+  DesiredState wanted = home();
+  wanted.relays = {{"relay-1", "relay.example.com:8444", {}}};
+  must(store.apply(wanted, false, kNow));
+  const std::string id = enrolled(store, Token::Role::relay, "relay-1", "its key");
+  const Model model = must(store.model());
+  ASSERT_NE(model.relay(id), nullptr);
+  EXPECT_EQ(model.relay(id)->key, "its key");
+  EXPECT_EQ(model.keys("relay", id)->first, "its key");
+  const auto unknown = store.new_token(Token::Role::relay, "relay-9", kNow, std::chrono::minutes(1));
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().text, "there is no relay \"relay-9\"; see: tg controller relay list");
 }
 
 TEST_F(AToken, leaves_no_secret_in_the_files) {

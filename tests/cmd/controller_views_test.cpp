@@ -41,7 +41,7 @@ struct ViewTest : testing::Test {
   LeaseKeys keys_of_controller{"tg-12345678", Buffer(32, 7), Buffer(32, 9)};
   Buffer public_key = ed25519_public_key(Buffer(32, 7));
   Presence presence;
-  std::vector<std::string> relays{"relay.example.com:8444"};
+  std::vector<RelayPlace> relays{{kEmbeddedRelay, "tg.example.com:8444"}, {"00000000000000e1", "relay.example.com:8444"}};
   Leases alice{"alice@example.com", "00000000000000d1", "thumb-d1", 100};
   Leases bob{"bob@example.com", "00000000000000d2", "thumb-d2", 200};
 
@@ -89,7 +89,9 @@ TEST_F(AView, says_which_connectors_are_here_and_where) {
   const ConnectorInfo here = must(connector_from_json(v.at("connector/00000000000000c1")));
   EXPECT_TRUE(here.online);
   EXPECT_EQ(here.direct, (std::vector<std::string>{"192.168.1.88:7000", "203.0.113.4:7000"}));
-  EXPECT_EQ(here.relays, relays);
+  ASSERT_EQ(here.relays.size(), 2u);
+  EXPECT_EQ(here.relays[0].address, "tg.example.com:8444");
+  EXPECT_EQ(here.relays[1].address, "relay.example.com:8444");
   const ConnectorInfo away = must(connector_from_json(v.at("connector/00000000000000c2")));
   EXPECT_FALSE(away.online);
   EXPECT_TRUE(away.direct.empty());
@@ -108,17 +110,21 @@ TEST_F(AView, has_grants_bound_to_the_devices_key_for_one_network_each) {
                              kNow));
 }
 
-TEST_F(AView, has_tickets_that_open_with_the_relays_key_and_never_repeat_a_nonce) {
+TEST_F(AView, has_a_ticket_for_each_way_that_opens_with_that_relays_key_and_never_repeats_a_nonce) {
   const View v = view(company(), alice);
   std::set<std::uint64_t> nonces;
   for (const char* id : {"00000000000000c1", "00000000000000c2", "00000000000000c3"}) {
     const ConnectorInfo info = must(connector_from_json(v.at(std::string("connector/") + id)));
-    const Ticket t = must(Ticket::open(info.ticket, Buffer(32, 9), kNow));
-    EXPECT_EQ(t.connector, std::stoull(id, nullptr, 16));
-    EXPECT_EQ(t.expires, kNow + 24 * kHour);
-    nonces.insert(t.nonce);
+    for (std::size_t i = 0; i < relays.size(); ++i) {
+      const Buffer key = relay_ticket_key(Buffer(32, 9), relays[i].id);
+      const Ticket t = must(Ticket::open(info.relays[i].ticket, key, kNow));
+      EXPECT_EQ(t.connector, std::stoull(id, nullptr, 16));
+      EXPECT_EQ(t.expires, kNow + 24 * kHour);
+      nonces.insert(t.nonce);
+      EXPECT_FALSE(Ticket::open(info.relays[1 - i].ticket, key, kNow)) << "of the other relay";
+    }
   }
-  EXPECT_EQ(nonces.size(), 3u);
+  EXPECT_EQ(nonces.size(), 6u);
 }
 
 TEST_F(AView, stays_the_same_until_half_of_a_grants_life) {
@@ -179,6 +185,31 @@ TEST_F(AView, forgets_leases_that_are_not_needed_so_that_they_do_not_fall_due) {
   EXPECT_EQ(alice.next_renewal(), UnixTime::max());
 }
 
+TEST_F(AView, of_a_relay_holds_its_own_ticket_key_and_nothing_about_anybody) {
+  Model m = company();
+  m.relays = {{"00000000000000e1", "relay-1", "relay.example.com:8444", "key", "", kNow, {}}};
+  const View v = relay_view(Directory(m), keys_of_controller, "00000000000000e1");
+  EXPECT_EQ(keys(v), std::vector<std::string>{"self"});
+  const RelaySelf self = must(relay_self_from_json(v.at("self")));
+  EXPECT_EQ(self.ticket_key, relay_ticket_key(Buffer(32, 9), "00000000000000e1"));
+  EXPECT_EQ(self.issuer, "tg-12345678");
+  EXPECT_EQ(self.address, "relay.example.com:8444");
+  EXPECT_TRUE(relay_view(Directory(m), keys_of_controller, "00000000000000e2").empty());
+}
+
+TEST_F(AView, names_the_relays_that_were_let_in_and_the_embedded_one) {
+  Model m;
+  m.relays = {{"00000000000000e1", "relay-1", "a.example.com:8444", "key", "", kNow, {}},
+              {"00000000000000e2", "relay-2", "b.example.com:8444", "", "", kNow, {}}};
+  const auto addresses = [&](const std::string& embedded) {
+    std::vector<std::string> out;
+    for (const RelayPlace& r : relays_in_use(m, embedded)) out.push_back(r.address);
+    return out;
+  };
+  EXPECT_EQ(addresses("c.example.com:8444"), (std::vector<std::string>{"c.example.com:8444", "a.example.com:8444"}));
+  EXPECT_EQ(addresses(""), std::vector<std::string>{"a.example.com:8444"});
+}
+
 TEST_F(AView, of_a_connector_holds_its_networks_resources_and_every_revocation) {
   Model m = company();
   m.revocations = {{"00000000000000d1", kNow}};
@@ -190,7 +221,7 @@ TEST_F(AView, of_a_connector_holds_its_networks_resources_and_every_revocation) 
   EXPECT_EQ(self.network, "office");
   EXPECT_EQ(self.issuer, "tg-12345678");
   EXPECT_EQ(self.grant_key, public_key);
-  EXPECT_EQ(self.relays, relays);
+  EXPECT_EQ(self.relays, (std::vector<std::string>{"tg.example.com:8444", "relay.example.com:8444"}));
   EXPECT_EQ(self.grace, kHour);
   EXPECT_TRUE(connector_view(Directory(m), relays, keys_of_controller, "00000000000000c9", kHour).empty());
 }

@@ -75,6 +75,16 @@ TEST(DesiredState, complains_of_what_is_written_twice) {
                                        "13 resource NAS: groups: \"family\" is written twice"}));
 }
 
+TEST(DesiredState, complains_of_relays_without_a_place_of_their_own) {
+  DesiredState s = good();
+  s.relays = {{"a", "relay.example.com:8444", {30}}, {"b", "relay.example.com:8444", {32}}, {"c", "nowhere", {34}},
+              {"a", "other.example.com:8444", {36}}};
+  EXPECT_EQ(lines(problems(s)),
+            (Lines{"32 relay b: address: \"relay.example.com:8444\" is also that of relay a",
+                   "34 relay c: address: \"nowhere\" is not HOST:PORT, as in relay.example.com:8444",
+                   "36 relay a: is there twice (first in line 30); give one another name"}));
+}
+
 TEST(DesiredState, complains_of_names_that_are_none) {
   DesiredState s = good();
   s.networks.push_back({"", {30}});
@@ -175,6 +185,16 @@ TEST(Plan, creates_from_networks_to_resources) {
             (Lines{"+ network home", "+ connector home-1 (network home)", "+ user alice@example.com",
                    "+ user bob@example.com", "+ group family (1 member)", "+ resource NAS (nas.home.int)",
                    "+ resource Corp (*.corp.internal)"}));
+}
+
+TEST(Plan, has_relays_too) {
+  DesiredState s = good();
+  s.relays = {{"a", "relay.example.com:8444", {30}}};
+  EXPECT_EQ(to_string(plan(good(), s, false).at(0)), "+ relay a (relay.example.com:8444)");
+  DesiredState moved = s;
+  moved.relays[0].address = "[2001:db8::1]:443";
+  EXPECT_EQ(to_string(plan(s, moved, false).at(0)), "~ relay a: address relay.example.com:8444 -> [2001:db8::1]:443");
+  EXPECT_EQ(to_string(plan(s, good(), true).at(0)), "- relay a");
 }
 
 TEST(Plan, is_empty_for_the_same_state) {

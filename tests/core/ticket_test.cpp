@@ -1,3 +1,4 @@
+#include "core/encoding.h"
 #include "core/ticket.h"
 
 #include <gtest/gtest.h>
@@ -37,6 +38,17 @@ TEST(Ticket, refuses_every_changed_character) {
   EXPECT_EQ(Ticket::open(label + "a", kKey, kExpires).error().code, Errc::malformed);
   EXPECT_EQ(Ticket::open(std::string(64, 'a'), kKey, kExpires).error().code, Errc::malformed);
   EXPECT_EQ(Ticket::open("", kKey, kExpires).error().code, Errc::malformed);
+}
+
+TEST(Ticket, is_good_at_the_relay_it_was_made_for_only) {
+  const Buffer one = relay_ticket_key(kKey, "00000000000000a1"), other = relay_ticket_key(kKey, "00000000000000a2");
+  const std::string label = Ticket{1, kExpires, 2}.label(one);
+  EXPECT_TRUE(Ticket::open(label, one, kExpires));
+  EXPECT_EQ(Ticket::open(label, other, kExpires).error().code, Errc::denied);
+  EXPECT_EQ(Ticket::open(label, kKey, kExpires).error().code, Errc::denied);
+  // The same bytes from another implementation: printf 'tg relay 00000000000000a1' | openssl dgst -sha256 -mac hmac
+  // -macopt hexkey:0707…07
+  EXPECT_EQ(hex(one), "1ea5c5d72d6e998cac0c16edcce5cfa9b6b6e42e657eb993091c1a109a1b33ec");
 }
 
 TEST(Ticket, expires_with_a_leeway_of_a_minute) {

@@ -55,9 +55,8 @@ TEST(View, reads_back_what_it_wrote) {
     EXPECT_EQ(resource_from_json(to_json(r)).value(), r) << address;
   }
   const Ticket t{1, UnixTime(std::chrono::seconds(1)), 2};
-  const ConnectorInfo c{
-      "00000000000000ff",        "home-1",           "home", true, {"192.0.2.1:8443", "[2001:db8::1]:1"},
-      {"relay.example.com:443"}, t.label(Buffer(32))};
+  const ConnectorInfo c{"00000000000000ff", "home-1", "home", true, {"192.0.2.1:8443", "[2001:db8::1]:1"},
+                        {{"relay.example.com:443", t.label(Buffer(32))}, {"[2001:db8::2]:1", t.label(Buffer(32, 1))}}};
   EXPECT_EQ(connector_from_json(to_json(c)).value(), c);
   const auto d = device_self_from_json(to_json(DeviceSelf{"a@b", "d1", "laptop"})).value();
   EXPECT_EQ(d.user + d.device + d.name, "a@bd1laptop");
@@ -67,6 +66,9 @@ TEST(View, reads_back_what_it_wrote) {
   EXPECT_EQ(to_json(back), to_json(s));
   EXPECT_EQ(back.grant_key, s.grant_key);
   EXPECT_EQ(back.grace, s.grace);
+  const RelaySelf relay{"00000000000000ff", "relay-1", "c0ffee", "relay.example.com:443", Buffer(32, 9)};
+  EXPECT_EQ(to_json(relay_self_from_json(to_json(relay)).value()), to_json(relay));
+  EXPECT_EQ(relay_self_from_json(to_json(relay)).value().ticket_key, relay.ticket_key);
 }
 
 // Each field in turn is taken away, and replaced by what is of another type or nonsense.
@@ -98,9 +100,11 @@ void refuses_bad_fields(const Json& good, Read read, const std::vector<std::stri
 TEST(View, refuses_items_with_missing_or_wrong_fields) {
   refuses_bad_fields(to_json(nas()), resource_from_json, {"alias"});
   refuses_bad_fields(to_json(Protocols{}), protocols_from_json);
-  const ConnectorInfo c{"00000000000000ff",        "home-1", "home", true, {"192.0.2.1:8443"},
-                        {"relay.example.com:443"}, "aaaa"};
-  refuses_bad_fields(to_json(c), connector_from_json, {"ticket"});
+  const ConnectorInfo c{"00000000000000ff", "home-1", "home", true, {"192.0.2.1:8443"},
+                        {{"relay.example.com:443", "aaaa"}}};
+  refuses_bad_fields(to_json(c), connector_from_json);
+  const RelaySelf r{"00000000000000ff", "relay-1", "c0ffee", "relay.example.com:443", Buffer(32, 9)};
+  refuses_bad_fields(to_json(r), relay_self_from_json);
   refuses_bad_fields(to_json(DeviceSelf{"a@b", "d1", "laptop"}), device_self_from_json);
   const ConnectorSelf s{"00000000000000ff",   "home-1", "home", "c0ffee", Buffer(32, 9), {"r.example.com:443"},
                         std::chrono::hours(3)};
@@ -121,14 +125,20 @@ TEST(View, refuses_values_that_make_no_sense) {
   }
   bad(r, resource_from_json, "protocols",
       {{"tcp", Json(std::vector<std::string>(5000, "1"))}, {"udp", "all"}, {"icmp", true}});
-  const Json c = to_json(ConnectorInfo{"00000000000000ff", "n", "home", true, {}, {}, ""});
+  const Json c = to_json(ConnectorInfo{"00000000000000ff", "n", "home", true, {}, {}});
   for (const char* id : {"ff", "00000000000000FF", "00000000000000fg", "00000000000000ff0"})
     bad(c, connector_from_json, "id", id);
   bad(c, connector_from_json, "direct", {"192.0.2.1:0"});
   bad(c, connector_from_json, "direct", {"host:1"});
-  bad(c, connector_from_json, "ticket", "not!base32");
-  bad(c, connector_from_json, "ticket", std::string(64, 'a'));
-  bad(c, connector_from_json, "relays", std::vector<std::string>(5000, "a:1"));
+  const auto bad_way = [&](const Json& address, const Json& ticket) {
+    bad(c, connector_from_json, "relays", Json::array({{{"address", address}, {"ticket", ticket}}}));
+  };
+  bad_way("a:1", "not!base32");
+  bad_way("a:1", std::string(64, 'a'));
+  bad_way("a", "aaaa");
+  bad_way("a:1", 7);
+  bad(c, connector_from_json, "relays",
+      Json(std::vector<Json>(300, Json{{"address", "a:1"}, {"ticket", "aaaa"}})));
   const Json s = to_json(ConnectorSelf{"00000000000000ff", "n", "home", "i", Buffer(32), {}, std::chrono::seconds(0)});
   bad(s, connector_self_from_json, "grant_key", base64url(Buffer(31)));
   bad(s, connector_self_from_json, "grace", 18446744073709551615ull);

@@ -142,7 +142,7 @@ def test_a_connector_whose_place_was_taken_says_so_and_serves_nobody(changing: T
     second = changing.lab.router.start([*changing.words("connector run", "second-home-1"), "--token", token], "tg-second-home-1",
                                     env=changing.env())
     try:
-        wait_for("the first says why", lambda: "enrolled again" in changing.run(changing.lab.connector, "connector status").out, 5,
+        wait_for("the first says why", lambda: "in its place" in changing.run(changing.lab.connector, "connector status").out, 5,
                  explain=changing.explain)
         assert changing.run(changing.lab.connector, "connector health").code == 3
         wait_for("the second serves", changing.works, 5, explain=changing.explain)

@@ -10,7 +10,7 @@ import socket
 import time
 
 from support.dnswire import ask
-from support.lab import CONTROLLER, Lab
+from support.lab import CONTROLLER, PUBLIC_WEB, Lab
 from support.netns import Failed, Host, Process, Result, kill_and_wait, wait_for
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -80,6 +80,8 @@ class Tg:
         self.started = False
         self.connector_arguments: list[str] = []
         self.client_arguments: list[str] = []
+        self.relay: Process | None = None
+        self.relay_listen = RELAY_LISTEN                   # of the one in the controller; "none": there is none
         (lab.root / "bin").mkdir(exist_ok=True)
         (lab.root / "bin/tg").symlink_to(self.binary)
 
@@ -120,9 +122,9 @@ class Tg:
     # -- start and stop -----------------------------------------------------------------------------------------------------
     def start_controller(self) -> Process:
         self.controller = self.lab.internet.start(
-            [*self.words("controller serve"), "--listen", LISTEN, "--relay-listen", RELAY_LISTEN, "--public", PUBLIC],
+            [*self.words("controller serve"), "--listen", LISTEN, "--relay-listen", self.relay_listen, "--public", PUBLIC],
             "tg-controller", env=self.env())
-        for port in (8443, 8444):
+        for port in (8443,) if self.relay_listen == "none" else (8443, 8444):
             self.wait_listening(self.lab.internet, self.controller, port)
         return self.controller
 
@@ -147,6 +149,16 @@ class Tg:
                                                   "tg-connector", env=self.env())
         self.wait_connector()
         return self.connector
+
+    def start_relay(self, token: str | None = None, address: str = PUBLIC_WEB) -> Process:
+        """A relay of its own, on the internet at `address`:8444. Serves, that is: it has heard of the controller, once this
+        returns."""
+        more = ["--token", token] if token else []
+        self.relay = self.lab.internet.start([*self.words("relay run"), *more, "--listen", f"{address}:8444"], "tg-relay",
+                                             env=self.env())
+        self.wait_listening(self.lab.internet, self.relay, 8444, address)
+        wait_for("tg relay health", lambda: self.run(self.lab.internet, "relay health").code == 0, 10, 0.1, self.lab.log_tails)
+        return self.relay
 
     def wait_connector(self, deadline: float = 15.0) -> None:
         assert self.connector
@@ -178,7 +190,8 @@ class Tg:
         if not self.started and not self.state("controller").exists():
             return
         self.client("down", timeout=15)
-        for host, process in ((self.lab.connector, self.connector), (self.lab.internet, self.controller)):
+        for host, process in ((self.lab.connector, self.connector), (self.lab.internet, self.relay),
+                              (self.lab.internet, self.controller)):
             if process and process.alive():
                 try:
                     process.stop(5)
@@ -186,7 +199,7 @@ class Tg:
                     process.kill()
         for host in self.lab.hosts:
             kill_and_wait(host.pids(self.binary))
-        for role in ("client", "connector", "controller"):
+        for role in ("client", "connector", "relay", "controller"):
             shutil.rmtree(self.state(role), ignore_errors=True)
         self.lab.laptop_goes_away()
         self.started = False
@@ -194,7 +207,7 @@ class Tg:
     def whole(self, policy: str) -> bool:
         """Everything runs, with this policy, and a new flow works."""
         return bool(self.started and self.policy == policy and self.controller and self.controller.alive() and self.connector
-                    and self.connector.alive() and not self.connector_arguments and self.works())
+                    and self.connector.alive() and not self.connector_arguments and self.relay_listen == RELAY_LISTEN and self.works())
 
     # -- health -------------------------------------------------------------------------------------------------------------
     def works(self, timeout: float = 2.0) -> bool:

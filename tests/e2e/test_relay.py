@@ -1,0 +1,131 @@
+"""Relays of their own: more of them beside the controller's, or in its place."""
+from __future__ import annotations
+
+import json
+from typing import Iterator
+
+import pytest
+from support.flows import flow
+from support.lab import PUBLIC_WEB, Lab
+from support.netns import wait_for
+from support.tg import PEOPLE, RELAY_LISTEN, RESOURCES, Tg
+
+SOON = 5.0
+RELAY = f'[[relay]]\nname = "relay-1"\naddress = "{PUBLIC_WEB}"\n'     # and the usual port
+POLICY = PEOPLE + RESOURCES + RELAY
+
+
+def test_with_two_relays_one_may_fail(tg: Tg, lab: Lab) -> None:
+    tg.apply(POLICY).ok()
+    try:
+        tg.start_relay(tg.token("relay", "relay-1"))
+        def at_both() -> bool:
+            out = json.loads(tg.run(lab.connector, "connector status", "--json").ok().out)
+            return [r["connected"] for r in out["relays"]] == [True, True]
+        wait_for("the connector waits at both relays", at_both, SOON, explain=tg.explain)
+        # The embedded relay refuses, as if it had ended; the controller stays.
+        lab.internet.nft("table ip wall {\n chain input {\n type filter hook input priority filter\n"
+                         " tcp dport 8444 ip daddr 203.0.113.10 reject with tcp reset\n }\n}")
+        try:
+            tg.wait_works(SOON, "one relay failed")
+            assert PUBLIC_WEB in json.dumps(tg.status()["tunnels"])
+        finally:
+            lab.internet.run("nft delete table ip wall")
+        assert tg.relay
+        tg.relay.kill()
+        tg.wait_works(SOON, "the other relay failed")
+    finally:
+        tg.stop()
+        tg.policy = ""
+
+
+@pytest.fixture(scope="module")
+def without_embedded(session_tg: Tg) -> Iterator[Tg]:
+    """The only relay is one of its own."""
+    tg = session_tg
+    tg.stop()
+    tg.relay_listen = "none"
+    try:
+        tg.start_controller()
+        tg.apply(POLICY).ok()
+        tg.start_relay(tg.token("relay", "relay-1"))
+        tg.start_connector(tg.token("connector", "home-1"))
+        tg.client_up(tg.token("device", "alice@example.com")).ok()
+        tg.started = True
+        tg.wait_works(10, "everything was started")
+        yield tg
+    finally:
+        tg.stop()
+        tg.relay_listen, tg.policy = RELAY_LISTEN, ""
+
+
+@pytest.fixture
+def own(without_embedded: Tg, cold_tg: Tg) -> Tg:
+    return without_embedded
+
+
+def relay_status(tg: Tg) -> dict[str, object]:
+    return json.loads(tg.run(tg.lab.internet, "relay status", "--json").ok().out)
+
+
+def test_it_serves_alone(own: Tg) -> None:
+    assert own.works()
+    tunnels = own.status()["tunnels"]
+    assert isinstance(tunnels, list) and PUBLIC_WEB in json.dumps(tunnels), tunnels
+    status = relay_status(own)
+    assert (status["name"], status["state"], status["connectors"]) == ("relay-1", "online", 1), status
+    assert status["address"] == f"{PUBLIC_WEB}:8444" and isinstance(status["joined"], int) and status["joined"] >= 1, status
+    assert own.run(own.lab.internet, "relay health").code == 0
+    assert "relay       none embedded" in own.admin("status").ok().out
+    listed = json.loads(own.admin("relay list", "--json").ok().out)["relays"]
+    assert [(r["name"], r["online"], r["enrolled"]) for r in listed] == [("relay-1", True, True)]
+
+
+def test_it_goes_on_without_the_controller(own: Tg) -> None:
+    assert own.controller
+    own.controller.kill()
+    try:
+        assert own.works()
+    finally:
+        own.start_controller()
+
+
+def test_killed_it_comes_back_by_itself(own: Tg) -> None:
+    assert own.relay
+    own.relay.kill()
+    wait_for("the tunnel is gone", lambda: not own.works(0.5), 10)
+    own.start_relay()
+    own.wait_works(SOON, "the relay came back")
+
+
+def test_stopped_it_says_goodbye_and_ends_well(own: Tg) -> None:
+    assert own.relay
+    assert own.relay.stop() == 0
+    result = own.run(own.lab.internet, "relay health")
+    assert result.code == 3 and result.err.count("\n") == 1, result
+    own.start_relay()
+    own.wait_works(SOON, "the relay was started again")
+
+
+def test_a_relay_that_is_removed_serves_nobody_and_says_why(own: Tg, port: int) -> None:
+    with flow(own, port) as (near, far):
+        near.sendall(b"x")
+        assert far.recv(1) == b"x"
+        own.apply(PEOPLE + RESOURCES, "--prune").ok()
+        near.settimeout(5)
+        with pytest.raises(ConnectionResetError):
+            near.recv(1)
+    wait_for("the relay is out of service", lambda: own.run(own.lab.internet, "relay health").code == 3, SOON)
+    assert "removed" in own.run(own.lab.internet, "relay status").ok().out
+    own.apply(POLICY).ok()
+    assert own.relay
+    own.relay.stop()
+    own.start_relay(own.token("relay", "relay-1"))            # a new token in the same state directory
+    own.wait_works(SOON, "the relay was let in again")
+
+
+def test_tokens_are_for_one_role(own: Tg) -> None:
+    wrong = own.run(own.lab.internet, "relay run", "--token", own.token("connector", "spare"), state="other-relay")
+    assert wrong.code == 2 and "for a connector, not for a relay" in wrong.err, wrong
+    unknown = own.admin("relay token", "relay-9")
+    assert unknown.code == 1 and 'no relay "relay-9"' in unknown.err, unknown
