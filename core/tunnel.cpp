@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "core/tunnel_state.h"
 
@@ -14,6 +15,10 @@ namespace {
 constexpr int kGrowth = 3;
 // kLeastLoop is the least that growth takes a round trip for: event loops work in batches, however short the wire.
 constexpr Duration kLeastLoop = std::chrono::milliseconds(1);
+// kLate: a timer that is later than this tells of a process that was stopped, and not of a peer that was silent. What
+// waits in its sockets is read first.
+constexpr Duration kLate = std::chrono::seconds(1);
+constexpr int kMostProgress = 4;   // times silent_after
 
 bool fits(std::string_view host) noexcept {
   return !host.empty() && host.size() <= kHostMax &&
@@ -184,20 +189,45 @@ Result<> Tunnel::on_timeout(Instant now) {
   State& t = *state_;
   t.now = std::max(t.now, now);
   if (t.over) return t.result();
-  if (t.ping_out) {
-    if (t.now >= std::max(t.ping_at, t.last_heard) + t.limits.dead_after) {
-      t.fail(Code::none, Errc::timed_out, "the peer does not answer");
-    }
-  } else if (t.now >= t.last_heard + t.limits.ping_after) {
-    t.send_ping();
+  if (t.now - kLate > t.due()) t.grace_until = t.now + kLate;
+  if (t.now < t.grace_until) return {};
+  if (t.ping_out && t.now >= std::max(t.ping_at, t.last_heard) + t.limits.dead_after) {
+    t.fail(Code::none, Errc::timed_out, "the peer does not answer");
+    return t.result();
   }
-  return t.result();
+  const Instant owed = t.said == kNever ? kNever : std::max(t.said, t.last_heard);
+  const bool ask = t.now >= t.last_heard + t.limits.ping_after || (owed != kNever && t.now >= owed + t.limits.ask_after);
+  if (ask && !t.ping_out) t.send_ping();
+  if (t.now >= t.silent_from()) t.silent = true;
+  return {};
 }
 
 Instant Tunnel::next_deadline() const noexcept {
   const State& t = *state_;
   if (t.over) return t.over_told ? kNever : t.now;
-  return t.ping_out ? std::max(t.ping_at, t.last_heard) + t.limits.dead_after : t.last_heard + t.limits.ping_after;
+  return t.due();
+}
+
+bool Tunnel::silent() const noexcept { return state_->silent; }
+void Tunnel::progress(Instant when) noexcept { state_->progress_at = std::max(state_->progress_at, when); }
+
+Instant Tunnel::State::due() const noexcept {
+  Instant next = ping_out ? std::max(ping_at, last_heard) + limits.dead_after : last_heard + limits.ping_after;
+  if (said != kNever && !ping_out) next = std::min(next, std::max(said, last_heard) + limits.ask_after);
+  if (!silent) next = std::min(next, silent_from());
+  return std::max(next, grace_until);
+}
+
+Instant Tunnel::State::silent_from() const noexcept {
+  if (said == kNever) return kNever;
+  const Instant owed = std::max(said, last_heard);
+  return std::min(std::max(owed, progress_at) + limits.silent_after, owed + kMostProgress * limits.silent_after);
+}
+
+void Tunnel::State::note_said() noexcept {
+  if (side != Side::client) return;
+  Instant& since = ping_sent ? said_since_ping : said;
+  since = std::min(since, now);
 }
 
 Result<> Tunnel::State::may_open(std::string_view host) const {
@@ -264,6 +294,7 @@ void Tunnel::State::control_added() {
 
 void Tunnel::State::send_ping() {
   ping_out = true;
+  ping_sent = false;
   ping_at = now;
   ++ping_number;
   late_before += late_since;
@@ -275,7 +306,8 @@ void Tunnel::State::send_ping() {
 void Tunnel::State::sample_round_trip() noexcept {
   const Duration sample = now - ping_at;
   round_trip = round_trip ? (*round_trip * 3 + sample) / 4 : sample;
-  ping_out = false;
+  ping_out = ping_sent = false;
+  said = std::exchange(said_since_ping, kNever);
   late_before = 0;
 }
 

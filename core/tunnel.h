@@ -66,7 +66,12 @@ struct TunnelLimits {
                                                        // full interface queue would
   std::size_t max_queued_control = 1024 * 1024;     // bytes of control frames waiting; more is Code::flood
   Duration ping_after = std::chrono::seconds(15);   // silence after which the peer is asked
-  Duration dead_after = std::chrono::seconds(10);   // and after which, unanswered, it is dead
+  Duration dead_after = std::chrono::seconds(60);   // and after which, unanswered, it is dead: live streams are worth
+                                                    // the wait, as TCP's own would be
+  // Of a client: a word that may need an answer is followed by a PING when nothing was heard for ask_after, and the
+  // peer is silent() when nothing was heard for silent_after. Only a suspicion: nothing ends.
+  Duration ask_after = std::chrono::seconds(1);
+  Duration silent_after = std::chrono::seconds(2);
 };
 
 // Tunnel multiplexes. It never drops or resends stream bytes, keeps no stream's bytes itself (they are pulled when
@@ -121,8 +126,14 @@ class Tunnel {
   Result<> on_timeout(Instant now);
   Instant next_deadline() const noexcept;
 
-  // ping asks the peer for a sign of life now; its answer is one, and dead_after applies.
+  // ping asks the peer for a sign of life now; its answer is one, and dead_after and silent_after apply.
   void ping(Instant now);
+  // silent says that the peer owes an answer, and that no byte has come from it for silent_after. Set by on_timeout(),
+  // over with the next byte.
+  bool silent() const noexcept;
+  // progress says that bytes of ours were still arriving at the peer's host at `when`: an answer may wait behind them.
+  // It puts silent() off, to four times silent_after at most.
+  void progress(Instant when) noexcept;
 
   bool alive(StreamId id) const noexcept;
   std::size_t streams() const noexcept;

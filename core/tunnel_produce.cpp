@@ -68,6 +68,7 @@ bool Tunnel::State::send_datagram_frame(MutBytes out, std::size_t& n) {
   if (out.size() < kFrameHeader + h.length) return false;
   in_datagram = (h.flags & kFlagMore) != 0;
   const std::size_t size = copy_frame(out, datagrams);
+  note_said();
   datagram_run += size;
   n += size;
   return true;
@@ -77,7 +78,13 @@ bool Tunnel::State::send_control(MutBytes out, std::size_t& n) {
   std::size_t done = 0;
   while (!control.empty() && control.front().size() <= out.size() - done) {
     const FrameHeader h = read_header(control.front());
-    if (h.type == FrameType::ping && h.flags == 0) ping_at = now;   // the time in our own queue is no round trip
+    if (h.type == FrameType::ping && h.flags == 0) {
+      ping_at = now;   // the time in our own queue is no round trip
+      note_said();
+      ping_sent = true;
+    } else if (h.type == FrameType::open || h.type == FrameType::query) {
+      note_said();
+    }
     done += copy_frame(out.subspan(done), control);
   }
   n += done;
@@ -115,6 +122,7 @@ bool Tunnel::State::send_data(MutBytes out, std::size_t& n) {
   if (pull.size > 0) {
     write_header(out, {FrameType::data, 0, static_cast<std::uint16_t>(pull.size), id});
     n += kFrameHeader + pull.size;
+    note_said();
     s->send_credit -= static_cast<std::uint32_t>(pull.size);
     s->turn_left -= static_cast<std::uint32_t>(pull.size);
     budgets.windows.earn(kWindowsEarned);
@@ -136,6 +144,7 @@ bool Tunnel::State::send_fin(Stream& s, MutBytes out, std::size_t& n) {
   if (out.size() < kFrameHeader) return false;
   write_header(out, {FrameType::fin, 0, 0, s.id});
   n += kFrameHeader;
+  note_said();
   s.fin_sent = true;
   ready.remove(s);
   end_if_done(s);

@@ -60,6 +60,9 @@ struct Tunnel::State {
   void grow(Stream& s, std::uint32_t consumed) noexcept;
   void control_added();                      // checks the bound of the control queue
   void send_ping();
+  void note_said() noexcept;
+  Instant due() const noexcept;
+  Instant silent_from() const noexcept;      // kNever while no answer is owed
   void sample_round_trip() noexcept;
   // fail ends the tunnel, with a GOAWAY where `code` is not none.
   void fail(Code code, Errc errc, std::string text);
@@ -109,8 +112,17 @@ struct Tunnel::State {
 
   Instant last_heard;
   bool ping_out = false;
+  bool ping_sent = false;                    // and has left this queue
   std::uint64_t ping_number = 0;
   Instant ping_at{};
+
+  // Since when there are words of ours of which nothing shows that they have arrived; an answer to a PING shows it of
+  // what was said before the PING. kNever: there are none. Clients only.
+  Instant said = kNever;
+  Instant said_since_ping = kNever;
+  Instant progress_at{};
+  Instant grace_until{};                     // this process did not run; until then the peer has time to be heard
+  bool silent = false;
   Instant next_probe;
   std::optional<Duration> round_trip;
 };

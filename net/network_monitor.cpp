@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cerrno>
+#include <ctime>
 
 #include "net/netlink_message.h"
 
@@ -75,6 +76,13 @@ NetworkMonitor::Changes NetworkMonitor::drain() {
       }
     }
   }
+}
+
+Duration time_asleep() noexcept {
+  timespec with{}, without{};
+  clock_gettime(CLOCK_MONOTONIC, &without);
+  clock_gettime(CLOCK_BOOTTIME, &with);
+  return std::chrono::seconds(with.tv_sec - without.tv_sec) + std::chrono::nanoseconds(with.tv_nsec - without.tv_nsec);
 }
 
 }  // namespace tg::net

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/result.h"
+#include "core/time.h"
 #include "net/netlink.h"
 
 namespace tg::net {
@@ -32,5 +33,9 @@ class NetworkMonitor {
   int index_ = 0;
   std::uint32_t table_ = 0;
 };
+
+// time_asleep returns how long this machine has been suspended since it was started: CLOCK_BOOTTIME goes on meanwhile,
+// CLOCK_MONOTONIC and all timers do not.
+Duration time_asleep() noexcept;
 
 }  // namespace tg::net

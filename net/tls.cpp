@@ -333,6 +333,14 @@ void Tls::flush() {
 
 std::size_t Tls::queued() const noexcept { return state_->queued(); }
 
+std::optional<Instant> Tls::acknowledged() const noexcept {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  if (!state_->fd || ::getsockopt(state_->fd.get(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return std::nullopt;
+  if (info.tcpi_unacked == 0) return std::nullopt;
+  return Loop::now() - std::chrono::milliseconds(info.tcpi_last_ack_recv);
+}
+
 void Tls::pause_reading(bool paused) {
   State& s = *state_;
   if (s.finished || s.paused == paused) return;

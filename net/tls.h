@@ -93,6 +93,9 @@ class Tls {
   void write(Bytes plain);
   void flush();
   std::size_t queued() const noexcept;             // sealed bytes not yet taken by the kernel
+  // acknowledged returns when the peer's host last acknowledged anything, while it has not yet acknowledged all that
+  // was sent; nothing when it has.
+  std::optional<Instant> acknowledged() const noexcept;
   // pause_reading stops on_data until called with false: back-pressure.
   void pause_reading(bool paused);
   // close sends what is queued and close_notify, then calls on_close. Destroying closes at once.

@@ -10,9 +10,9 @@ struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
   Callbacks callbacks;
   Tunnel tunnel;
   std::unique_ptr<Tls> tls;
-  Timer timer, attempt, proof;
+  Timer timer, attempt;
   std::uint64_t in = 0, out = 0;
-  std::uint64_t in_at_probe = 0;
+  bool silent = false;    // and on_silence was told so
   bool open = false;
   bool ended = false;
   bool kicked = false;
@@ -41,6 +41,13 @@ struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
       return end(fed.error());
     }
     kick();
+    tell_silence();
+  }
+
+  void tell_silence() {
+    if (ended || silent == tunnel.silent()) return;
+    silent = !silent;
+    if (callbacks.on_silence) callbacks.on_silence(silent);
   }
 
   void kick() {
@@ -55,8 +62,10 @@ struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
   }
 
   void on_timer() {
+    if (const auto at = tls->acknowledged()) tunnel.progress(*at);
     if (auto alive = tunnel.on_timeout(Loop::now()); !alive) return end(alive.error());
     pump();
+    tell_silence();
   }
 
   void end(const Error& e) {
@@ -66,7 +75,6 @@ struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
     open = false;
     timer = {};
     attempt = {};
-    proof = {};
     tls.reset();
     if (callbacks.on_close) callbacks.on_close(e);
   }
@@ -82,9 +90,6 @@ TunnelLink::TunnelLink(Loop& loop, Fd fd, const TlsContext& context, Tunnel::Sid
     };
   };
   state_->timer = Timer(loop, later(&State::on_timer));
-  state_->proof = Timer(loop, [weak] {
-    if (auto s = weak.lock(); s && s->in == s->in_at_probe) s->end({Errc::timed_out, "the tunnel is dead"});
-  });
   state_->attempt = Timer(loop, [weak] {
     if (auto s = weak.lock()) s->end({Errc::timed_out, "no answer"});
   });
@@ -114,20 +119,16 @@ TunnelLink::~TunnelLink() {
   state_->ended = true;
   state_->timer = {};
   state_->attempt = {};
-  state_->proof = {};
   state_->tls.reset();
 }
 
 Tunnel& TunnelLink::tunnel() noexcept { return state_->tunnel; }
 void TunnelLink::kick() { state_->kick(); }
 
-void TunnelLink::probe(Duration patience) {
-  State& s = *state_;
-  if (!s.open) return;
-  s.in_at_probe = s.in;
-  s.tunnel.ping(Loop::now());
-  s.proof.after(patience);
-  s.kick();
+void TunnelLink::probe() {
+  if (!state_->open) return;
+  state_->tunnel.ping(Loop::now());
+  state_->kick();
 }
 
 void TunnelLink::close(Code code) {

@@ -17,6 +17,8 @@ class TunnelLink {
   struct Callbacks {
     std::function<void()> on_open;                 // the TLS peer is verified; identity() is set
     std::function<void(const Error&)> on_close;    // once, at the end; every stream is gone without further calls
+    // The peer owes an answer and is silent, and after that, that it was heard again: see Tunnel::silent.
+    std::function<void(bool silent)> on_silence = {};
   };
 
   // The Tunnel exists from the start, so that a client's first frames leave with the end of the handshake. `handler` must
@@ -28,8 +30,8 @@ class TunnelLink {
   Tunnel& tunnel() noexcept;
   // kick sends what the Tunnel has to say before the Loop waits again.
   void kick();
-  // probe asks the peer for a sign of life: on_close with timed_out follows when none comes within `patience`.
-  void probe(Duration patience);
+  // probe asks the peer for a sign of life: on_silence follows when none comes.
+  void probe();
   // close sends GOAWAY(code) and what is queued, then ends.
   void close(Code code);
 

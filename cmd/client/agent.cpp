@@ -11,6 +11,7 @@ namespace {
 
 constexpr Duration kSettle = std::chrono::milliseconds(100);     // a network change comes as several messages
 constexpr Duration kCheck = std::chrono::seconds(2);             // whether DNS is still ours, and the pool is saved
+constexpr Duration kNap = std::chrono::seconds(1);               // a shorter sleep is none
 constexpr Duration kFarewell = std::chrono::milliseconds(200);   // for goodbyes to leave
 constexpr int kPacketsPerTurn = 256;
 
@@ -66,7 +67,11 @@ Result<> Agent::start() {
   controller_ = std::make_unique<cmd::ControllerLink>(
       loop_, identity_, resolve_, [] { return Json::object(); },
       cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [] {}});
-  check_ = net::Timer(loop_, [this] { check_system(); });
+  asleep_ = net::time_asleep();
+  check_ = net::Timer(loop_, [this] {
+    look_for_sleep();
+    check_system();
+  });
   check_.after(kCheck);
   loop_.on_signal({SIGTERM, SIGINT}, [this](int) { stop(); });
   return {};
@@ -171,6 +176,17 @@ void Agent::network_changed() {
   check_system();
   controller_->check_now();
   tunnels_->network_changed();
+}
+
+// After a sleep, connections may be forgotten on the way and grants may have ended, and nothing tells of it.
+void Agent::look_for_sleep() {
+  const Duration asleep = net::time_asleep();
+  if (asleep - asleep_ > kNap) {
+    net::log(net::Level::info, "this machine was asleep for {} s",
+             std::chrono::duration_cast<std::chrono::seconds>(asleep - asleep_).count());
+    settle_.after(Duration::zero());
+  }
+  asleep_ = asleep;
 }
 
 void Agent::stop() {

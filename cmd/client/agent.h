@@ -54,6 +54,7 @@ class Agent {
   void read_tun();
   void check_system();
   void network_changed();
+  void look_for_sleep();
   void stop();
 
   net::Loop& loop_;
@@ -76,6 +77,7 @@ class Agent {
   Buffer packet_;
   std::optional<DeviceSelf> self_;
   std::uint64_t saved_changes_ = 0;
+  Duration asleep_{};
   std::string system_problem_;
   bool stopping_ = false;
 };

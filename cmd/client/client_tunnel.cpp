@@ -18,29 +18,65 @@ ClientTunnel::ClientTunnel(net::Loop& loop, net::Fd fd, const net::TlsContext& c
                            std::string expect_uri, Path path, Callbacks callbacks)
     : path_(std::move(path)),
       callbacks_(std::make_shared<Callbacks>(std::move(callbacks))),
+      give_up_(loop, [this] {
+        for (const Pending& p : take_pending()) p.user->on_end(Code::host_unreachable);
+      }),
       link_(loop, std::move(fd), context, Tunnel::Side::client, *this,
-            {[this] { std::shared_ptr(callbacks_)->on_open(); }, [this](const Error& e) {
-               end_all(Code::host_unreachable);
+            {[this] { std::shared_ptr(callbacks_)->on_open(); },
+             [this](const Error& e) {
+               end_all(Code::host_unreachable, false);
                std::shared_ptr(callbacks_)->on_close(e);   // destroys this
-             }},
+             },
+             [this](bool silent) { silence(silent); }},
             std::move(server_name), std::move(expect_uri), std::chrono::seconds(3)) {}
 
-ClientTunnel::~ClientTunnel() { end_all(Code::host_unreachable); }
+ClientTunnel::~ClientTunnel() { end_all(Code::host_unreachable, true); }
 
-void ClientTunnel::end_all(Code code) {
-  while (!users_.empty()) {
-    const auto first = users_.begin();
-    Stream* user = first->second;
-    users_.erase(first);
+void ClientTunnel::end_all(Code code, bool pending_too) {
+  for (auto it = users_.begin(); it != users_.end();) {
+    if (it->second.pending && !pending_too) {
+      ++it;
+      continue;
+    }
+    Stream* user = it->second.user;
+    users_.erase(it);
     user->tunnel_ = nullptr;
     user->on_end(code);
+    it = users_.begin();   // it may have ended others
   }
 }
 
-void ClientTunnel::begin(StreamId id, Stream& user) {
+void ClientTunnel::silence(bool silent) {
+  if (silent) give_up_.after(kPendingPatience);
+  else give_up_.cancel();
+  if (const auto calls = callbacks_; calls->on_silence) calls->on_silence(silent);
+}
+
+void ClientTunnel::idle() {
+  if (const auto calls = callbacks_; users_.empty() && calls->on_idle) calls->on_idle();
+}
+
+std::vector<ClientTunnel::Pending> ClientTunnel::take_pending() {
+  std::vector<Pending> out;
+  for (auto it = users_.begin(); it != users_.end();) {
+    if (!it->second.pending) {
+      ++it;
+      continue;
+    }
+    link_.tunnel().reset(it->first, Code::none);
+    it->second.user->tunnel_ = nullptr;
+    out.push_back({std::move(*it->second.pending), it->second.user});
+    it = users_.erase(it);
+  }
+  if (!out.empty()) link_.kick();
+  idle();
+  return out;
+}
+
+void ClientTunnel::begin(StreamId id, Stream& user, std::unique_ptr<OpenRequest> pending) {
   user.tunnel_ = this;
   user.id_ = id;
-  users_[id] = &user;
+  users_[id] = {&user, std::move(pending)};
   link_.kick();
   user.on_begun();
 }
@@ -48,14 +84,14 @@ void ClientTunnel::begin(StreamId id, Stream& user) {
 Result<> ClientTunnel::open(const OpenRequest& request, Stream& user) {
   const auto id = link_.tunnel().open(request);
   if (!id) return tl::unexpected(id.error());
-  begin(*id, user);
+  begin(*id, user, std::make_unique<OpenRequest>(request));
   return {};
 }
 
 Result<> ClientTunnel::query(const Query& query, Stream& user) {
   const auto id = link_.tunnel().query(query);
   if (!id) return tl::unexpected(id.error());
-  begin(*id, user);
+  begin(*id, user, nullptr);
   return {};
 }
 
@@ -65,16 +101,28 @@ void ClientTunnel::forget(Stream& user) {
   user.tunnel_ = nullptr;
   link_.tunnel().reset(user.id_, Code::none);
   link_.kick();
-  if (users_.empty() && callbacks_->on_idle) callbacks_->on_idle();
+  idle();
 }
 
 Stream* ClientTunnel::find(StreamId id) const {
   const auto it = users_.find(id);
-  return it == users_.end() ? nullptr : it->second;
+  return it == users_.end() ? nullptr : it->second.user;
+}
+
+ClientTunnel::Use ClientTunnel::take(StreamId id) {
+  const auto it = users_.find(id);
+  if (it == users_.end()) return {};
+  Use use = std::move(it->second);
+  users_.erase(it);
+  use.user->tunnel_ = nullptr;
+  return use;
 }
 
 void ClientTunnel::on_opened(StreamId id) {
-  if (Stream* s = find(id)) s->on_opened();
+  const auto it = users_.find(id);
+  if (it == users_.end()) return;
+  if (it->second.pending && it->second.pending->protocol != Protocol::icmp) it->second.pending.reset();
+  it->second.user->on_opened();
 }
 void ClientTunnel::on_data(StreamId id, Bytes data) {
   if (Stream* s = find(id)) s->on_data(data);
@@ -94,21 +142,19 @@ Pull ClientTunnel::pull(StreamId id, MutBytes out) {
 }
 
 void ClientTunnel::on_answer(StreamId id, std::uint8_t rcode, Bytes records) {
-  Stream* s = find(id);
-  if (s == nullptr) return;
-  users_.erase(id);
-  s->tunnel_ = nullptr;
-  s->on_answer(rcode, records);
-  if (users_.empty() && callbacks_->on_idle) callbacks_->on_idle();
+  const Use use = take(id);
+  if (use.user == nullptr) return;
+  use.user->on_answer(rcode, records);
+  idle();
 }
 
 void ClientTunnel::on_reset(StreamId id, Code code) {
-  Stream* s = find(id);
-  if (s == nullptr) return;
-  users_.erase(id);
-  s->tunnel_ = nullptr;
-  s->on_end(code);
-  if (users_.empty() && callbacks_->on_idle) callbacks_->on_idle();
+  Use use = take(id);
+  if (use.user == nullptr) return;
+  const auto calls = callbacks_;
+  if (code == Code::shutting_down && use.pending && calls->on_orphan) calls->on_orphan({std::move(*use.pending), use.user});
+  else use.user->on_end(code);
+  idle();
 }
 
 void ClientTunnel::on_goaway(Code) { std::shared_ptr(callbacks_)->on_goaway(); }

@@ -3,21 +3,33 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "cmd/client/stream.h"
 #include "net/tunnel_link.h"
 
 namespace tg::client {
 
+// ClientTunnel hands the events of its streams to their owners. A stream is *pending* while it may be begun anew elsewhere
+// without anybody noticing: a TCP or UDP flow until OPENED has come, pings always.
 class ClientTunnel final : public TunnelHandler {
  public:
+  // Pending is such a stream, taken out: its owner waits for on_begun() or on_end().
+  struct Pending {
+    OpenRequest request;
+    Stream* user = nullptr;
+  };
   struct Callbacks {
-    std::function<void()> on_open;
-    std::function<void(const Error&)> on_close;    // every stream has been told before; destroys this
-    std::function<void()> on_goaway;
-    std::function<void()> on_idle;                 // the last stream is gone
+    std::function<void()> on_open = {};
+    // All streams but pending ones have been told; take_pending() may be called; destroys this.
+    std::function<void(const Error&)> on_close = {};
+    std::function<void()> on_goaway = {};
+    std::function<void()> on_idle = {};               // the last stream is gone
+    std::function<void(bool silent)> on_silence = {};   // see Tunnel::silent
+    std::function<void(Pending)> on_orphan = {};      // the connector never took it up, and says goodbye
   };
   struct Path {
     bool direct = false;
@@ -31,6 +43,11 @@ class ClientTunnel final : public TunnelHandler {
   // open and query begin a stream for `user`. Errors: as Tunnel::open.
   Result<> open(const OpenRequest& request, Stream& user);
   Result<> query(const Query& query, Stream& user);
+
+  // take_pending gives up the pending streams here, so that they can be begun on another tunnel.
+  std::vector<Pending> take_pending();
+  // The pending streams end with host_unreachable when the tunnel is silent for so long after it was suspected.
+  static constexpr Duration kPendingPatience = std::chrono::seconds(8);
 
   // set_callbacks hands the tunnel to another owner. May be called from a callback.
   void set_callbacks(Callbacks callbacks);
@@ -54,14 +71,22 @@ class ClientTunnel final : public TunnelHandler {
 
  private:
   friend class Stream;
-  void begin(StreamId id, Stream& user);
+  struct Use {
+    Stream* user = nullptr;
+    std::unique_ptr<OpenRequest> pending;    // what was asked for, as long as it may be asked again
+  };
+  void begin(StreamId id, Stream& user, std::unique_ptr<OpenRequest> pending);
   void forget(Stream& user);
   Stream* find(StreamId id) const;
-  void end_all(Code code);
+  Use take(StreamId id);
+  void end_all(Code code, bool pending_too);
+  void silence(bool silent);
+  void idle();
 
   Path path_;
   std::shared_ptr<Callbacks> callbacks_;
-  std::unordered_map<StreamId, Stream*> users_;
+  std::unordered_map<StreamId, Use> users_;
+  net::Timer give_up_;
   net::TunnelLink link_;
 };
 

@@ -2,81 +2,88 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "net/control_stream.h"
 #include "net/log.h"
 #include "net/relay_protocol.h"
 
 namespace tg::client {
+namespace {
+
+constexpr std::size_t kDirectMost = 4;   // addresses of one connector that are tried
+constexpr std::size_t kRelaysMost = 4;   // relays that are tried at once
+
+const char* kind_text(const ClientTunnel::Path& path) { return path.direct ? "direct" : "relayed"; }
+PathPlan::Kind kind_of(const ClientTunnel::Path& path) { return path.direct ? PathPlan::Kind::direct : PathPlan::Kind::relayed; }
+
+// The same ways: a ticket that was renewed is no other way.
+bool same_ways(const ConnectorInfo& a, const ConnectorInfo& b) {
+  return a.direct == b.direct && a.online == b.online &&
+         std::equal(a.relays.begin(), a.relays.end(), b.relays.begin(), b.relays.end(),
+                    [](const RelayWay& x, const RelayWay& y) { return x.address == y.address; });
+}
+
+double seconds_since(Instant t) { return std::chrono::duration<double>(net::Loop::now() - t).count(); }
+
+}  // namespace
 
 Peer::Peer(net::Loop& loop, const cmd::AgentIdentity& identity, net::ResolveHost resolve, ConnectorInfo info, std::string grant,
-           std::function<void()> changed)
+           Callbacks callbacks)
     : loop_(loop), identity_(identity), resolve_(std::move(resolve)), info_(std::move(info)), grant_(std::move(grant)),
-      changed_(std::move(changed)), backoff_(net::kFirstRetry, net::kLongestRetry, net::random_seed()) {
-  retry_ = net::Timer(loop, [this] { start(); });
-  relay_ = net::Timer(loop, [this] {
-    relay_due_ = false;
-    try_relays();
-  });
-  direct_again_ = net::Timer(loop, [this] { try_direct(); });
-  tidy_ = net::Timer(loop, [this] { drop_dry(); });
-  start();
+      callbacks_(std::move(callbacks)), plan_(net::kFirstRetry, net::kLongestRetry, net::random_seed()),
+      timer_(loop, [this] { drive(); }), tidy_(loop, [this] { tidy(); }) {
+  plan_.set_ways(info_.direct.size(), info_.relays.size(), net::Loop::now());
+  drive();
 }
 
 Peer::~Peer() { closed_ = true; }
 
 void Peer::update(const ConnectorInfo& info, const std::string& grant) {
-  const bool other_paths = info.direct != info_.direct || info.relays != info_.relays || info.online != info_.online;
+  const bool other_ways = !same_ways(info, info_);
   info_ = info;
   if (grant != grant_) {
     grant_ = grant;
-    for (ClientTunnel* t : {active_.get()}) {
-      if (t == nullptr) continue;
-      t->link().tunnel().send_grant(grant_);
-      t->link().kick();
-    }
-    for (const auto& t : dry_) {
-      t->link().tunnel().send_grant(grant_);
-      t->link().kick();
+    for (const Standing& s : tunnels_) {
+      s.tunnel->link().tunnel().send_grant(grant_);
+      s.tunnel->link().kick();
     }
   }
-  if (!other_paths) return;
-  if (active_ == nullptr) {
-    backoff_.reset();
-    start();
-  } else if (!active_->path().direct) {
-    try_direct();
+  if (!other_ways) return;
+  plan_.set_ways(info_.direct.size(), info_.relays.size(), net::Loop::now());
+  drive();
+}
+
+// Called after every event: dials what the plan says, and forgets what it has no use for.
+void Peer::drive() {
+  if (closed_) return;
+  std::erase_if(attempts_, [&](const auto& a) { return !plan_.wanted(kind_of(a->path)); });
+  while (const auto step = plan_.next(net::Loop::now())) {
+    dial(*step == PathPlan::Step::dial_direct ? PathPlan::Kind::direct : PathPlan::Kind::relayed);
   }
+  if (info_.direct.empty() && info_.relays.empty()) problem_ = "the controller names no way to it";
+  timer_.at(plan_.next_deadline());
+  tidy_.after(Duration::zero());
+  callbacks_.changed();
 }
 
-void Peer::start() {
-  if (closed_ || active_ != nullptr || trying()) return;
-  retry_.cancel();
-  try_direct();
-  if (attempts_.empty()) return try_relays();
-  relay_due_ = true;
-  relay_.after(kRelayAfter);
-}
-
-void Peer::try_direct() {
-  if (closed_ || (active_ != nullptr && active_->path().direct)) return;
-  const bool under_way = std::any_of(attempts_.begin(), attempts_.end(), [](const auto& a) { return a->path.direct; });
-  if (under_way) return;
-  for (std::size_t i = 0; i < std::min<std::size_t>(info_.direct.size(), 4); ++i) attempt({true, info_.direct[i]}, {});
-}
-
-void Peer::try_relays() {
-  if (closed_ || active_ != nullptr) return;
-  for (const RelayWay& r : info_.relays) attempt({false, r.address}, r.ticket + std::string(net::kSniSuffix));
-  if (attempts_.empty()) {
-    problem_ = "the controller names no way to it";
-    retry_.after(backoff_.next());
-    changed_();
+void Peer::dial(PathPlan::Kind kind) {
+  if (kind == PathPlan::Kind::direct) {
+    for (std::size_t i = 0; i < std::min(info_.direct.size(), kDirectMost); ++i) attempt({true, info_.direct[i]}, {});
+  } else {
+    // With many relays others have their turn each time.
+    const std::size_t n = info_.relays.size();
+    for (std::size_t i = 0; i < std::min(n, kRelaysMost); ++i) {
+      const RelayWay& relay = info_.relays[relay_turn_++ % n];
+      attempt({false, relay.address}, relay.ticket + std::string(net::kSniSuffix));
+    }
   }
 }
 
 void Peer::attempt(ClientTunnel::Path path, std::string server_name) {
   const auto to = HostPort::parse(path.address);
   if (!to) return;
+  plan_.began(kind_of(path));
   attempts_.push_back(std::make_unique<Attempt>());
   Attempt* a = attempts_.back().get();
   a->path = std::move(path);
@@ -90,10 +97,11 @@ void Peer::connected(Attempt& a, net::Fd fd, const std::string& server_name) {
   auto context = identity_.client_context(net::kAlpnTunnel);
   if (!context) return failed(a, context.error());
   const std::string uri = net::to_uri({identity_.self().network, "connector", info_.id, {}, {}, {}});
-  auto tunnel = std::make_unique<ClientTunnel>(
-      loop_, std::move(fd), *context, server_name, uri, a.path,
-      ClientTunnel::Callbacks{[this, &a] { won(a); }, [this, &a](const Error& e) { failed(a, e); }, [] {}, {}});
-  a.tunnel = std::move(tunnel);
+  ClientTunnel::Callbacks callbacks;
+  callbacks.on_open = [this, &a] { won(a); };
+  callbacks.on_close = [this, &a](const Error& e) { failed(a, e); };
+  callbacks.on_goaway = [] {};
+  a.tunnel = std::make_unique<ClientTunnel>(loop_, std::move(fd), *context, server_name, uri, a.path, std::move(callbacks));
 }
 
 std::unique_ptr<Peer::Attempt> Peer::take(Attempt& a) {
@@ -103,114 +111,136 @@ std::unique_ptr<Peer::Attempt> Peer::take(Attempt& a) {
   return out;
 }
 
+Peer::Standing* Peer::find(PathPlan::Name name) noexcept {
+  const auto it = std::find_if(tunnels_.begin(), tunnels_.end(), [&](const Standing& s) { return s.name == name; });
+  return it == tunnels_.end() ? nullptr : &*it;
+}
+
+ClientTunnel* Peer::active() const noexcept {
+  const auto chosen = plan_.chosen();
+  const Standing* s = chosen ? const_cast<Peer*>(this)->find(*chosen) : nullptr;
+  return s != nullptr ? s->tunnel.get() : nullptr;
+}
+
 void Peer::won(Attempt& a) {
   const auto attempt = take(a);
-  auto tunnel = std::move(attempt->tunnel);
-  if (active_ != nullptr && (active_->path().direct || !tunnel->path().direct)) {
-    tunnel->link().close(Code::none);
-    // It is inside its own callback: it goes with the dry ones.
-    tunnel->set_callbacks({[] {}, [this, t = tunnel.get()](const Error& e) { lost(*t, e); }, [] {}, {}});
-    dry_.push_back(std::move(tunnel));
-    tidy_.after(std::chrono::seconds(1));
-    return;
-  }
-  ClientTunnel* t = tunnel.get();
-  t->set_callbacks({[] {}, [this, t](const Error& e) { lost(*t, e); },
-                    [this, t] {
-                      if (t != active_.get()) return;
-                      retire();
-                      again();
-                    },
-                    [this] { tidy_.after(Duration::zero()); }});
-  retire();
-  active_ = std::move(tunnel);
-  if (active_->path().direct) {
-    relay_.cancel();
-    relay_due_ = false;
-    attempts_.clear();   // nothing is better than this
-    direct_again_.cancel();
-  } else {
-    direct_again_.after(kDirectAgain);
-  }
-  stands_since_ = net::Loop::now();
+  const PathPlan::Name name = plan_.stood(kind_of(a.path), net::Loop::now());
+  ClientTunnel& tunnel = *attempt->tunnel;
+  tunnels_.push_back({name, std::move(attempt->tunnel)});
+  ClientTunnel::Callbacks callbacks;
+  callbacks.on_close = [this, name](const Error& e) { lost(name, e); };
+  callbacks.on_goaway = [this, name] {
+    plan_.goodbye(name, net::Loop::now());
+    drive();
+  };
+  callbacks.on_idle = [this] { tidy_.after(Duration::zero()); };
+  callbacks.on_silence = [this, name](bool silent) { silence(name, silent); };
+  callbacks.on_orphan = [this](ClientTunnel::Pending p) { callbacks_.reopen(std::move(p)); };
+  tunnel.set_callbacks(std::move(callbacks));
   problem_.clear();
-  net::log(net::Level::info, "connector {}: {} tunnel by {}", info_.name, active_->path().direct ? "direct" : "relayed",
-           active_->path().address);
-  if (!grant_.empty()) active_->link().tunnel().send_grant(grant_);
-  active_->link().kick();
-  changed_();
+  net::log(net::Level::info, "connector {}: {} tunnel by {}", info_.name, kind_text(tunnel.path()), tunnel.path().address);
+  if (!grant_.empty()) tunnel.link().tunnel().send_grant(grant_);
+  tunnel.link().kick();
+  drive();
 }
 
 void Peer::failed(Attempt& a, const Error& e) {
   const auto gone = take(a);
   if (closed_) return;
+  plan_.failed(kind_of(gone->path), net::Loop::now());
   if (!gone->path.direct || problem_.empty()) problem_ = e.text;
-  net::log(net::Level::debug, "connector {}: no {} tunnel by {}: {}", info_.name, gone->path.direct ? "direct" : "relayed",
-           gone->path.address, e.text);
-  if (active_ != nullptr) {
-    if (!active_->path().direct && !info_.direct.empty()) direct_again_.after(kDirectAgain);
-    return;
-  }
-  if (relay_due_ && attempts_.empty()) {   // nothing direct: no reason to wait
-    relay_due_ = false;
-    relay_.cancel();
-    return try_relays();
-  }
-  if (trying()) return;
-  retry_.after(backoff_.next());
-  changed_();
+  net::log(net::Level::debug, "connector {}: no {} tunnel by {}: {}", info_.name, kind_text(gone->path), gone->path.address,
+           e.text);
+  drive();
 }
 
-void Peer::lost(ClientTunnel& tunnel, const Error& e) {
+void Peer::silence(PathPlan::Name name, bool silent) {
+  Standing* s = find(name);
+  if (s == nullptr || closed_) return;
+  const ClientTunnel::Path& path = s->tunnel->path();
+  if (silent) {
+    s->silent_since = net::Loop::now();
+    problem_ = fmt::format("no answer by {}", path.address);
+    net::log(net::Level::warning, "connector {}: the {} tunnel by {} does not answer; new flows go elsewhere", info_.name,
+             kind_text(path), path.address);
+    plan_.silent(name, net::Loop::now());
+  } else {
+    net::log(net::Level::info, "connector {}: the {} tunnel by {} answers again, after {:.1f} s", info_.name, kind_text(path),
+             path.address, seconds_since(s->silent_since));
+    s->silent_since = kNever;
+    plan_.heard(name, net::Loop::now());
+  }
+  drive();
+}
+
+void Peer::lost(PathPlan::Name name, const Error& e) {
   if (closed_) return;
-  if (&tunnel == active_.get()) {
-    net::log(net::Level::warning, "connector {}: the tunnel by {} ended: {}", info_.name, tunnel.path().address, e.text);
-    problem_ = e.text;
-    const auto gone = std::move(active_);
-    direct_again_.cancel();
-    return again();
+  const auto it = std::find_if(tunnels_.begin(), tunnels_.end(), [&](const Standing& s) { return s.name == name; });
+  const Standing gone = std::move(*it);
+  tunnels_.erase(it);
+  if (plan_.chosen() == name || plan_.state(name) == PathPlan::State::suspect) {
+    net::log(net::Level::warning, "connector {}: the tunnel by {} ended: {}", info_.name, gone.tunnel->path().address, e.text);
+    if (!plan_.chosen() || plan_.chosen() == name) problem_ = e.text;
   }
-  std::erase_if(dry_, [&](const auto& t) { return t.get() == &tunnel; });
+  plan_.ended(name, net::Loop::now());
+  auto pending = gone.tunnel->take_pending();
+  drive();
+  for (auto& p : pending) callbacks_.reopen(std::move(p));
 }
 
-// A tunnel that stood for some time is replaced at once; one that did not, after a pause.
-void Peer::again() {
-  if (net::Loop::now() - stands_since_ > kStood) {
-    backoff_.reset();
-    return start();
+void Peer::move_pending() {
+  std::vector<ClientTunnel::Pending> all;
+  for (const Standing& s : tunnels_) {
+    if (plan_.state(s.name) != PathPlan::State::suspect) continue;
+    for (auto& p : s.tunnel->take_pending()) all.push_back(std::move(p));
   }
-  retry_.after(backoff_.next());
+  for (auto& p : all) callbacks_.reopen(std::move(p));
 }
 
-// The active tunnel takes no new streams any more.
-void Peer::retire() {
-  if (active_ == nullptr) return;
-  dry_.push_back(std::move(active_));
-  tidy_.after(Duration::zero());
-}
-
-void Peer::drop_dry() {
-  std::erase_if(dry_, [](const auto& t) { return t->streams() == 0; });
+void Peer::tidy() {
+  std::erase_if(tunnels_, [&](const Standing& s) {
+    if (plan_.needed(s.name, s.tunnel->streams())) return false;
+    plan_.ended(s.name, net::Loop::now());
+    return true;
+  });
 }
 
 void Peer::network_changed() {
-  if (active_ != nullptr) active_->link().probe(net::kCheckPatience);
-  for (const auto& t : dry_) t->link().probe(net::kCheckPatience);
-  backoff_.reset();
+  for (const Standing& s : tunnels_) s.tunnel->link().probe();
   attempts_.clear();   // they may hang on a way that is gone
-  relay_.cancel();
-  relay_due_ = false;
-  if (active_ == nullptr) {
-    start();
-  } else if (!active_->path().direct) {
-    try_direct();
-  }
+  plan_.network_changed(net::Loop::now());
+  drive();
 }
 
 void Peer::close() {
   closed_ = true;
   attempts_.clear();
-  if (active_ != nullptr) active_->link().close(Code::shutting_down);
+  for (const Standing& s : tunnels_) s.tunnel->link().close(Code::shutting_down);
+}
+
+Json Peer::status() const {
+  Json j = {{"connector", info_.name}, {"id", info_.id}, {"network", info_.network}, {"online", info_.online}};
+  const ClientTunnel* active = this->active();
+  j["state"] = active != nullptr ? "up" : "down";
+  Json others = Json::array();
+  for (const Standing& s : tunnels_) {
+    Json t = {{"path", kind_text(s.tunnel->path())}, {"address", s.tunnel->path().address}, {"flows", s.tunnel->streams()}};
+    if (const auto rtt = s.tunnel->link().tunnel().round_trip()) {
+      t["round_trip_ms"] = std::chrono::duration<double, std::milli>(*rtt).count();
+    }
+    t["bytes_in"] = s.tunnel->link().bytes_in();
+    t["bytes_out"] = s.tunnel->link().bytes_out();
+    if (s.tunnel.get() == active) {
+      j.update(t);
+      continue;
+    }
+    t["state"] = plan_.state(s.name) == PathPlan::State::suspect ? "silent" : "draining";
+    if (s.silent_since != kNever) t["silent_s"] = seconds_since(s.silent_since);
+    others.push_back(std::move(t));
+  }
+  if (active == nullptr) j["problem"] = problem_;
+  if (!others.empty()) j["others"] = std::move(others);
+  return j;
 }
 
 }  // namespace tg::client

@@ -17,7 +17,9 @@ class Stream {
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
-  virtual void on_begun() {}                       // there is a stream now: link() and id() may be used
+  // on_begun: there is a stream now: link() and id() may be used. Called again when a stream that was pending (see
+  // ClientTunnel) is begun anew on another tunnel, as if the first had never been.
+  virtual void on_begun() {}
   virtual void on_opened() {}
   virtual void on_data(Bytes) {}
   virtual void on_fin() {}
@@ -38,6 +40,7 @@ class Stream {
   friend class Tunnels;
   ClientTunnel* tunnel_ = nullptr;
   StreamId id_ = 0;
+  int moves_ = 0;             // to another tunnel, so far
   bool* waiting_ = nullptr;   // in the queue of Tunnels: set to false to leave it
 };
 

@@ -17,7 +17,8 @@ struct Tunnels::Waiter {
 };
 
 Tunnels::Tunnels(net::Loop& loop, const cmd::AgentIdentity& identity, net::ResolveHost resolve)
-    : loop_(loop), identity_(identity), resolve_(std::move(resolve)), waiting_(loop, [this] { expire_waiters(); }) {}
+    : loop_(loop), identity_(identity), resolve_(std::move(resolve)), waiting_(loop, [this] { expire_waiters(); }),
+      serve_(loop, [this] { serve(); }) {}
 
 Tunnels::~Tunnels() {
   for (const auto& w : waiters_) {
@@ -51,9 +52,10 @@ void Tunnels::update(const View& view) {
         known.mapped()->update(info, grant);
         wanted.insert(std::move(known));
       } else {
-        wanted[info.id] = std::make_unique<Peer>(loop_, identity_, resolve_, info, grant, [this] {
-          loop_.post([this] { serve_waiters(); });
-        });
+        wanted[info.id] = std::make_unique<Peer>(
+            loop_, identity_, resolve_, info, grant,
+            Peer::Callbacks{[this] { serve_.after(Duration::zero()); },
+                            [this, network = info.network](ClientTunnel::Pending p) { reopen(network, p); }});
       }
     }
   }
@@ -78,7 +80,7 @@ Peer* Tunnels::best(const std::string& network) {
 // No tunnel can be had now: every way was tried.
 bool Tunnels::hopeless(const std::string& network) const {
   return std::none_of(peers_.begin(), peers_.end(), [&](const auto& p) {
-    return p.second->info().network == network && (p.second->active() != nullptr || p.second->trying() || p.second->info().online);
+    return p.second->info().network == network && (p.second->hopeful() || p.second->info().online);
   });
 }
 
@@ -89,7 +91,20 @@ void Tunnels::open(const std::string& network, const OpenRequest& request, Strea
   waiters_.push_back(std::move(w));
   waiting_.at(waiters_.front()->until);
   // A tunnel that stands and has no room says so at once, and so does a Network that nobody reaches.
-  if (hopeless(network) || best(network) != nullptr) loop_.post([this] { serve_waiters(); });
+  if (hopeless(network) || best(network) != nullptr) serve_.after(Duration::zero());
+}
+
+void Tunnels::reopen(const std::string& network, const ClientTunnel::Pending& pending) {
+  if (++pending.user->moves_ > kMoves) return pending.user->on_end(Code::host_unreachable);
+  open(network, pending.request, *pending.user);
+}
+
+// Streams that wait for an answer of a suspect go to a tunnel that is not, as soon as there is one.
+void Tunnels::serve() {
+  for (const auto& [id, peer] : peers_) {
+    if (best(peer->info().network) != nullptr) peer->move_pending();
+  }
+  serve_waiters();
 }
 
 bool Tunnels::query(const std::string& network, const Query& query, Stream& user) {
@@ -138,24 +153,7 @@ bool Tunnels::any_up() const {
 
 Json Tunnels::status() const {
   Json out = Json::array();
-  for (const auto& [id, peer] : peers_) {
-    Json j = {{"connector", peer->info().name}, {"id", id}, {"network", peer->info().network}, {"online", peer->info().online}};
-    if (ClientTunnel* t = peer->active()) {
-      j["state"] = "up";
-      j["path"] = t->path().direct ? "direct" : "relayed";
-      j["address"] = t->path().address;
-      j["flows"] = t->streams();
-      if (const auto rtt = t->link().tunnel().round_trip()) {
-        j["round_trip_ms"] = std::chrono::duration<double, std::milli>(*rtt).count();
-      }
-      j["bytes_in"] = t->link().bytes_in();
-      j["bytes_out"] = t->link().bytes_out();
-    } else {
-      j["state"] = "down";
-      j["problem"] = peer->problem();
-    }
-    out.push_back(std::move(j));
-  }
+  for (const auto& [id, peer] : peers_) out.push_back(peer->status());
   return out;
 }
 

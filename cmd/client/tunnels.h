@@ -17,12 +17,15 @@ namespace tg::client {
 
 // Tunnels keeps a tunnel to a connector of every Network that the device is told of (to at most kPerNetwork of them, chosen by
 // the device's id so that devices spread), direct where that works, otherwise relayed; a direct path that comes up later
-// takes over for new flows. Everything is dialled again for ever.
+// takes over for new flows. Everything is dialled again for ever. A tunnel that owes an answer and is silent gets no new
+// flows, and those that still wait there to be opened move on; its live flows stay until it answers or ends.
 class Tunnels {
  public:
   static constexpr std::size_t kPerNetwork = 2;
   // kWait is how long a flow waits for a tunnel that is being made.
   static constexpr Duration kWait = std::chrono::seconds(8);
+  // kMoves is how often a stream is begun anew before it is given up: what ends every tunnel must not do so for ever.
+  static constexpr int kMoves = 3;
 
   Tunnels(net::Loop& loop, const cmd::AgentIdentity& identity, net::ResolveHost resolve);
   ~Tunnels();
@@ -49,6 +52,8 @@ class Tunnels {
 
   Peer* best(const std::string& network);
   bool hopeless(const std::string& network) const;
+  void reopen(const std::string& network, const ClientTunnel::Pending& pending);
+  void serve();
   void serve_waiters();
   void expire_waiters();
 
@@ -58,7 +63,7 @@ class Tunnels {
   std::map<std::string, std::unique_ptr<Peer>> peers_;     // by connector id
   std::map<std::string, std::string> grants_;              // by network
   std::deque<std::unique_ptr<Waiter>> waiters_;
-  net::Timer waiting_;
+  net::Timer waiting_, serve_;
 };
 
 }  // namespace tg::client

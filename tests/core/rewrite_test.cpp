@@ -311,10 +311,14 @@ TEST(Rewriter, gives_back_an_admitted_flow_that_is_never_completed) {
 
 TEST(Rewriter, a_live_flow_has_no_deadline) {
   Rig r;
-  r.establish(Wire{});
+  const Wire w;
+  const Ipv4Port peer = r.establish(w);
   EXPECT_EQ(r.rewriter.next_deadline(), kNever);
-  EXPECT_EQ(r.rewriter.on_timeout(r.now + 1000h), std::nullopt);
+  r.now += 1000h;
+  EXPECT_EQ(r.rewriter.on_timeout(r.now), std::nullopt);
   EXPECT_EQ(r.rewriter.counts().open, 1u);
+  EXPECT_EQ(r.put(w.app(kAck, as_bytes("x"))).action, Action::write);
+  EXPECT_EQ(r.put(w.listener(peer, kAck, as_bytes("y"))).action, Action::write);
 }
 
 TEST(Rewriter, last_packets_are_rewritten_while_a_flow_lingers) {

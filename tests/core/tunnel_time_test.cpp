@@ -43,8 +43,11 @@ TEST(TunnelTime, asks_after_silence_and_gives_up_on_no_answer) {
   l.now += 1s;
   EXPECT_TRUE(l.tunnel.on_timeout(l.now));
   EXPECT_EQ(l.sent(), Lines{"PING 0"});
-  EXPECT_EQ(l.tunnel.next_deadline(), l.now + 10s);
-  l.now += 10s;
+  l.now += 2s;
+  EXPECT_TRUE(l.tunnel.on_timeout(l.now));
+  EXPECT_TRUE(l.tunnel.silent());
+  EXPECT_EQ(l.tunnel.next_deadline(), l.now + 58s);
+  l.now += 58s;
   const auto dead = l.tunnel.on_timeout(l.now);
   ASSERT_FALSE(dead);
   EXPECT_EQ(dead.error().code, Errc::timed_out);
@@ -62,25 +65,189 @@ TEST(TunnelTime, takes_any_byte_for_life) {
   while (p.client.produce(p.record, p.now) > 0) {      // PING is lost in a queue somewhere
   }
   for (int i = 0; i < 5; ++i) {
-    p.now += 9s;
+    p.now += 59s;
     p.s.out[id] = {"x"};
     p.connector.readable(id);
     p.carry(p.connector, p.client);
     EXPECT_TRUE(p.client.on_timeout(p.now));
   }
-  p.now += 10s;
+  p.now = p.client.next_deadline();
+  EXPECT_TRUE(p.client.on_timeout(p.now));
+  EXPECT_TRUE(p.client.silent());
+  p.now = p.client.next_deadline();
   EXPECT_FALSE(p.client.on_timeout(p.now));
 }
 
-TEST(TunnelTime, keeps_quiet_tunnels_alive_for_ever) {
+TEST(TunnelTime, keeps_quiet_tunnels_and_their_streams_alive_for_ever) {
   Pair p;
-  for (int i = 0; i < 100; ++i) {
+  const StreamId id = p.open_wide();
+  while (p.now < at(2h + 5min)) {          // RFC 5382 REQ-5: nobody ends a silent TCP flow before 2 h 4 min
     p.now = std::min(p.client.next_deadline(), p.connector.next_deadline());
-    EXPECT_TRUE(p.client.on_timeout(p.now));
-    EXPECT_TRUE(p.connector.on_timeout(p.now));
+    ASSERT_TRUE(p.client.on_timeout(p.now));
+    ASSERT_TRUE(p.connector.on_timeout(p.now));
     p.run();
   }
-  EXPECT_GT(p.now, at(1000s));
+  EXPECT_TRUE(p.client.alive(id) && p.connector.alive(id));
+  p.c.out[id] = {"still there"};
+  p.client.readable(id);
+  p.run();
+  EXPECT_EQ(p.s.got[id], "still there");
+  EXPECT_TRUE(p.c.take().empty() && p.s.take().empty());
+}
+
+// Silent is a client whose tunnel is known to work, with its peer at hand.
+struct Silent : Pair {
+  Silent() {
+    open_wide();
+    settle();
+  }
+  // settle lets the tunnel prove what was said, so that nothing is owed.
+  void settle() {
+    now += 1s;
+    ASSERT_TRUE(client.on_timeout(now));
+    run();
+    ASSERT_FALSE(client.silent());
+    ASSERT_GT(client.next_deadline(), now + 10s) << "nothing is owed";
+  }
+  void lose(Tunnel& from) {
+    while (from.produce(record, now) > 0) {
+    }
+  }
+  // tick goes to the client's next deadline, and returns how long that was after `since`.
+  Duration tick(Instant since) {
+    now = client.next_deadline();
+    EXPECT_TRUE(client.on_timeout(now));
+    return now - since;
+  }
+};
+
+TEST(TunnelSilence, is_noticed_two_seconds_after_an_open_without_an_answer) {
+  Silent p;
+  const Instant start = p.now += 5s;
+  p.open();
+  p.lose(p.client);
+  EXPECT_EQ(p.tick(start), 1s);
+  EXPECT_TRUE(p.client.wants_output()) << "PING";
+  p.lose(p.client);
+  EXPECT_FALSE(p.client.silent());
+  EXPECT_EQ(p.tick(start), 2s);
+  EXPECT_TRUE(p.client.silent());
+  EXPECT_EQ(p.client.streams(), 2u) << "nothing has ended";
+}
+
+TEST(TunnelSilence, is_over_with_the_first_byte) {
+  Silent p;
+  const Instant start = p.now;
+  p.open();
+  const std::size_t n = p.client.produce(p.record, p.now);
+  p.tick(start);
+  p.tick(start);
+  ASSERT_TRUE(p.client.silent());
+  p.now += 6s;                             // the link held it back
+  ASSERT_TRUE(p.connector.feed(Bytes(p.record).first(n), p.now));
+  p.run();
+  EXPECT_FALSE(p.client.silent());
+  p.settle();
+}
+
+TEST(TunnelSilence, is_none_while_a_far_host_is_slow_to_connect) {
+  Silent p;
+  p.open();
+  p.run();
+  for (int i = 0; i < 20; ++i) {           // OPENED does not come, but PINGs are answered
+    p.now = p.client.next_deadline();
+    ASSERT_TRUE(p.client.on_timeout(p.now));
+    EXPECT_FALSE(p.client.silent());
+    p.run();
+  }
+  EXPECT_GT(p.now, at(100s)) << "an answered PING is proof: it is not repeated every second";
+}
+
+TEST(TunnelSilence, is_noticed_when_the_last_bytes_came_just_after_the_open) {
+  Silent p;
+  const StreamId id = p.open_wide();
+  p.settle();
+  p.s.out[id] = {"a download"};
+  p.connector.readable(id);
+  std::array<std::uint8_t, kFrameMax> late{};
+  const std::size_t n = p.connector.produce(late, p.now);
+  p.open();
+  p.lose(p.client);
+  const Instant start = p.now += 10ms;
+  ASSERT_TRUE(p.client.feed(Bytes(late).first(n), p.now));   // was under way; then the path dies
+  while (!p.client.silent()) {
+    p.lose(p.client);
+    p.tick(start);
+  }
+  EXPECT_EQ(p.now - start, 2s);
+}
+
+TEST(TunnelSilence, is_noticed_by_data_datagrams_and_questions_too) {
+  for (int what = 0; what < 3; ++what) {
+    Silent p;
+    const StreamId tcp = p.open_wide(), udp = p.open_wide(Protocol::udp);
+    p.settle();
+    const Instant start = p.now;
+    p.c.out[tcp] = {"x"};
+    switch (what) {
+      case 0: p.client.readable(tcp); break;
+      case 1: p.client.datagram(udp, as_bytes("x")); break;
+      default: ASSERT_TRUE(p.client.query({7, "a.corp", 15}));
+    }
+    p.lose(p.client);
+    p.tick(start);
+    p.lose(p.client);
+    EXPECT_EQ(p.tick(start), 2s) << what;
+    EXPECT_TRUE(p.client.silent()) << what;
+  }
+}
+
+TEST(TunnelSilence, is_noticed_when_the_owner_asks) {
+  Silent p;
+  const Instant start = p.now += 5s;
+  p.client.ping(p.now);                    // the network has changed
+  p.lose(p.client);
+  EXPECT_EQ(p.tick(start), 2s);
+  EXPECT_TRUE(p.client.silent());
+}
+
+TEST(TunnelSilence, waits_for_words_that_are_still_on_their_way_but_not_for_ever) {
+  Silent p;
+  const Instant start = p.now;
+  p.open();
+  p.lose(p.client);
+  while (!p.client.silent()) {             // a slow uplink: the peer's host acknowledges all the time
+    p.lose(p.client);
+    p.now = p.client.next_deadline();
+    p.client.progress(p.now - 100ms);
+    ASSERT_TRUE(p.client.on_timeout(p.now));
+    ASSERT_LE(p.now - start, 9s);
+  }
+  EXPECT_EQ(p.now - start, 8s);
+}
+
+TEST(TunnelSilence, is_not_concluded_by_a_process_that_did_not_run) {
+  Silent p;
+  p.open();
+  p.lose(p.client);
+  p.now += 1h;                             // stopped: what came meanwhile waits in the socket
+  ASSERT_TRUE(p.client.on_timeout(p.now));
+  EXPECT_FALSE(p.client.silent());
+  EXPECT_EQ(p.client.next_deadline(), p.now + 1s);
+  p.connector.ping(p.now);
+  p.run();
+  p.now += 1s;
+  EXPECT_TRUE(p.client.on_timeout(p.now));
+  EXPECT_FALSE(p.client.silent());
+}
+
+TEST(TunnelSilence, is_the_clients_matter) {
+  Pair p;
+  const StreamId id = p.open_wide();
+  p.s.out[id] = {"x"};
+  p.connector.readable(id);
+  p.carry(p.connector, p.client);
+  EXPECT_EQ(p.connector.next_deadline(), p.now + 15s);
 }
 
 }  // namespace

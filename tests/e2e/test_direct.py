@@ -1,22 +1,35 @@
 """A connector that listens is reached directly; where that is blocked, through the relay."""
 from __future__ import annotations
 
-from typing import Iterator
+import json
+import socket
+import threading
+import time
+from typing import Any, Iterator
 
 import pytest
-from support.flows import flow
-from support.lab import CONNECTOR, Lab
+from support.flows import flow, read_to_end
+from support.lab import CONNECTOR, NAS, Lab
 from support.netns import wait_for
 from support.tg import Tg
 
 PORT = 8445
 
 
-def path_of(tg: Tg) -> str:
-    """"direct" or "relay", as status says it; "" without a tunnel."""
-    tunnels = tg.status()["tunnels"]
+def tunnel_of(tg: Tg) -> dict[str, Any]:
+    """The tunnel to the connector, as status says it; {} without one."""
+    tunnels = json.loads(tg.client("status", "--json").out)["tunnels"]     # exit status 3 while it is offline
     assert isinstance(tunnels, list)
-    return str(tunnels[0].get("path", "")) if tunnels else ""
+    return next((t for t in tunnels if t["connector"] == "home-1"), {})
+
+
+def path_of(tg: Tg) -> str:
+    """"direct" or "relayed"; "" without a tunnel."""
+    return str(tunnel_of(tg).get("path", ""))
+
+
+def wait_direct(tg: Tg, deadline: float = 10) -> None:
+    wait_for("status says direct", lambda: path_of(tg) == "direct", deadline, explain=tg.explain)
 
 
 @pytest.fixture
@@ -32,7 +45,7 @@ def open_home(tg: Tg, lab: Lab) -> Iterator[Tg]:
         tg.wait_works(10, "the connector listens")
         yield tg
     finally:
-        lab.internet.run("nft delete table ip wall")
+        lab.internet.run("nft delete table ip wall")       # when a test has failed
         lab.internet.ip(f"route del {CONNECTOR}/32")
         rules = lab.router.run("nft -a list chain inet home forward").out
         handle = next(line.split()[-1] for line in rules.splitlines() if str(PORT) in line)
@@ -43,18 +56,13 @@ def open_home(tg: Tg, lab: Lab) -> Iterator[Tg]:
     tg.wait_works(10, "the connector no longer listens")
 
 
-def block(lab: Lab, verdict: str) -> None:
-    lab.internet.nft(f"table ip wall {{\n chain forward {{\n type filter hook forward priority filter\n"
-                     f" tcp dport {PORT} {verdict}\n tcp sport {PORT} {verdict}\n }}\n}}")
-
-
 def test_the_direct_path_is_preferred(open_home: Tg) -> None:
-    wait_for("status says direct", lambda: path_of(open_home) == "direct", 10, explain=open_home.explain)
+    wait_direct(open_home)
     assert open_home.works()
 
 
 def test_the_direct_path_carries_the_data(open_home: Tg, lab: Lab) -> None:
-    wait_for("status says direct", lambda: path_of(open_home) == "direct", 10, explain=open_home.explain)
+    wait_direct(open_home)
     def sent() -> int:
         return int(lab.laptop.run("cat /sys/class/net/eth0/statistics/rx_bytes").ok().out)
     (lab.web_root / "some.bin").write_bytes(bytes(20 << 20))
@@ -65,14 +73,100 @@ def test_the_direct_path_carries_the_data(open_home: Tg, lab: Lab) -> None:
     assert relay() - at_relay < 10 << 20
 
 
+def block(lab: Lab, verdict: str, sides: tuple[str, ...] = ("dport", "sport")) -> None:
+    rules = "\n".join(f" tcp {side} {PORT} {verdict}" for side in sides)
+    lab.internet.nft(f"table ip wall {{\n chain forward {{\n type filter hook forward priority filter\n{rules}\n }}\n}}")
+
+
+def unblock(lab: Lab) -> None:
+    lab.internet.nft("delete table ip wall")
+
+
 @pytest.mark.parametrize("verdict", ["drop", "reject with tcp reset"])
 def test_a_blocked_direct_path_falls_back_to_the_relay(open_home: Tg, lab: Lab, verdict: str) -> None:
-    wait_for("status says direct", lambda: path_of(open_home) == "direct", 10, explain=open_home.explain)
+    wait_direct(open_home)
     block(lab, verdict)
-    took = open_home.wait_works(30, "the direct path was blocked")
+    took = open_home.wait_works(5, "the direct path was blocked")
     print(f"{took:.1f} s until a new flow worked")
-    assert path_of(open_home).startswith("relay")
-    lab.internet.nft("delete table ip wall")
+    now = tunnel_of(open_home)
+    assert now["path"] == "relayed"
+    if verdict == "drop":
+        assert [t["state"] for t in now["others"] if t["path"] == "direct"] == ["silent"], now
+    unblock(lab)
+    wait_direct(open_home, 20)
+
+
+def test_a_connect_that_is_under_way_when_the_path_dies_takes_the_other(open_home: Tg, lab: Lab, port: int) -> None:
+    wait_direct(open_home)
+    address = open_home.lookup("nas.home.int")
+    block(lab, "drop")
+    started = time.monotonic()
+    with lab.nas.listen(NAS, port) as listener, lab.laptop.socket(timeout=5) as near:
+        near.connect((address, port))
+        print(f"connect() returned after {time.monotonic() - started:.1f} s")
+        far, _ = listener.accept()
+        with far:
+            near.sendall(b"x")
+            assert far.recv(1) == b"x"
+    unblock(lab)
+
+
+def test_live_flows_survive_a_path_that_swallows_for_eight_seconds(open_home: Tg, lab: Lab, port: int) -> None:
+    wait_direct(open_home)
+    sent, got = bytearray(), bytearray()
+    with flow(open_home, port) as (near, far):
+        def say(text: bytes) -> None:
+            near.sendall(text)
+            sent.extend(text)
+        def hear() -> bool:
+            far.settimeout(0.2)
+            try:
+                got.extend(far.recv(1 << 16))
+            except TimeoutError:
+                pass
+            return len(got) >= len(sent)
+        say(b"before")
+        wait_for("the first bytes are there", hear, 5)
+        block(lab, "drop")
+        started = time.monotonic()
+        say(b"into the hole")
+        open_home.wait_works(5, "the direct path was blocked")
+        while time.monotonic() - started < 8:
+            say(bytes(range(256)) * 10)
+            threading.Event().wait(0.5)
+        assert not hear(), "the path is really dead"
+        others = tunnel_of(open_home)["others"]
+        assert [(t["state"], t["flows"]) for t in others if t["path"] == "direct"] == [("silent", 1)], others
+        unblock(lab)
+        wait_for("every byte has arrived", hear, 15, explain=open_home.explain)
+        print(f"{time.monotonic() - started:.1f} s until the live flow went on")
+        assert got == sent
+        far.settimeout(5)
+        far.sendall(b"and back")
+        assert near.recv(100) == b"and back"
+        wait_direct(open_home)
+
+
+def test_no_connection_is_opened_twice_with_data(open_home: Tg, lab: Lab, port: int) -> None:
+    """Only the connector's words are swallowed: it has connected when the client gives up waiting."""
+    wait_direct(open_home)
+    address = open_home.lookup("nas.home.int")
+    with lab.nas.listen(NAS, port) as listener, lab.laptop.socket(timeout=5) as near:
+        block(lab, "drop", ("sport",))
+        near.connect((address, port))
+        near.sendall(b"once")
+        near.shutdown(socket.SHUT_WR)
+        listener.settimeout(5)
+        first, second = listener.accept()[0], listener.accept()[0]
+        with first, second:
+            first.settimeout(20)
+            second.settimeout(5)
+            assert read_to_end(second) == b"once"
+            unblock(lab)                            # now the RESET of the first gets through
+            try:
+                assert read_to_end(first) == b""
+            except ConnectionResetError:
+                pass
 
 
 def test_a_path_blocked_from_the_start_costs_little(open_home: Tg, lab: Lab) -> None:
@@ -84,7 +178,7 @@ def test_a_path_blocked_from_the_start_costs_little(open_home: Tg, lab: Lab) -> 
 
 
 def test_with_the_controller_and_its_relay_gone_the_direct_path_goes_on(open_home: Tg, port: int) -> None:
-    wait_for("status says direct", lambda: path_of(open_home) == "direct", 10, explain=open_home.explain)
+    wait_direct(open_home)
     assert open_home.controller
     with flow(open_home, port) as (near, far):
         open_home.controller.kill()

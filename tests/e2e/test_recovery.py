@@ -95,6 +95,19 @@ def test_the_laptops_address_changes(tg: Tg, laptop: Host, nothing_exits: None) 
         tg.wait_works(SOON, f"the address became {new}")
 
 
+def test_connections_that_the_way_has_forgotten_are_made_anew(tg: Tg, lab: Lab, laptop: Host, nothing_exits: None) -> None:
+    """As a NAT does over an hour's sleep: what was connected is swallowed, and new connections pass."""
+    lines = laptop.run("ss -Htn state established dst 203.0.113.10").ok().out.splitlines()
+    ports = ", ".join(line.split()[2].rsplit(":", 1)[1] for line in lines)
+    lab.internet.nft(f"table ip hole {{\n chain in {{\n type filter hook prerouting priority raw\n"
+                     f" iifname laptop tcp sport {{ {ports} }} drop\n }}\n}}")
+    try:
+        took = tg.wait_works(SOON, "the way forgot the connections")
+        print(f"{took:.1f} s until a new flow worked")
+    finally:
+        lab.internet.nft("delete table ip hole")
+
+
 @pytest.mark.parametrize("host", ["laptop", "connector"])
 def test_packets_are_lost_silently_for_a_while(tg: Tg, lab: Lab, nothing_exits: None, host: str) -> None:
     """Nobody is told: no link event, no reset."""
