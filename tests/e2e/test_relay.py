@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Iterator
 
 import pytest
@@ -15,7 +16,7 @@ RELAY = f'[[relay]]\nname = "relay-1"\naddress = "{PUBLIC_WEB}"\n'     # and the
 POLICY = PEOPLE + RESOURCES + RELAY
 
 
-def test_with_two_relays_one_may_fail(tg: Tg, lab: Lab) -> None:
+def test_with_two_relays_one_may_fail(tg: Tg, lab: Lab, port: int) -> None:
     tg.apply(POLICY).ok()
     try:
         tg.start_relay(tg.token("relay", "relay-1"))
@@ -32,9 +33,21 @@ def test_with_two_relays_one_may_fail(tg: Tg, lab: Lab) -> None:
         finally:
             lab.internet.run("nft delete table ip wall")
         assert tg.relay
+        with flow(tg, port) as (near, far):
+            # It swallows: the kernel still takes what is sent to it.
+            tg.relay.signal(signal.SIGSTOP)
+            near.sendall(b"held back")
+            took = tg.wait_works(SOON, "the other relay froze")
+            print(f"{took:.1f} s until a new flow worked")
+            now = next(t for t in tg.status()["tunnels"] if t["connector"] == "home-1")      # type: ignore[attr-defined]
+            assert PUBLIC_WEB not in now["address"] and now["others"][0]["state"] == "silent", now
+            tg.relay.signal(signal.SIGCONT)
+            assert far.recv(100) == b"held back"
         tg.relay.kill()
         tg.wait_works(SOON, "the other relay failed")
     finally:
+        if tg.relay:
+            tg.relay.signal(signal.SIGCONT)
         tg.stop()
         tg.policy = ""
 
