@@ -1,37 +1,18 @@
-// What the controller's tests share: a folder that goes away, a clock that stands still, a small company.
+// What the controller's tests share: a clock that stands still, a small company.
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
-#include <filesystem>
 #include <string>
 
 #include "cmd/controller/store.h"
+#include "tests/support/folder.h"
 
 namespace tg::controller {
 
+using test::Folder;
+
 inline constexpr UnixTime kNow{std::chrono::seconds(1'800'000'000)};
-
-// Folder is a fresh directory below the system's for temporary files; it is removed with everything in it.
-class Folder {
- public:
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "tg-test-XXXXXX").string();
-    if (::mkdtemp(name.data()) != nullptr) path_ = name;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  const std::string& path() const { return path_; }
-  std::string operator/(const std::string& file) const { return path_ + "/" + file; }
-
- private:
-  std::string path_;
-};
 
 // must returns the value of a Result, or fails the test with its error.
 template <class T>

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "dns/resolv_conf.h"
+#include "tests/support/folder.h"
 
 using namespace tg;
 using namespace tg::net;
@@ -36,16 +37,13 @@ std::string ours_for(std::string_view system) { return dns::replacement(dns::Res
 class ResolvConfTest : public testing::Test {
  protected:
   void SetUp() override {
-    // In memory where there is such a folder: hundreds of fsyncs would wait for a disk.
-    std::string name = fs::is_directory("/dev/shm") ? "/dev/shm/tg-resolv-XXXXXX" : "/tmp/tg-resolv-XXXXXX";
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    root = name;
+    ASSERT_FALSE(folder.path().empty());
+    root = folder.path();
     fs::create_directory(root / "etc");
     fs::create_directory(root / "state");
     conf = root / "etc/resolv.conf";
     write(conf, kSystem);
   }
-  void TearDown() override { fs::remove_all(root); }
 
   ResolvConfFile file() const { return ResolvConfFile(conf.string(), (root / "state").string()); }
   bool state_is_empty() const { return fs::is_empty(root / "state"); }
@@ -67,6 +65,7 @@ class ResolvConfTest : public testing::Test {
     return WEXITSTATUS(status) == 9;
   }
 
+  test::Folder folder;
   fs::path root, conf;
 };
 

@@ -11,7 +11,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 
 #include "net/loop.h"
 #include "net/socket.h"
@@ -52,26 +51,20 @@ std::string read_until(int fd, const std::string& word) {
 }  // namespace
 
 Dnsmasq::Dnsmasq(const std::vector<std::string>& options) {
-  char folder[] = "/tmp/tg-dnsmasq-XXXXXX";
-  if (!::mkdtemp(folder)) {
+  if (folder_.path().empty()) {
     error_ = "no temporary folder";
     return;
   }
-  folder_ = folder;
   for (int tries = 0; tries < 5 && !start(options); ++tries) kill_and_wait();
 }
 
-Dnsmasq::~Dnsmasq() {
-  kill_and_wait();
-  std::error_code ignored;
-  if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
-}
+Dnsmasq::~Dnsmasq() { kill_and_wait(); }
 
 bool Dnsmasq::start(const std::vector<std::string>& options) {
   endpoint_ = {kLoopback, free_port()};
   std::vector<std::string> words{"dnsmasq", "--keep-in-foreground", "--log-facility=-", "--conf-file=/dev/null", "--no-resolv",
                                  "--no-hosts", "--bind-interfaces", "--listen-address=127.0.0.1", "--user=root",
-                                 "--port=" + std::to_string(endpoint_.port), "--pid-file=" + folder_ + "/pid"};
+                                 "--port=" + std::to_string(endpoint_.port), "--pid-file=" + folder_ / "pid"};
   words.insert(words.end(), options.begin(), options.end());
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());

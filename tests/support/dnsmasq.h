@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/ip.h"
+#include "tests/support/folder.h"
 
 namespace tg::test {
 
@@ -25,7 +26,7 @@ class Dnsmasq {
   bool start(const std::vector<std::string>& options);
   void kill_and_wait();
 
-  std::string folder_;
+  Folder folder_;
   std::string error_;
   Endpoint endpoint_;
   int pid_ = -1;
