@@ -14,6 +14,7 @@
 #include "cmd/completion.h"
 #include "cmd/settings.h"
 #include "core/text.h"
+#include "net/log.h"
 
 namespace tg::cmd {
 namespace {
@@ -72,6 +73,12 @@ void add_timeout_option(CLI::App& command, std::chrono::seconds& timeout, std::c
 void print_json(nlohmann::json object) {
   object["schema_version"] = 1;
   std::puts(object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+}
+
+void confine(std::initializer_list<net::Right> keep, const std::string& state) {
+  if (auto done = net::confine(keep, state); !done) {
+    net::log(net::Level::warning, "not every right could be given up: {}", done.error().text);
+  }
 }
 
 int run_command_line(int argc, char** argv) {

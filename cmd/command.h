@@ -3,11 +3,13 @@
 
 #include <chrono>
 #include <functional>
+#include <initializer_list>
 #include <string>
 
 #include <nlohmann/json_fwd.hpp>
 
 #include "core/result.h"
+#include "net/confine.h"
 
 namespace CLI { class App; }
 
@@ -30,6 +32,9 @@ void add_timeout_option(CLI::App& command, std::chrono::seconds& timeout, std::c
 
 // print_json prints one line of JSON with "schema_version": 1 added to the object.
 void print_json(nlohmann::json object);
+
+// confine gives up what a role needs no more once it runs (see net/confine.h), and warns where the kernel can't.
+void confine(std::initializer_list<net::Right> keep, const std::string& state);
 
 // run_command_line declares every command, parses, runs, and returns the exit status of the process.
 int run_command_line(int argc, char** argv);

@@ -42,6 +42,7 @@ Result<int> serve(const Flags& f, const std::function<void()>& online) {
   net::Loop loop;
   Agent agent(loop, f.options, std::move(*identity), *range, online);
   if (auto started = agent.start(); !started) return pass_on(started);
+  cmd::confine({net::Right::net_admin, net::Right::net_bind_service, net::Right::any_file}, f.options.state);
   loop.run();
   return 0;
 }

@@ -39,6 +39,7 @@ Result<int> run(Flags& f) {
   net::Loop loop;
   Agent agent(loop, f.options, std::move(*identity), std::move(*dns));
   if (auto started = agent.start(); !started) return pass_on(started);
+  cmd::confine({net::Right::net_raw}, f.options.state);
   loop.run();
   return 0;
 }

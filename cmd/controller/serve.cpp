@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "cmd/command.h"
 #include "cmd/controller/admin_api.h"
 #include "core/text.h"
 
@@ -183,6 +184,7 @@ void Controller::goodbye(std::function<void()> done) {
 }
 
 Result<int> serve(ServeOptions options) {
+  const std::string directory = options.state;
   const std::string state = options.state == ServeOptions().state ? "" : " --state " + options.state;
   net::Loop loop;
   auto started = Controller::start(loop, std::move(options));
@@ -205,6 +207,7 @@ Result<int> serve(ServeOptions options) {
   say("next, in another terminal:");
   say(fmt::format("  tg controller apply FILE.toml{}        # who may reach what", state));
   say(fmt::format("  tg controller connector token NAME{}   # lets in a connector that FILE.toml names", state));
+  cmd::confine({}, directory);
   loop.run();
   return 0;
 }

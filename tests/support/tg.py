@@ -245,6 +245,9 @@ class Tg:
         status = self.client("status", "--json", timeout=5)
         return f"{status}\n{self.lab.log_tails(only='tg-')}\n{self.lab.log_tails(only='client')}"
 
+    def sanitized(self) -> bool:
+        return b"__asan_init" in self.binary.read_bytes() or b"__tsan_init" in self.binary.read_bytes()
+
     def findings(self) -> list[str]:
         """What the sanitizers reported."""
         return [p.read_text(errors="replace") for p in sorted(self.reports.iterdir()) if p.stat().st_size]
