@@ -1,5 +1,6 @@
 #include "net/network_monitor.h"
 
+#include <linux/fib_rules.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -33,7 +34,8 @@ Result<NetworkMonitor> NetworkMonitor::open() {
   if (!m.fd_) return tl::unexpected(os_error(errno, "open rtnetlink"));
   sockaddr_nl at{};
   at.nl_family = AF_NETLINK;
-  at.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
+  at.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE |
+                 RTMGRP_IPV4_RULE;
   if (bind(m.fd(), reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0) {
     return tl::unexpected(os_error(errno, "watch the network for changes"));
   }
@@ -47,7 +49,7 @@ NetworkMonitor::Changes NetworkMonitor::drain() {
     const ssize_t n = recv(fd(), in.data(), in.size(), 0);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == ENOBUFS) {
-      out = {true, true, true};
+      out = {true, true, true, true};
       continue;
     }
     if (n <= 0) return out;
@@ -57,11 +59,13 @@ NetworkMonitor::Changes NetworkMonitor::drain() {
       switch (m->header.nlmsg_type) {
         case RTM_NEWLINK:
         case RTM_DELLINK:
-          if (const auto f = m->fixed<ifinfomsg>(attributes)) out.links |= f->ifi_index != index_;
+          if (const auto f = m->fixed<ifinfomsg>(attributes)) (f->ifi_index != index_ ? out.links : out.own) = true;
           break;
         case RTM_NEWADDR:
         case RTM_DELADDR:
-          if (const auto f = m->fixed<ifaddrmsg>(attributes)) out.addresses |= static_cast<int>(f->ifa_index) != index_;
+          if (const auto f = m->fixed<ifaddrmsg>(attributes)) {
+            (static_cast<int>(f->ifa_index) != index_ ? out.addresses : out.own) = true;
+          }
           break;
         case RTM_NEWROUTE:
         case RTM_DELROUTE:
@@ -69,7 +73,19 @@ NetworkMonitor::Changes NetworkMonitor::drain() {
             const Place p = place_of(*f, attributes);
             // IPv6 tells of every cached route of a destination too.
             const bool cached = (f->rtm_flags & RTM_F_CLONED) != 0;
-            out.routes |= !cached && p.table != table_ && (index_ == 0 || p.index != index_);
+            if (cached) break;
+            const bool ours = p.table == table_ || (index_ != 0 && p.index == index_);
+            (ours ? out.own : out.routes) = true;
+          }
+          break;
+        case RTM_NEWRULE:
+        case RTM_DELRULE:
+          if (const auto f = m->fixed<fib_rule_hdr>(attributes)) {
+            std::uint32_t table = f->table;
+            while (const auto a = next_attribute(attributes)) {
+              if (a->type == FRA_TABLE) table = a->u32();
+            }
+            (table == table_ ? out.own : out.routes) = true;
           }
           break;
         default: break;

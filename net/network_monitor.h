@@ -13,15 +13,16 @@ class NetworkMonitor {
   struct Changes {
     bool links = false;        // an interface came, went, or changed its state
     bool addresses = false;    // IPv4 or IPv6
-    bool routes = false;       // IPv4 or IPv6
+    bool routes = false;       // IPv4 or IPv6; or rules, IPv4
+    bool own = false;          // something of ours (see own()); the others leave it out
     bool any() const noexcept { return links || addresses || routes; }
   };
 
   static Result<NetworkMonitor> open();
   int fd() const noexcept { return fd_.get(); }   // non-blocking
 
-  // ignore leaves out what happens on the interface and in the table of ours.
-  void ignore(int index, std::uint32_t table) noexcept { index_ = index; table_ = table; }
+  // own says which interface and table are ours.
+  void own(int index, std::uint32_t table) noexcept { index_ = index; table_ = table; }
 
   // drain reads all news and returns what they were about. When the kernel had no room for some of them, everything is
   // said to have changed.

@@ -54,12 +54,19 @@ Result<Routes> Routes::install(Config config) {
   return routes;
 }
 
+LinkChange Routes::link() const {
+  return {.mtu = config_.mtu, .queue_length = config_.queue_length, .up = true, .no_ipv6 = true};
+}
+
+std::vector<Ipv4> Routes::addresses() const {
+  std::vector<Ipv4> out{config_.address};
+  out.insert(out.end(), config_.resolvers.begin(), config_.resolvers.end());
+  return out;
+}
+
 Result<> Routes::put_in() {
-  const LinkChange link{.mtu = config_.mtu, .queue_length = config_.queue_length, .up = true, .no_ipv6 = true};
-  if (auto done = netlink_.change_link(config_.index, link); !done) return done;
-  std::vector<Ipv4> addresses{config_.address};
-  addresses.insert(addresses.end(), config_.resolvers.begin(), config_.resolvers.end());
-  for (const Ipv4 a : addresses) {
+  if (auto done = netlink_.change_link(config_.index, link()); !done) return done;
+  for (const Ipv4 a : addresses()) {
     if (auto done = netlink_.add_address({config_.index, a, 32}); !done) return done;
   }
   if (auto done = capture({}); !done) return done;
@@ -96,14 +103,57 @@ Result<> Routes::capture(const std::vector<Cidr>& ranges, const std::vector<Ipv4
   return first;
 }
 
+Result<std::vector<std::string>> Routes::mend() {
+  std::vector<std::string> mended;
+  auto links = netlink_.links();
+  if (!links) return pass_on(links);
+  const auto on = std::find_if(links->begin(), links->end(), [&](const Link& l) { return l.index == config_.index; });
+  if (on == links->end()) return fail(Errc::not_found, "the interface is gone");
+  if (!on->up || on->mtu != config_.mtu) {
+    if (auto done = netlink_.change_link(config_.index, link()); !done) return pass_on(done);
+    mended.push_back(on->up ? "the MTU" : "the interface's being up");
+  }
+  // In this order: a route wants the interface up, and the address that it names as its source.
+  auto there = netlink_.addresses();
+  if (!there) return pass_on(there);
+  for (const Ipv4 a : addresses()) {
+    const auto same = [&](const LinkAddress& l) { return l.index == config_.index && l.address == IpAddress(a); };
+    if (std::any_of(there->begin(), there->end(), same)) continue;
+    if (auto done = netlink_.add_address({config_.index, a, 32}); !done) return pass_on(done);
+    mended.push_back("the address " + IpAddress(a).to_string());
+  }
+  auto routes = netlink_.routes();
+  if (!routes) return pass_on(routes);
+  std::size_t missing = 0;
+  for (const Route& r : routes_) {
+    if (std::find(routes->begin(), routes->end(), r) != routes->end()) continue;
+    if (auto done = netlink_.add_route(r); !done) return pass_on(done);
+    ++missing;
+  }
+  if (missing > 0) mended.push_back(missing == 1 ? "a route" : fmt::format("{} routes", missing));
+  const Rule rule{config_.priority, config_.table, config_.exempt_mark};
+  auto rules = netlink_.rules();
+  if (!rules) return pass_on(rules);
+  if (std::find(rules->begin(), rules->end(), rule) == rules->end()) {
+    if (auto done = netlink_.add_rule(rule); !done) return pass_on(done);
+    mended.push_back("the rule");
+  }
+  return mended;
+}
+
+void Routes::set_index(int index) {
+  for (Route& r : routes_) {
+    if (r.kind == Route::Kind::unicast) r.index = index;
+  }
+  config_.index = index;
+}
+
 Result<> Routes::remove() {
   if (!installed_) return {};
   installed_ = false;
   Result<> first = remove_ours(netlink_, config_.table, config_.priority);
   routes_.clear();
-  std::vector<Ipv4> addresses{config_.address};
-  addresses.insert(addresses.end(), config_.resolvers.begin(), config_.resolvers.end());
-  for (const Ipv4 a : addresses) {
+  for (const Ipv4 a : addresses()) {
     auto done = netlink_.remove_address({config_.index, a, 32});
     // The interface may be gone, and everything on it.
     if (!done && done.error().code != Errc::not_found && first) first = std::move(done);

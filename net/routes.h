@@ -1,6 +1,7 @@
 // What the client puts into the system's network, as one thing that is put in and taken out whole. See net/SYSTEM.md.
 #pragma once
 
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -38,6 +39,13 @@ class Routes {
   // Ranges of IPv6 are passed over. The first error is returned after everything was tried.
   Result<> capture(const std::vector<Cidr>& ranges, const std::vector<Ipv4>& except = {});
 
+  // mend looks whether all of it is still there, puts back what is not, and returns in words what that was: {"the
+  // rule", "3 routes"}. Errors: what could not be put back; not_found when the interface is gone.
+  Result<std::vector<std::string>> mend();
+
+  // set_index says that another interface has taken the place of the one before; mend() then sets it up.
+  void set_index(int index);
+
   // remove takes everything out; what is gone already is no error.
   Result<> remove();
 
@@ -50,6 +58,8 @@ class Routes {
  private:
   Routes(Netlink netlink, Config config) : netlink_(std::move(netlink)), config_(std::move(config)) {}
   Result<> put_in();
+  LinkChange link() const;
+  std::vector<Ipv4> addresses() const;
 
   Netlink netlink_;
   Config config_;

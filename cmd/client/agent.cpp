@@ -2,6 +2,9 @@
 
 #include <csignal>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include "dns/resolv_conf.h"
 #include "net/files.h"
 #include "net/log.h"
@@ -43,7 +46,15 @@ Result<> Agent::start() {
   if (!upstream) return pass_on(upstream);
 
   resolver_ = std::make_unique<net::Resolver>(loop_, dns_config(*upstream));
-  resolve_ = [this](const std::string& name, auto callback) { resolver_->resolve_host(name, std::move(callback)); };
+  resolve_ = [this](const std::string& name, auto callback) {
+    resolver_->resolve_host(name, [this, name, callback](Result<net::Addresses> found) {
+      if (found && resolved_[name] != *found) {
+        resolved_[name] = *found;
+        capture();   // before the first packet leaves
+      }
+      callback(std::move(found));
+    });
+  };
   tunnels_ = std::make_unique<Tunnels>(loop_, identity_, resolve_);
   auto listener = net::tcp_listen({kOwnAddress, 0}, 4096);
   if (!listener) return pass_on(listener);
@@ -51,16 +62,17 @@ Result<> Agent::start() {
   datagrams_ = std::make_unique<DatagramCapture>(loop_, system_->tun(), *tunnels_, targets_);
   dns_ = std::make_unique<DnsServer>(loop_, targets_, *tunnels_, *upstream);
   if (auto listening = dns_->listen(options_.interface, {dns::kOwnResolvers.begin(), dns::kOwnResolvers.end()}); !listening) return listening;
-  tun_watch_ = net::Watch(loop_, system_->tun().fd(), [this] { read_tun(); });
-  tun_watch_.want_read(true);
-
   auto network = net::NetworkMonitor::open();
   if (!network) return pass_on(network);
   network_ = std::move(*network);
-  network_->ignore(system_->tun().index(), net::Routes::Config().table);
+  watch_tun();
   settle_ = net::Timer(loop_, [this] { network_changed(); });
+  mend_ = net::Timer(loop_, [this] { mend(); });
   network_watch_ = net::Watch(loop_, network_->fd(), [this] {
-    if (network_->drain().any()) settle_.after(kSettle);
+    const auto changes = network_->drain();
+    if (changes.any()) settle_.after(kSettle);
+    // What is in the way of our interface may have gone with any change.
+    if (changes.own || !interface_problem_.empty()) mend_.at(pace_.due(net::Loop::now() + kSettle));
   });
   network_watch_.want_read(true);
 
@@ -97,7 +109,7 @@ void Agent::save_pool() {
 void Agent::view_changed() {
   if (stopping_) return;   // the system has been given back
   std::vector<Resource> resources;
-  std::vector<Cidr> networks;
+  networks_.clear();
   for (const auto& [key, item] : controller_->view()) {
     if (key == "self") {
       if (auto self = device_self_from_json(item)) self_ = std::move(*self);
@@ -107,14 +119,14 @@ void Agent::view_changed() {
         net::log(net::Level::error, "the controller sent a Resource that makes no sense: {}", r.error().text);
         continue;
       }
-      if (r->address.kind() == Address::Kind::network) networks.push_back(r->address.network());
+      if (r->address.kind() == Address::Kind::network) networks_.push_back(r->address.network());
       resources.push_back(std::move(*r));
     }
   }
   auto matcher = std::make_shared<const Matcher>(std::move(resources));
   targets_.set_matcher(matcher);
   dns_->resources_changed();
-  if (auto captured = system_->capture(networks); !captured) net::log(net::Level::error, "{}", captured.error().text);
+  capture();
   tunnels_->update(controller_->view());
   tcp_->resources_changed();
   datagrams_->resources_changed();
@@ -128,7 +140,87 @@ std::string Agent::why_not() const {
   if (stopping_) return "stopping";
   if (!controller_) return "starting";
   if (!controller_->up()) return "controller " + identity_.controller().to_string() + ": " + controller_->problem();
-  return system_problem_;
+  return interface_problem_.empty() ? dns_problem_ : interface_problem_;
+}
+
+// Where tg's own sockets connect to.
+std::vector<Ipv4> Agent::own_peers() const {
+  std::vector<Ipv4> out;
+  const auto add = [&](const IpAddress& a) {
+    if (a.is_v4()) out.push_back(a.v4());
+  };
+  const auto add_host = [&](const std::string& host) {
+    if (const auto literal = IpAddress::parse(host)) return add(*literal);
+    if (const auto known = resolved_.find(host); known != resolved_.end()) {
+      for (const IpAddress& a : known->second) add(a);
+    }
+  };
+  add_host(identity_.controller().host);
+  for (const auto& [key, item] : controller_ ? controller_->view() : View{}) {
+    if (!key.starts_with("connector/")) continue;
+    const auto info = connector_from_json(item);
+    if (!info) continue;
+    std::vector<std::string> ways = info->direct;
+    for (const RelayWay& r : info->relays) ways.push_back(r.address);
+    for (const std::string& way : ways) {
+      if (const auto at = HostPort::parse(way)) add_host(at->host);
+    }
+  }
+  if (const auto servers = system_->upstream()) {
+    for (const Endpoint& e : *servers) add(e.address);
+  }
+  return out;
+}
+
+void Agent::capture() {
+  if (auto captured = system_->capture(networks_, own_peers()); !captured) {
+    net::log(net::Level::error, "{}", captured.error().text);
+  }
+}
+
+void Agent::watch_tun() {
+  tun_watch_ = net::Watch(loop_, system_->tun().fd(), [this] { read_tun(); });
+  tun_watch_.want_read(true);
+  network_->own(system_->tun().index(), net::Routes::Config().table);
+}
+
+// Somebody may have touched what is ours: it is put back, but not at full speed against one who insists.
+void Agent::mend() {
+  if (stopping_) return;
+  const Instant now = net::Loop::now();
+  if (const Instant due = pace_.due(now); due > now) return mend_.at(due);
+  tun_watch_ = {};
+  bool new_tun = false;
+  auto what = system_->mend(new_tun);
+  if (std::exchange(tun_failed_, false) && !new_tun) pace_.mended(now);   // what cannot be read is not tried at full speed
+  watch_tun();
+  if (new_tun) {
+    auto listening = dns_->listen(options_.interface, {dns::kOwnResolvers.begin(), dns::kOwnResolvers.end()});
+    if (what && !listening) what = pass_on(listening);
+  }
+  if (what && !what->empty()) capture();   // what could not be put in meanwhile
+  mended(what);
+}
+
+void Agent::mended(const Result<std::vector<std::string>>& what) {
+  const Instant now = net::Loop::now();
+  const std::string before = interface_problem_;
+  if (what && interface_failed_) pace_ = {};
+  interface_failed_ = !what;
+  interface_problem_ = what ? "" : options_.interface + ": " + what.error().text;
+  if (!what || !what->empty()) pace_.mended(now);
+  if (what && pace_.quarrel()) {
+    interface_problem_ = fmt::format("somebody keeps changing {}, its routes or the rule; they were put back {} times",
+                                     options_.interface, pace_.times());
+  }
+  // The first time, and when it comes to a quarrel or cannot be done: not each time.
+  if (what && !what->empty() && pace_.times() == 1) {
+    net::log(net::Level::warning, "somebody changed {}; put back: {}", options_.interface, fmt::join(*what, ", "));
+  }
+  if (before.empty() && !interface_problem_.empty()) net::log(net::Level::error, "{}", interface_problem_);
+  if (!before.empty() && interface_problem_.empty()) net::log(net::Level::info, "{} is whole again", options_.interface);
+  if (!what) mend_.at(pace_.due(now));
+  else if (!interface_problem_.empty()) mend_.at(pace_.calm_at());
 }
 
 void Agent::check_system() {
@@ -137,9 +229,9 @@ void Agent::check_system() {
   save_pool();
   if (!self_) return;   // DNS is not touched before there is something to say
   const auto taken = system_->take_dns();
-  const std::string before = system_problem_;
-  system_problem_ = taken ? "" : "DNS: " + taken.error().text;
-  if (!system_problem_.empty() && system_problem_ != before) net::log(net::Level::error, "{}", system_problem_);
+  const std::string before = dns_problem_;
+  dns_problem_ = taken ? "" : "DNS: " + taken.error().text;
+  if (!dns_problem_.empty() && dns_problem_ != before) net::log(net::Level::error, "{}", dns_problem_);
   if (taken && *taken) {
     if (auto upstream = system_->upstream()) {
       dns_->set_upstream(*upstream);
@@ -161,8 +253,9 @@ void Agent::read_tun() {
     VnetHeader header;
     const auto packet = system_->tun().read(packet_, header);
     if (!packet) {
-      net::log(net::Level::error, "{}", packet.error().text);
-      return stop();
+      tun_failed_ = true;   // most likely it was deleted: mend() makes it anew
+      tun_watch_.want_read(false);
+      return mend_.at(pace_.due(now));
     }
     if (packet->empty()) break;
     if (!tcp_->packet(*packet, header, now)) datagrams_->packet(*packet, now);
@@ -174,6 +267,7 @@ void Agent::network_changed() {
   if (stopping_) return;
   net::log(net::Level::debug, "the network has changed");
   check_system();
+  capture();   // whether return paths are checked may be another matter on another interface
   controller_->check_now();
   tunnels_->network_changed();
 }

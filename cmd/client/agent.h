@@ -2,9 +2,11 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cmd/agent_identity.h"
 #include "cmd/client/datagram_capture.h"
@@ -14,6 +16,7 @@
 #include "cmd/client/tcp_capture.h"
 #include "cmd/client/tunnels.h"
 #include "cmd/controller_link.h"
+#include "core/mend_pace.h"
 #include "net/local_socket.h"
 #include "net/network_monitor.h"
 #include "net/resolver.h"
@@ -55,6 +58,11 @@ class Agent {
   void check_system();
   void network_changed();
   void look_for_sleep();
+  void watch_tun();
+  void mend();
+  void mended(const Result<std::vector<std::string>>& what);
+  void capture();
+  std::vector<Ipv4> own_peers() const;
   void stop();
 
   net::Loop& loop_;
@@ -73,12 +81,16 @@ class Agent {
   std::unique_ptr<cmd::ControllerLink> controller_;
   std::optional<net::NetworkMonitor> network_;
   net::Watch tun_watch_, network_watch_;
-  net::Timer settle_, check_, farewell_;
+  net::Timer settle_, mend_, check_, farewell_;
   Buffer packet_;
   std::optional<DeviceSelf> self_;
   std::uint64_t saved_changes_ = 0;
   Duration asleep_{};
-  std::string system_problem_;
+  std::string dns_problem_, interface_problem_;
+  MendPace pace_;
+  bool tun_failed_ = false, interface_failed_ = false;
+  std::vector<Cidr> networks_;                                // address Resources
+  std::map<std::string, std::vector<IpAddress>> resolved_;    // names that tg itself connects to
   bool stopping_ = false;
 };
 

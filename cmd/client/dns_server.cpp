@@ -77,30 +77,35 @@ void DnsServer::resources_changed() { stub_.set_matcher(targets_.matcher()); }
 void DnsServer::set_upstream(std::vector<Endpoint> servers) { forwarder_.set_servers(std::move(servers)); }
 
 Result<> DnsServer::listen(const std::string& interface, const std::vector<Ipv4>& addresses) {
+  sockets_.clear();
+  listeners_.clear();
   for (const Ipv4 address : addresses) {
     const Endpoint at{address, 53};
     auto udp = bound_to(interface, net::udp_bind(at));
     if (!udp) return pass_on(udp);
     auto tcp = bound_to(interface, net::tcp_listen(at));
     if (!tcp) return pass_on(tcp);
-    const int udp_fd = udp->get();
+    const auto fd = std::make_shared<net::Fd>(std::move(*udp));
     const int space = 1 << 20;
-    ::setsockopt(udp_fd, SOL_SOCKET, SO_RCVBUF, &space, sizeof space);
-    sockets_.push_back({std::move(*udp), net::Watch(loop_, udp_fd, [this, udp_fd] { receive(udp_fd); })});
+    ::setsockopt(fd->get(), SOL_SOCKET, SO_RCVBUF, &space, sizeof space);
+    sockets_.push_back({fd, net::Watch(loop_, fd->get(), [this, weak = std::weak_ptr(fd)] {
+                          if (const auto s = weak.lock()) receive(s);
+                        })});
     sockets_.back().watch.want_read(true);
     listeners_.emplace_back(loop_, std::move(*tcp), [this](net::Fd peer, const Endpoint&) { accepted(std::move(peer)); });
   }
   return {};
 }
 
-void DnsServer::receive(int fd) {
+void DnsServer::receive(const std::shared_ptr<net::Fd>& socket) {
   std::uint8_t query[kUdpMax];
   for (int i = 0; i < 128; ++i) {
     net::SockAddr from;
-    const ssize_t n = ::recvfrom(fd, query, sizeof query, 0, from.raw(), &from.size);
+    const ssize_t n = ::recvfrom(socket->get(), query, sizeof query, 0, from.raw(), &from.size);
     if (n < 0) return;
-    serve({query, static_cast<std::size_t>(n)}, dns::Transport::udp, [fd, from](Bytes answer) {
-      ::sendto(fd, answer.data(), answer.size(), MSG_NOSIGNAL, from.raw(), from.size);   // lost is lost, as on any network
+    serve({query, static_cast<std::size_t>(n)}, dns::Transport::udp, [weak = std::weak_ptr(socket), from](Bytes answer) {
+      const auto s = weak.lock();   // lost is lost, as on any network
+      if (s) ::sendto(s->get(), answer.data(), answer.size(), MSG_NOSIGNAL, from.raw(), from.size);
     });
   }
 }

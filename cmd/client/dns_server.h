@@ -25,7 +25,8 @@ class DnsServer {
   DnsServer(net::Loop& loop, Targets& targets, Tunnels& tunnels, std::vector<Endpoint> upstream);
   ~DnsServer();
 
-  // listen serves `addresses`, which `interface` has. Errors: conflict when another program has port 53 there; denied; io.
+  // listen serves `addresses`, which `interface` has. Called again, after the interface was made anew, it takes the place of
+  // the call before. Errors: conflict when another program has port 53 there; denied; io.
   Result<> listen(const std::string& interface, const std::vector<Ipv4>& addresses);
   void resources_changed();
   void set_upstream(std::vector<Endpoint> servers);
@@ -40,7 +41,7 @@ class DnsServer {
   struct Connection;
   using Reply = std::function<void(Bytes)>;
 
-  void receive(int fd);
+  void receive(const std::shared_ptr<net::Fd>& fd);
   void accepted(net::Fd peer);
   void read(std::uint64_t number);
   void write(std::uint64_t number, Bytes message);
@@ -54,7 +55,7 @@ class DnsServer {
   dns::Stub stub_;
   net::Forwarder forwarder_;
   struct Socket {
-    net::Fd fd;
+    std::shared_ptr<net::Fd> fd;     // answers that come later look whether it is still there
     net::Watch watch;
   };
   std::vector<Socket> sockets_;

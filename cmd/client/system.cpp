@@ -1,6 +1,7 @@
 #include "cmd/client/system.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -8,6 +9,7 @@
 #include "net/collisions.h"
 #include "net/files.h"
 #include "net/log.h"
+#include "net/return_path.h"
 
 namespace tg::client {
 namespace {
@@ -68,17 +70,38 @@ Result<std::unique_ptr<System>> System::set_up(const Config& config) {
   auto routes = net::Routes::install(routes_config(tun->index()));
   if (!routes) return pass_on(routes);
   std::unique_ptr<System> system(new System(config, std::move(*tun), std::move(*routes)));
-  if (auto captured = system->capture({}); !captured) return pass_on(captured);
+  if (auto captured = system->capture({}, {}); !captured) return pass_on(captured);
   return system;
 }
 
-Result<> System::capture(const std::vector<Cidr>& resources) {
+Result<> System::capture(const std::vector<Cidr>& resources, const std::vector<Ipv4>& own) {
   if (down_) return {};
   std::vector<Cidr> all{config_.range};
   for (const Cidr& c : resources) {
     if (c.base().is_v4()) all.push_back(c);
   }
-  return routes_.capture(all);
+  std::vector<Ipv4> except;
+  if (net::checks_return_paths(tun_.name())) {
+    std::copy_if(own.begin(), own.end(), std::back_inserter(except), [&](Ipv4 a) {
+      return std::any_of(all.begin(), all.end(), [&](const Cidr& c) { return c.contains(a); });
+    });
+  }
+  return routes_.capture(all, except);
+}
+
+Result<std::vector<std::string>> System::mend(bool& new_tun) {
+  new_tun = false;
+  if (down_) return std::vector<std::string>{};
+  auto mended = routes_.mend();
+  if (mended || mended.error().code != Errc::not_found) return mended;
+  auto tun = net::Tun::open({.name = config_.interface});
+  if (!tun) return pass_on(tun);
+  tun_ = std::move(*tun);
+  new_tun = true;
+  routes_.set_index(tun_.index());
+  mended = routes_.mend();
+  if (!mended) return mended;
+  return std::vector<std::string>{"the interface " + tun_.name()};
 }
 
 Result<std::vector<Endpoint>> System::upstream() const {

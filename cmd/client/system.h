@@ -35,8 +35,13 @@ class System {
   ~System();
 
   net::Tun& tun() noexcept { return tun_; }
-  // capture makes the range and the address Resources lead to the TUN, and nothing else.
-  Result<> capture(const std::vector<Cidr>& resources);
+  // capture makes the range and the address Resources lead to the TUN, and nothing else. `own`: where tg itself connects
+  // to. These stay out where this host checks return paths; elsewhere the mark of our sockets is enough.
+  Result<> capture(const std::vector<Cidr>& resources, const std::vector<Ipv4>& own);
+
+  // mend puts back what somebody has taken out of the interface, its addresses, the routes and the rule, and says in
+  // words what that was. An interface that is gone is made anew: then tun() has another descriptor, and `new_tun` is set.
+  Result<std::vector<std::string>> mend(bool& new_tun);
 
   // take_dns puts our resolvers ahead of the system's. Called again, it looks whether somebody else has written the file, and
   // takes it again; true: upstream() may have changed.

@@ -246,6 +246,59 @@ TEST(RoutesInNetns, follows_the_captured_ranges) {
   });
 }
 
+TEST(RoutesInNetns, mend_puts_back_what_somebody_took_out_and_says_what) {
+  in_netns([] {
+    using Words = std::vector<std::string>;
+    auto tun = *Tun::open({});
+    auto routes = *Routes::install(plan(tun));
+    ASSERT_TRUE(routes.capture(kPool, {Ipv4{0x64600001}}));
+    auto netlink = *Netlink::open();
+    const auto all_routes = *netlink.routes();
+    const auto all_rules = *netlink.rules();
+    const auto all_addresses = netlink.addresses()->size();
+    const auto mended = [&] {
+      const auto what = routes.mend();
+      EXPECT_TRUE(what) << what.error().text;
+      EXPECT_EQ(*netlink.routes(), all_routes);
+      EXPECT_EQ(*netlink.rules(), all_rules);
+      EXPECT_EQ(netlink.addresses()->size(), all_addresses);
+      EXPECT_TRUE(comes_out(tun, kFar));
+      return what.value_or(Words{});
+    };
+    EXPECT_EQ(mended(), Words{});
+    ASSERT_TRUE(netlink.remove_rule(all_rules[1]));
+    EXPECT_EQ(mended(), Words{"the rule"});
+    ASSERT_TRUE(remove_left_over(7263, 7263));
+    EXPECT_EQ(mended(), (Words{"3 routes", "the rule"}));
+    // Routes want the address that they name as their source.
+    ASSERT_TRUE(netlink.remove_address({tun.index(), kLocal, 32}));
+    ASSERT_TRUE(netlink.remove_route({kPool[0], 7263, Route::Kind::unicast, tun.index()}));
+    EXPECT_EQ(mended(), (Words{"the address 172.16.30.1", "a route"}));
+    ASSERT_TRUE(netlink.change_link(tun.index(), {.up = false}));
+    ASSERT_TRUE(netlink.change_link(tun.index(), {.up = true}));
+    EXPECT_EQ(mended(), Words{"2 routes"});
+    ASSERT_TRUE(netlink.change_link(tun.index(), {.mtu = 1500, .up = false}));
+    EXPECT_EQ(mended(), (Words{"the interface's being up", "2 routes"}));
+    EXPECT_EQ(mended(), Words{});
+  });
+}
+
+TEST(RoutesInNetns, mend_sets_up_an_interface_that_took_the_place_of_another) {
+  in_netns([] {
+    std::optional<Tun> tun = *Tun::open({});
+    auto routes = *Routes::install(plan(*tun));
+    ASSERT_TRUE(routes.capture(kPool));
+    tun.reset();
+    EXPECT_EQ(routes.mend().error().code, Errc::not_found);
+    auto other = *Tun::open({"eth1"});       // so that the next has another index
+    tun = *Tun::open({});
+    routes.set_index(tun->index());
+    ASSERT_TRUE(routes.mend());
+    EXPECT_TRUE(comes_out(*tun, kFar));
+    EXPECT_EQ(*routes.mend(), std::vector<std::string>{});
+  });
+}
+
 TEST(RoutesInNetns, a_more_specific_route_in_main_does_not_win) {
   in_netns([] {
     auto rogue = *Tun::open({"eth1"});
@@ -324,14 +377,16 @@ TEST(MonitorInNetns, tells_of_others_changes_and_not_of_ours) {
   in_netns([] {
     auto tun = *Tun::open({});
     auto monitor = *NetworkMonitor::open();
-    monitor.ignore(tun.index(), 7263);
+    monitor.own(tun.index(), 7263);
     EXPECT_FALSE(monitor.drain().any());
     {
       auto routes = *Routes::install(plan(tun));
       ASSERT_TRUE(routes.capture(kPool));
     }
     // The local table's entries for our addresses are on our interface too.
-    EXPECT_FALSE(monitor.drain().any());
+    const auto ours = monitor.drain();
+    EXPECT_FALSE(ours.any());
+    EXPECT_TRUE(ours.own);
     auto other = *Tun::open({"eth1"});
     ASSERT_TRUE(wait_for(monitor.fd(), POLLIN));
     EXPECT_TRUE(monitor.drain().links);
@@ -341,7 +396,34 @@ TEST(MonitorInNetns, tells_of_others_changes_and_not_of_ours) {
     const auto seen = monitor.drain();
     EXPECT_TRUE(seen.addresses);
     EXPECT_TRUE(seen.routes);
+    EXPECT_FALSE(seen.own);
     EXPECT_FALSE(monitor.drain().any());
+    ASSERT_TRUE(netlink.add_rule({7000, 100}));
+    EXPECT_TRUE(monitor.drain().routes);
+  });
+}
+
+TEST(MonitorInNetns, tells_of_each_thing_of_ours_that_somebody_takes_out) {
+  in_netns([] {
+    auto tun = *Tun::open({});
+    auto routes = *Routes::install(plan(tun));
+    ASSERT_TRUE(routes.capture(kPool));
+    auto monitor = *NetworkMonitor::open();
+    monitor.own(tun.index(), 7263);
+    auto netlink = *Netlink::open();
+    const auto only_ours = [&] {
+      const auto c = monitor.drain();
+      return c.own && !c.any();
+    };
+    ASSERT_TRUE(netlink.remove_rule({7263, 7263, kOwnMark}));
+    EXPECT_TRUE(only_ours());
+    ASSERT_TRUE(netlink.remove_route({kPool[0], 7263, Route::Kind::unicast, tun.index()}));
+    EXPECT_TRUE(only_ours());
+    ASSERT_TRUE(netlink.remove_address({tun.index(), kResolver, 32}));
+    EXPECT_TRUE(only_ours());
+    ASSERT_TRUE(netlink.change_link(tun.index(), {.up = false}));
+    EXPECT_TRUE(only_ours());
+    EXPECT_FALSE(monitor.drain().own);
   });
 }
 
