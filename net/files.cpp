@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 
@@ -26,19 +27,40 @@ Result<std::string> read_file(const std::string& path) {
   }
 }
 
-Result<> write_file(const std::string& path, std::string_view content, mode_t mode) {
-  const std::string fresh = path + ".new";
-  const std::string what = "write " + path;
-  Fd fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
-  if (!fd) return tl::unexpected(os_error(errno, what));
+namespace {
+
+// Returns 0, or errno.
+int write_all(int fd, std::string_view content) {
   while (!content.empty()) {
-    const ssize_t n = ::write(fd.get(), content.data(), content.size());
+    const ssize_t n = ::write(fd, content.data(), content.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return tl::unexpected(os_error(errno, what));
+    if (n < 0) return errno;
     content.remove_prefix(static_cast<std::size_t>(n));
   }
-  if (::fsync(fd.get()) != 0) return tl::unexpected(os_error(errno, what));
-  if (::rename(fresh.c_str(), path.c_str()) != 0) return tl::unexpected(os_error(errno, what));
+  return ::fsync(fd) == 0 ? 0 : errno;
+}
+
+// A rename is on the disk when its directory is.
+int sync_directory_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, std::max<std::size_t>(slash, 1));
+  const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return fd && ::fsync(fd.get()) == 0 ? 0 : errno;
+}
+
+}  // namespace
+
+Result<> write_file(const std::string& path, std::string_view content, mode_t mode) {
+  const std::string fresh = path + ".new";
+  const auto failed = [&](int error) -> Result<> {
+    ::unlink(fresh.c_str());   // on a full disk, room for the next attempt
+    return tl::unexpected(os_error(error, "write " + path));
+  };
+  const Fd fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
+  if (!fd) return failed(errno);
+  if (const int error = write_all(fd.get(), content); error != 0) return failed(error);
+  if (::rename(fresh.c_str(), path.c_str()) != 0) return failed(errno);
+  if (const int error = sync_directory_of(path); error != 0) return failed(error);
   return {};
 }
 
@@ -46,7 +68,9 @@ Result<Fd> lock_state_dir(const std::string& path, const std::string& role) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) {
     std::filesystem::create_directories(path, error);
-    if (error) return tl::unexpected(os_error(error.value(), fmt::format("make the state directory {} (see --state)", path)));
+    if (error) {
+      return tl::unexpected(os_error(error.value(), fmt::format("make the state directory {} (see --state)", path)));
+    }
     ::chmod(path.c_str(), 0700);
   }
   const std::string file = path + "/lock";
