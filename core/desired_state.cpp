@@ -140,14 +140,23 @@ class Differences {
   }
   void list(const char* what, const std::vector<std::string>& from, const std::vector<std::string>& to) {
     const std::set<std::string> old(from.begin(), from.end()), fresh(to.begin(), to.end());
+    std::vector<std::string> changes;
+    for (const std::string& s : fresh) {
+      if (!old.contains(s)) changes.push_back("+" + s);
+    }
+    for (const std::string& s : old) {
+      if (!fresh.contains(s)) changes.push_back("-" + s);
+    }
+    if (changes.empty()) return;
     std::string text;
-    for (const std::string& s : fresh) text += old.contains(s) ? "" : " +" + s;
-    for (const std::string& s : old) text += fresh.contains(s) ? "" : " -" + s;
-    if (!text.empty()) add(what + text);
+    for (std::size_t i = 0; i < changes.size() && i < kShown; ++i) text += " " + changes[i];
+    if (changes.size() > kShown) text += " and " + std::to_string(changes.size() - kShown) + " more";
+    add(what + text);
   }
   const std::string& text() const noexcept { return text_; }
 
  private:
+  static constexpr std::size_t kShown = 20;   // a plan is for people
   static std::string shown(const std::string& s) { return s.empty() ? "none" : s; }
   void add(const std::string& part) { text_ += (text_.empty() ? "" : "; ") + part; }
   std::string text_;

@@ -89,11 +89,11 @@ bool Fields::flag(const char* key) {
   return ok() && j->get<bool>();
 }
 
-std::vector<std::string> Fields::texts(const char* key) {
+std::vector<std::string> Fields::texts(const char* key, std::size_t most) {
   std::vector<std::string> out;
   const Json* j = any(key);
   if (j == nullptr) return out;
-  if (!j->is_array() || j->size() > kListMax) refuse(key, "is not a list of at most " + std::to_string(kListMax));
+  if (!j->is_array() || j->size() > most) refuse(key, "is not a list of at most " + std::to_string(most));
   for (std::size_t i = 0; ok() && i < j->size(); ++i) {
     if (printable_text((*j)[i], kTextMax)) out.push_back((*j)[i].get<std::string>());
     else refuse(key, "holds something that is not a printable text");

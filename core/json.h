@@ -43,7 +43,7 @@ class Fields {
   std::string text_or_empty(const char* key, std::size_t max = kTextMax);   // may be missing or empty
   std::uint64_t number(const char* key, std::uint64_t max = std::numeric_limits<std::uint64_t>::max());
   bool flag(const char* key);
-  std::vector<std::string> texts(const char* key);
+  std::vector<std::string> texts(const char* key, std::size_t most = kListMax);
   // any returns the field whatever its type, or null and an error when it is missing.
   const Json* any(const char* key);
 

@@ -40,6 +40,13 @@ std::string_view to_string(Errc e) noexcept {
   return "unknown";
 }
 
+std::optional<Errc> errc_named(std::string_view name) noexcept {
+  for (int i = static_cast<int>(Errc::invalid_argument); i <= static_cast<int>(Errc::io); ++i) {
+    if (to_string(static_cast<Errc>(i)) == name) return static_cast<Errc>(i);
+  }
+  return std::nullopt;
+}
+
 int exit_code(Errc e) noexcept {
   switch (e) {
     case Errc::invalid_argument: return 2;

@@ -1,6 +1,7 @@
 // Errors as values: one code for programs, one sentence for people.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -34,6 +35,9 @@ inline std::error_code make_error_code(Errc e) noexcept { return {static_cast<in
 
 // to_string returns the code's name as written above, for logs and JSON.
 std::string_view to_string(Errc e) noexcept;
+
+// errc_named returns the code that to_string writes like this, or nothing.
+std::optional<Errc> errc_named(std::string_view name) noexcept;
 
 // exit_code returns the process's exit status for a command that ended with `e`:
 // 1 failed, 2 usage, 3 unreachable, 4 login needed, 5 denied, 6 conflict.

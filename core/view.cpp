@@ -57,8 +57,17 @@ Result<std::optional<Json>> ControlReader::next() {
 }
 
 Buffer control_frame(const Json& message) {
+  auto out = try_control_frame(message);
+  TG_CHECK(out);
+  return std::move(*out);
+}
+
+Result<Buffer> try_control_frame(const Json& message) {
   const std::string text = json_text(message);
-  TG_CHECK(text.size() <= kControlFrameMax);
+  if (text.size() > kControlFrameMax) {
+    return fail(Errc::exhausted, "a message of " + std::to_string(text.size()) + " bytes is more than the " +
+                                     std::to_string(kControlFrameMax >> 20) + " MiB that one may have");
+  }
   Buffer out;
   out.reserve(4 + text.size());
   Writer w(out);

@@ -92,9 +92,10 @@ Result<RelaySelf> relay_self_from_json(const Json& j);
 
 // revoked/DEVICE, told to connectors: JSON number, the Unix time before which grants of that device are void.
 
-// The frames of a control stream: u32 length, then that many bytes of UTF-8 JSON with a "type". The controller reads at
-// most kControlBeforeIdentity bytes from a peer without a certificate.
-inline constexpr std::size_t kControlFrameMax = 16u << 20;
+// The frames of a control stream: u32 length, then that many bytes of UTF-8 JSON with a "type". Only the controller's
+// own words, and an administrator's to it, come near kControlFrameMax: a snapshot of 100,000 Resources is about 20 MB.
+// The controller reads at most kControlBeforeIdentity bytes from a peer without a certificate.
+inline constexpr std::size_t kControlFrameMax = 64u << 20;
 inline constexpr std::size_t kControlBeforeIdentity = 64u << 10;
 
 // ControlReader cuts a byte stream into messages. Sans-I/O.
@@ -113,6 +114,9 @@ class ControlReader {
   std::size_t max_;
   bool broken_ = false;
 };
+// control_frame is for messages that their sender keeps small; one above kControlFrameMax breaks an invariant.
 Buffer control_frame(const Json& message);
+// try_control_frame is for those that grow with what people write. Errors: exhausted above kControlFrameMax.
+Result<Buffer> try_control_frame(const Json& message);
 
 }  // namespace tg

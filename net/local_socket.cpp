@@ -9,35 +9,49 @@
 
 #include <fmt/format.h>
 
+#include "core/text.h"
 #include "net/acceptor.h"
 
 namespace tg::net {
+namespace {
+
+constexpr std::size_t kTextMax = 64 * 1024;   // of an error: a file's mistakes are told together
+
+bool may_ask(int fd) {
+  ucred who{};
+  socklen_t size = sizeof who;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) return false;
+  return who.uid == 0 || who.uid == ::geteuid();
+}
+
+}  // namespace
 
 struct LocalServer::State {
   struct Peer {
     Fd fd;
-    Watch watch;
     ControlReader reader;
-    Buffer out;
+    Buffer out{};
+    std::size_t sent = 0;     // of `out`
+    bool answering = false;   // answer_all runs
+    bool last = false;        // what is in `out` is all it gets
+    Watch watch{};
   };
 
   Loop& loop;
   std::string path;
   Handler handler;
+  std::size_t longest;
   Acceptor accepting{};
   std::map<std::uint64_t, Peer> peers{};
   std::uint64_t next = 1;
-  std::shared_ptr<State*> self = std::make_shared<State*>(this);   // for replies that come late
+  std::shared_ptr<State*> self = std::make_shared<State*>(this);   // for what comes late
 
   ~State() { ::unlink(path.c_str()); }
 
   void accepted(Fd fd) {
-    ucred who{};
-    socklen_t size = sizeof who;
-    if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0 || (who.uid != 0 && who.uid != ::geteuid())) return;
+    if (peers.size() >= kPeers || !may_ask(fd.get())) return;
     const std::uint64_t number = next++;
-    Peer& peer = peers[number];
-    peer.fd = std::move(fd);
+    Peer& peer = peers.emplace(number, Peer{std::move(fd), ControlReader(longest)}).first->second;
     peer.watch = Watch(loop, peer.fd.get(), [this, number] { read(number); }, [this, number] { write(number); });
     peer.watch.want_read(true);
   }
@@ -49,58 +63,95 @@ struct LocalServer::State {
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (n <= 0) return drop(number);
     peer.reader.feed({chunk, static_cast<std::size_t>(n)});
+    answer_all(number);
+  }
+
+  // Answers what has come, for as long as the answers are taken. A handler's reply may drop the peer.
+  void answer_all(std::uint64_t number) {
     for (;;) {
       const auto it = peers.find(number);
       if (it == peers.end()) return;
-      const auto message = it->second.reader.next();
-      if (!message) return drop(number);
+      Peer& peer = it->second;
+      if (peer.answering || peer.last || !peer.out.empty()) return;
+      const auto message = peer.reader.next();
+      if (!message) {
+        peer.last = true;
+        return send(number, local_error(message.error()));
+      }
       if (!*message) return;
+      peer.answering = true;
       handler(**message, [weak = std::weak_ptr<State*>(self), number](const Json& answer) {
         if (const auto state = weak.lock()) (*state)->send(number, answer);
       });
+      if (const auto still = peers.find(number); still != peers.end()) still->second.answering = false;
     }
   }
 
   void send(std::uint64_t number, const Json& answer) {
     const auto it = peers.find(number);
     if (it == peers.end()) return;
-    const Buffer frame = control_frame(answer);
-    it->second.out.insert(it->second.out.end(), frame.begin(), frame.end());
+    auto frame = try_control_frame(answer);
+    if (!frame) {
+      const std::string text = "the answer is too long: " + frame.error().text;
+      frame = control_frame(local_error({frame.error().code, text}));
+    }
+    it->second.out.insert(it->second.out.end(), frame->begin(), frame->end());
     write(number);
   }
 
   void write(std::uint64_t number) {
     Peer& peer = peers.at(number);
-    const ssize_t n = ::send(peer.fd.get(), peer.out.data(), peer.out.size(), MSG_NOSIGNAL);
-    if (n < 0 && errno != EAGAIN && errno != EINTR) {
-      loop.post([weak = std::weak_ptr<State*>(self), number] {
-        if (const auto state = weak.lock()) (*state)->drop(number);
-      });
-      return;
+    while (peer.sent < peer.out.size()) {
+      const ssize_t n = ::send(peer.fd.get(), peer.out.data() + peer.sent, peer.out.size() - peer.sent, MSG_NOSIGNAL);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno == EAGAIN) break;
+      if (n < 0) return drop_later(number);
+      peer.sent += static_cast<std::size_t>(n);
     }
-    if (n > 0) peer.out.erase(peer.out.begin(), peer.out.begin() + n);
-    peer.watch.want_write(!peer.out.empty());
+    const bool taken = peer.sent == peer.out.size();
+    if (taken && peer.last) return drop_later(number);
+    if (taken) {
+      Buffer().swap(peer.out);
+      peer.sent = 0;
+    }
+    peer.watch.want_write(!taken);
+    peer.watch.want_read(taken);   // whoever does not take his answers is not asked for more questions
+    if (taken) answer_all(number);
   }
 
   void drop(std::uint64_t number) { peers.erase(number); }
+  void drop_later(std::uint64_t number) {
+    Peer& peer = peers.at(number);
+    peer.last = true;
+    peer.watch.want_write(false);
+    peer.watch.want_read(false);
+    loop.post([weak = std::weak_ptr<State*>(self), number] {
+      if (const auto state = weak.lock()) (*state)->drop(number);
+    });
+  }
 };
 
 LocalServer::LocalServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 LocalServer::~LocalServer() = default;
 
-Result<std::unique_ptr<LocalServer>> LocalServer::start(Loop& loop, const std::string& path, Handler handler) {
+Result<std::unique_ptr<LocalServer>> LocalServer::start(Loop& loop, const std::string& path, Handler handler,
+                                                        std::size_t longest) {
   auto listener = unix_listen(path);
   if (!listener) return pass_on(listener);
-  std::unique_ptr<State> state(new State{loop, path, std::move(handler)});
-  state->accepting = Acceptor(loop, std::move(*listener), [s = state.get()](Fd fd, const Endpoint&) { s->accepted(std::move(fd)); });
+  std::unique_ptr<State> state(new State{loop, path, std::move(handler), longest});
+  state->accepting = Acceptor(loop, std::move(*listener),
+                              [s = state.get()](Fd fd, const Endpoint&) { s->accepted(std::move(fd)); });
   return std::unique_ptr<LocalServer>(new LocalServer(std::move(state)));
 }
 
 Json local_error(const Error& error) {
-  return {{"type", "error"}, {"code", static_cast<int>(error.code)}, {"text", error.text}};
+  return {{"type", "error"}, {"code", to_string(error.code)}, {"text", printable(error.text, kTextMax)}};
 }
 
-Result<Json> local_request(const std::string& path, const std::string& role, const Json& request, std::chrono::seconds timeout) {
+Result<Json> local_request(const std::string& path, const std::string& role, const Json& request,
+                           std::chrono::seconds timeout) {
+  const auto frame = try_control_frame(request);
+  if (!frame) return fail(frame.error().code, "this is too long to be told: " + frame.error().text);
   auto fd = unix_connect(path);
   if (!fd && fd.error().code == Errc::denied) {
     return fail(Errc::denied, fmt::format("{} belongs to somebody else; run with sudo", path));
@@ -112,9 +163,10 @@ Result<Json> local_request(const std::string& path, const std::string& role, con
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Loop::now()).count();
     return left > 0 && ::poll(&p, 1, static_cast<int>(left)) > 0;
   };
-  const auto late = [&] { return fail(Errc::timed_out, fmt::format("tg {} did not answer within {} s", role, timeout.count())); };
-  const Buffer frame = control_frame(request);
-  for (Bytes rest = frame; !rest.empty();) {
+  const auto late = [&] {
+    return fail(Errc::timed_out, fmt::format("tg {} did not answer within {} s; see --timeout", role, timeout.count()));
+  };
+  for (Bytes rest = *frame; !rest.empty();) {
     if (!wait(POLLOUT)) return late();
     const ssize_t n = ::send(fd->get(), rest.data(), rest.size(), MSG_NOSIGNAL);
     if (n < 0 && errno != EAGAIN && errno != EINTR) return fail(Errc::unreachable, fmt::format("tg {} hung up", role));
@@ -127,8 +179,7 @@ Result<Json> local_request(const std::string& path, const std::string& role, con
     if (*message) {
       const Json& m = **message;
       if (m["type"] != "error") return m;
-      const int code = m.contains("code") && m["code"].is_number_integer() ? m["code"].get<int>() : static_cast<int>(Errc::io);
-      return fail(static_cast<Errc>(code), text_or(m, "text", "unknown error"));
+      return fail(errc_named(text_or(m, "code", "")).value_or(Errc::io), text_or(m, "text", "unknown error"));
     }
     if (!wait(POLLIN)) return late();
     std::uint8_t chunk[65536];
