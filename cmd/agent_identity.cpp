@@ -22,7 +22,8 @@ struct Enrolled {
 // enroll spends the token: one connection, one question, one answer.
 class Enrolment {
  public:
-  Enrolment(const Token& token, std::string key, std::string csr) : token_(token), key_(std::move(key)), csr_(std::move(csr)) {}
+  Enrolment(const Token& token, std::string key, std::string csr)
+      : token_(token), key_(std::move(key)), csr_(std::move(csr)) {}
 
   Result<Enrolled> run(const MakeResolver& dns, std::chrono::seconds timeout) {
     auto context = net::TlsContext::pinned(token_.ca_pin, net::kAlpnControl);
@@ -43,7 +44,8 @@ class Enrolment {
 
  private:
   tl::unexpected<Error> unreachable(const std::string& why) const {
-    return fail(Errc::unreachable, fmt::format("the controller at {} cannot be reached: {}", token_.controller.to_string(), why));
+    return fail(Errc::unreachable,
+                fmt::format("the controller at {} cannot be reached: {}", token_.controller.to_string(), why));
   }
 
   // The chain to the pinned root is not enough: every agent has one. Only the controller is told the secret.
@@ -78,7 +80,8 @@ class Enrolment {
     const auto off = now - theirs;
     if (off > kClockTolerance || off < -kClockTolerance) {
       // The token is spent: what it bought is kept, and works once the clock is right.
-      net::log(net::Level::warning, "this machine's clock is {} s {} the controller's; set it", std::abs(off.count()),
+      net::log(net::Level::warning, "this machine's clock is {} s {} the controller's; set it",
+               std::abs(off.count()),
                off.count() > 0 ? "ahead of" : "behind");
     }
     // The root that the token pins, whatever the message says.
@@ -122,9 +125,12 @@ Result<> AgentIdentity::read_leaf() {
 Result<AgentIdentity> AgentIdentity::load(const std::string& state) {
   const auto about = net::read_file(state + "/agent.json");
   if (!about) {
-    if (about.error().code == Errc::denied) return fail(Errc::denied, fmt::format("{} belongs to somebody else; run with sudo", state));
-    return fail(Errc::login_needed, "this machine is not enrolled: start once with --token, which an administrator makes with "
-                                    "'tg controller device token USER' or 'tg controller connector token NAME'");
+    if (about.error().code == Errc::denied) {
+      return fail(Errc::denied, fmt::format("{} belongs to somebody else; run with sudo", state));
+    }
+    return fail(Errc::login_needed,
+                "this machine is not enrolled: start once with --token, which an administrator makes with "
+                "'tg controller device token USER' or 'tg controller connector token NAME'");
   }
   AgentIdentity out;
   out.state_ = state;
@@ -133,13 +139,23 @@ Result<AgentIdentity> AgentIdentity::load(const std::string& state) {
   auto key = net::read_file(state + "/key.pem");
   auto chain = net::read_file(state + "/chain.pem");
   auto root = net::read_file(state + "/root.pem");
-  if (!controller || !key || !chain || !root) {
-    return fail(Errc::malformed, fmt::format("the identity in {} is damaged; remove {}/agent.json and enroll again", state, state));
+  const auto damaged = [&](const std::string& how) {
+    return fail(Errc::malformed, fmt::format("the identity in {0} is damaged: {1}; restore all of its files from one "
+                                             "copy, or remove {0}/agent.json and start once with a new --token",
+                                             state, how));
+  };
+  if (!controller) return damaged("agent.json names no controller");
+  for (const auto& [file, content] : {std::pair("key.pem", &key), {"chain.pem", &chain}, {"root.pem", &root}}) {
+    if (!*content) return damaged(fmt::format("{} cannot be read", file));
   }
   out.controller_ = std::move(*controller);
   out.token_id_ = text_or(j, "token", "");
   out.credentials_ = {std::move(*key), std::move(*chain), std::move(*root)};
-  if (auto read = out.read_leaf(); !read) return pass_on(read);
+  if (auto read = out.read_leaf(); !read) return damaged("chain.pem holds no certificate");
+  const auto thumbprint = net::key_thumbprint(out.credentials_.key);
+  if (!thumbprint) return damaged("key.pem holds no key");
+  if (*thumbprint != out.self_.key_thumbprint) return damaged("the certificate in chain.pem is not for key.pem");
+  if (text_or(j, "uri", "") != net::to_uri(out.self_)) return damaged("agent.json and chain.pem name different agents");
   return out;
 }
 
@@ -168,7 +184,8 @@ Result<AgentIdentity> AgentIdentity::obtain(const std::string& state, std::strin
   // The same command line again, as a service manager does it: the token has done its work.
   if (known && known->token_id_ == hex(token->id)) return known;
   if (token->role != role) {
-    return fail(Errc::invalid_argument, fmt::format("this token is for a {}, not for a {}", to_string(token->role), to_string(role)));
+    return fail(Errc::invalid_argument,
+                fmt::format("this token is for a {}, not for a {}", to_string(token->role), to_string(role)));
   }
   auto key = net::new_key_pem();
   if (!key) return pass_on(key);
@@ -196,7 +213,12 @@ Result<> AgentIdentity::renewed(const Json& answer) {
   const std::string chain = text_or(answer, "chain", "");
   const auto fresh = net::leaf_identity(chain);
   if (!fresh) return fail(Errc::malformed, "the controller sent a certificate that cannot be read");
-  if (net::to_uri(*fresh) != net::to_uri(self_)) return fail(Errc::denied, "the controller sent somebody else's certificate");
+  if (net::to_uri(*fresh) != net::to_uri(self_)) {
+    return fail(Errc::denied, "the controller sent somebody else's certificate");
+  }
+  if (fresh->key_thumbprint != self_.key_thumbprint) {
+    return fail(Errc::denied, "the controller sent a certificate for another key");
+  }
   credentials_.chain = chain;
   if (auto read = read_leaf(); !read) return read;
   return net::write_file(state_ + "/chain.pem", chain);

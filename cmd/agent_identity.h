@@ -17,25 +17,33 @@ using MakeResolver = std::function<net::ResolveHost(net::Loop&)>;
 // AgentIdentity lives in the state directory: key.pem, chain.pem, root.pem and agent.json, all of mode 0600.
 class AgentIdentity {
  public:
-  // load reads what an earlier enroll left. Errors: login_needed when this machine was never enrolled; malformed.
+  // load reads what an earlier enroll left. Errors: login_needed when this machine was never enrolled; malformed when
+  // the files do not belong together; denied.
   static Result<AgentIdentity> load(const std::string& state);
 
-  // obtain returns the identity in `state`; with a `token` that was not used here yet, it enrolls first, which needs the
-  // controller. It runs an event loop of its own for at most `timeout`.
-  // Errors: login_needed (no token, nothing in `state`); denied or expired (the controller refuses the token); malformed
-  // (no token); unreachable; invalid_argument (a token for another role).
+  // obtain returns the identity in `state`; with a `token` that was not used here yet, it enrolls first, which needs
+  // the controller. It runs an event loop of its own for at most `timeout`.
+  // Errors: login_needed (no token, nothing in `state`); denied or expired (the controller refuses the token);
+  // malformed (no token, or as load); unreachable; invalid_argument (a token for another role).
   static Result<AgentIdentity> obtain(const std::string& state, std::string_view token, Token::Role role,
                                       const MakeResolver& dns, std::chrono::seconds timeout);
 
   const net::Identity& self() const noexcept { return self_; }
   const HostPort& controller() const noexcept { return controller_; }
 
-  Result<net::TlsContext> client_context(std::string_view alpn) const { return net::TlsContext::client(credentials_, alpn); }
-  Result<net::TlsContext> server_context(std::string_view alpn) const { return net::TlsContext::server(credentials_, alpn); }
+  Result<net::TlsContext> client_context(std::string_view alpn) const {
+    return net::TlsContext::client(credentials_, alpn);
+  }
+  Result<net::TlsContext> server_context(std::string_view alpn) const {
+    return net::TlsContext::server(credentials_, alpn);
+  }
 
-  // renewal_due says when to ask for the next certificate: at half of the present one's life.
+  // renewal_due is half of the present certificate's life. wants_renewal says whether that is over, or has not begun:
+  // the certificate was made while the controller's clock was ahead, and only the controller takes it.
   UnixTime renewal_due() const noexcept { return renewal_due_; }
-  // renewal returns the message that asks for it, and renewed takes the answer and saves it.
+  bool wants_renewal(UnixTime now) const noexcept { return now >= renewal_due_ || now < self_.not_before; }
+  // renewal returns the message that asks for the next one, and renewed takes the answer and saves it. Errors of
+  // renewed: malformed; denied (it is somebody else's, or for another key); io (it is used, but will be lost).
   Result<Json> renewal() const;
   Result<> renewed(const Json& answer);
 

@@ -1,4 +1,5 @@
-// TLS 1.3 between tg's own processes: both sides show a leaf of the controller's CA, and identity is that leaf's SAN URI.
+// TLS 1.3 between tg's own processes: both sides show a leaf of the controller's CA, and identity is that leaf's SAN
+// URI.
 #pragma once
 
 #include <functional>
@@ -13,7 +14,8 @@
 
 namespace tg::net {
 
-// Identity is what a verified leaf says: tg://NETWORK/ROLE/ID. It is read from the leaf alone, whatever else is in the chain.
+// Identity is what a verified leaf says: tg://NETWORK/ROLE/ID. It is read from the leaf alone, whatever else is in the
+// chain.
 struct Identity {
   std::string network;         // the controller's instance name
   std::string role;            // "device", "connector", "relay" or "controller"
@@ -30,7 +32,8 @@ Result<Identity> parse_uri(std::string_view uri);
 // leaf_identity reads the first certificate of a PEM chain, unverified: for an agent's own.
 Result<Identity> leaf_identity(const std::string& chain_pem);
 
-// Credentials are PEM: a private key (P-256), its certificate chain (leaf first), and the root that peers must chain to.
+// Credentials are PEM: a private key (P-256), its certificate chain (leaf first), and the root that peers must chain
+// to.
 struct Credentials {
   std::string key;
   std::string chain;
@@ -47,7 +50,8 @@ inline constexpr std::string_view kAlpnRelay = "tg-relay/1";
 class TlsContext {
  public:
   // server verifies clients; with `require_client` false it lets one without a certificate in, whose identity() is then
-  // empty, and one whose certificate ended up to 90 days ago: that is the control stream's, on which agents get a new one. Times are checked with the wall clock and a leeway of 60 s.
+  // empty, and one whose certificate ended up to 90 days ago, or begins in up to 90 days: that is the control stream's,
+  // on which agents get a new one. Otherwise dates are checked with the wall clock and a leeway of 60 s.
   static Result<TlsContext> server(const Credentials& own, std::string_view alpn, bool require_client = true);
   static Result<TlsContext> client(const Credentials& own, std::string_view alpn);
   // pinned is a client without a certificate that trusts whatever chains to a root whose SubjectPublicKeyInfo has this
@@ -61,15 +65,15 @@ class TlsContext {
   std::shared_ptr<State> state_;
 };
 
-// Tls is one connection over a non-blocking stream socket. It seals and opens records in batches: reads of up to 256 KiB,
-// writes gathered until flush(). Callbacks come from the Loop; any of them may destroy the Tls.
+// Tls is one connection over a non-blocking stream socket. It seals and opens records in batches: reads of up to 256
+// KiB, writes gathered until flush(). Callbacks come from the Loop; any of them may destroy the Tls.
 class Tls {
  public:
   struct Callbacks {
     std::function<void()> on_open;                 // the handshake is done; identity() is set
     std::function<void(Bytes)> on_data;            // decrypted bytes, at most a record
     std::function<void()> on_room;                 // queued output fell below kLowWater: produce more
-    std::function<void(const Error&)> on_close;    // once, at the end: closed (orderly), timed_out, denied, protocol, io
+    std::function<void(const Error&)> on_close;    // once, at the end: closed (orderly), timed_out, denied, …
   };
 
   static constexpr std::size_t kRecord = 16384;    // the most plain text of a record
@@ -77,8 +81,8 @@ class Tls {
   static constexpr std::size_t kLowWater = 128 * 1024;
   static constexpr Duration kHandshakeTimeout = std::chrono::seconds(10);
 
-  // `fd` may still be connecting (client). `server_name`: SNI, "" for none. `expect_uri`: the peer's SAN URI must be exactly
-  // this; "" takes any identity, and the caller looks at identity() in on_open.
+  // `fd` may still be connecting (client). `server_name`: SNI, "" for none. `expect_uri`: the peer's SAN URI must be
+  // exactly this; "" takes any identity, and the caller looks at identity() in on_open.
   Tls(Loop& loop, Fd fd, const TlsContext& context, Callbacks callbacks, std::string server_name = {},
       std::string expect_uri = {});
   ~Tls();
@@ -88,8 +92,8 @@ class Tls {
   // feed_first hands over bytes already read from the socket. Server side, before the Loop runs.
   void feed_first(Bytes bytes);
 
-  // write seals `plain` into the output queue; send() happens in flush(), or by itself when the Loop turns. Before on_open
-  // and after close() it does nothing.
+  // write seals `plain` into the output queue; send() happens in flush(), or by itself when the Loop turns. Before
+  // on_open and after close() it does nothing.
   void write(Bytes plain);
   void flush();
   std::size_t queued() const noexcept;             // sealed bytes not yet taken by the kernel

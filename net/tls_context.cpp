@@ -16,8 +16,8 @@ namespace tg::net {
 namespace {
 
 constexpr std::string_view kScheme = "tg://";
-constexpr long kAwayMax = 90L * 86400;   // seconds past its end that an agent's leaf still opens a control stream
-constexpr long kLeeway = 60;   // seconds of clock difference that a certificate's dates forgive
+constexpr long kAwayMax = 90L * 86400;   // seconds before or after its dates that a leaf opens a control stream
+constexpr long kLeeway = 60;             // seconds of clock difference that a certificate's dates forgive
 
 std::string ssl_reason() {
   const std::uint32_t code = ERR_get_error();
@@ -42,32 +42,31 @@ bool has_pin(X509* certificate, Bytes pin) {
   return same_secret(sha256({der, static_cast<std::size_t>(size)}), pin);
 }
 
-// Called for each finding of the chain check. A date that is off by less than the leeway is forgiven.
-int forgive_small_clock_difference(int ok, X509_STORE_CTX* context) {
-  if (ok != 0) return ok;
+// forgivable says whether what the chain check found is a date, and off by less than these.
+bool forgivable(X509_STORE_CTX* context, long late, long early) {
   const int error = X509_STORE_CTX_get_error(context);
   X509* certificate = X509_STORE_CTX_get_current_cert(context);
-  if (certificate == nullptr) return 0;
-  std::time_t now = std::time(nullptr);
+  if (certificate == nullptr) return false;
+  std::time_t then = std::time(nullptr);
   if (error == X509_V_ERR_CERT_HAS_EXPIRED) {
-    now -= kLeeway;
-    if (X509_cmp_time(X509_get0_notAfter(certificate), &now) > 0) return 1;
-  } else if (error == X509_V_ERR_CERT_NOT_YET_VALID) {
-    now += kLeeway;
-    if (X509_cmp_time(X509_get0_notBefore(certificate), &now) < 0) return 1;
+    then -= late;
+    return X509_cmp_time(X509_get0_notAfter(certificate), &then) > 0;
   }
-  return 0;
+  then += early;
+  return error == X509_V_ERR_CERT_NOT_YET_VALID && X509_cmp_time(X509_get0_notBefore(certificate), &then) < 0;
 }
 
-// For the controller, which looks at every agent's record itself: an agent that was off for longer than its certificate lasts
-// may still ask for the next one.
-int forgive_expired_leaf(int ok, X509_STORE_CTX* context) {
-  if (ok != 0 || X509_STORE_CTX_get_error(context) != X509_V_ERR_CERT_HAS_EXPIRED ||
-      X509_STORE_CTX_get_error_depth(context) != 0) {
-    return forgive_small_clock_difference(ok, context);
-  }
-  std::time_t then = std::time(nullptr) - kAwayMax;
-  return X509_cmp_time(X509_get0_notAfter(X509_STORE_CTX_get_current_cert(context)), &then) > 0 ? 1 : 0;
+// Called for each finding of the chain check.
+int forgive_small_clock_difference(int ok, X509_STORE_CTX* context) {
+  return ok != 0 || forgivable(context, kLeeway, kLeeway) ? 1 : 0;
+}
+
+// For the controller, which looks at every agent's record itself: an agent that was off for longer than its certificate
+// lasts, or that was given one while the controller's clock was ahead, may still ask for the next. In the second case
+// the issuing CA may be from the future as well.
+int forgive_dates_of_agents(int ok, X509_STORE_CTX* context) {
+  const bool leaf = X509_STORE_CTX_get_error_depth(context) == 0;
+  return ok != 0 || forgivable(context, leaf ? kAwayMax : kLeeway, kAwayMax) ? 1 : 0;
 }
 
 X509* find_pinned(STACK_OF(X509)* chain, Bytes pin) {
@@ -99,7 +98,8 @@ int verify_pinned(X509_STORE_CTX* context, void* argument) {
   return ok;
 }
 
-int select_alpn(SSL*, const std::uint8_t** out, std::uint8_t* out_size, const std::uint8_t* in, unsigned in_size, void* argument) {
+int select_alpn(SSL*, const std::uint8_t** out, std::uint8_t* out_size, const std::uint8_t* in, unsigned in_size,
+                void* argument) {
   const Buffer& own = static_cast<const TlsContext::State*>(argument)->alpn;
   std::uint8_t* chosen = nullptr;
   if (SSL_select_next_proto(&chosen, out_size, own.data(), static_cast<unsigned>(own.size()), in, in_size) !=
@@ -121,7 +121,8 @@ Result<std::shared_ptr<TlsContext::State>> make(bool server, std::string_view al
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
   // Older BoringSSL has no Kyber and refuses the list.
-  if (SSL_CTX_set1_curves_list(context, "X25519Kyber768:X25519") != 1 && SSL_CTX_set1_curves_list(context, "X25519") != 1) {
+  if (SSL_CTX_set1_curves_list(context, "X25519Kyber768:X25519") != 1 &&
+      SSL_CTX_set1_curves_list(context, "X25519") != 1) {
     return fail(Errc::unsupported, "the TLS library has no X25519: " + ssl_reason());
   }
   ERR_clear_error();
@@ -138,17 +139,23 @@ Result<std::shared_ptr<TlsContext::State>> make(bool server, std::string_view al
 Result<> install(SSL_CTX* context, const Credentials& own, bool send_root) {
   const auto key_bio = memory(own.key);
   const bssl::UniquePtr<EVP_PKEY> key(PEM_read_bio_PrivateKey(key_bio.get(), nullptr, nullptr, nullptr));
-  if (!key || SSL_CTX_use_PrivateKey(context, key.get()) != 1) return fail(Errc::malformed, "bad private key: " + ssl_reason());
+  if (!key || SSL_CTX_use_PrivateKey(context, key.get()) != 1) {
+    return fail(Errc::malformed, "bad private key: " + ssl_reason());
+  }
   const auto chain = memory(own.chain);
   const auto leaf = read_certificate(chain.get());
-  if (!leaf || SSL_CTX_use_certificate(context, leaf.get()) != 1) return fail(Errc::malformed, "bad certificate: " + ssl_reason());
+  if (!leaf || SSL_CTX_use_certificate(context, leaf.get()) != 1) {
+    return fail(Errc::malformed, "bad certificate: " + ssl_reason());
+  }
   while (const auto next = read_certificate(chain.get())) SSL_CTX_add1_chain_cert(context, next.get());
   const auto root_bio = memory(own.root);
   const auto root = read_certificate(root_bio.get());
   if (!root) return fail(Errc::malformed, "bad root certificate: " + ssl_reason());
   if (send_root) SSL_CTX_add1_chain_cert(context, root.get());
   X509_STORE_add_cert(SSL_CTX_get_cert_store(context), root.get());
-  if (SSL_CTX_check_private_key(context) != 1) return fail(Errc::malformed, "the private key and the certificate do not belong together");
+  if (SSL_CTX_check_private_key(context) != 1) {
+    return fail(Errc::malformed, "the private key and the certificate do not belong together");
+  }
   ERR_clear_error();
   return {};
 }
@@ -160,7 +167,8 @@ std::string uri_of(X509* leaf) {
   const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), 0);
   if (name->type != GEN_URI) return {};
   const ASN1_IA5STRING* text = name->d.uniformResourceIdentifier;
-  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)), static_cast<std::size_t>(ASN1_STRING_length(text))};
+  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+          static_cast<std::size_t>(ASN1_STRING_length(text))};
 }
 
 UnixTime to_unix(const ASN1_TIME* time) {
@@ -250,7 +258,7 @@ Result<TlsContext> TlsContext::server(const Credentials& own, std::string_view a
   if (!state) return pass_on(state);
   SSL_CTX* context = (*state)->context.get();
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (require_client ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
-                     require_client ? forgive_small_clock_difference : forgive_expired_leaf);
+                     require_client ? forgive_small_clock_difference : forgive_dates_of_agents);
   // A peer at its first contact knows only the root's hash, so it has to be shown the root.
   if (auto done = install(context, own, !require_client); !done) return pass_on(done);
   TlsContext out;

@@ -14,7 +14,8 @@ struct TlsContext::State {
   Buffer pin;    // 32 bytes for TlsContext::pinned, otherwise empty
 };
 
-// read_identity reads the SAN URI and the key of a verified leaf. Errors: Errc::denied when there is not exactly one URI.
+// read_identity reads the SAN URI and the key of a verified leaf. Errors: Errc::denied when there is not exactly one
+// URI.
 Result<Identity> read_identity(X509* leaf);
 
 // verify_error says in one line why a peer's certificate was refused.

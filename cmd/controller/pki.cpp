@@ -87,8 +87,8 @@ Result<Pki> Pki::load(const CaFiles& files) {
                        X509_verify(issuing->get(), root_key->get()) == 1;
   if (!belongs) {
     return fail(Errc::malformed,
-                "the parts of the stored certificate authority do not belong together; restore the state "
-                                 "directory from a backup");
+                "the parts of the stored certificate authority do not belong together; restore the state directory "
+                "from a backup");
   }
   auto state = std::make_unique<State>();
   state->files = files;
@@ -107,7 +107,7 @@ const Buffer& Pki::pin() const noexcept { return state_->pin; }
 Result<bool> Pki::renew_issuing(UnixTime now) {
   const UnixTime from = not_before(state_->issuing.get());
   const UnixTime to = not_after(state_->issuing.get());
-  if (now < from + (to - from) / 2) return false;
+  if (now >= from && now < from + (to - from) / 2) return false;
   if (auto made = state_->make_issuing(now); !made) return pass_on(made);
   return true;
 }

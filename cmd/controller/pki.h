@@ -17,6 +17,9 @@ inline constexpr std::chrono::seconds kIssuingLifetime = std::chrono::hours(24 *
 inline constexpr std::chrono::seconds kRootLifetime = std::chrono::hours(24 * 3652);
 // Certificates are valid from an hour before they were made: a machine whose clock is late by less than that gets in.
 inline constexpr std::chrono::seconds kBackdated = std::chrono::hours(1);
+// leaf_due says whether a leaf made at `made` is to be replaced: half of its life is over, or it is from before the
+// clock was set back, and would be valid nowhere.
+constexpr bool leaf_due(UnixTime made, UnixTime now) { return now < made || now >= made + kLeafLifetime / 2; }
 // The controller has one identity, so that agents know the URI that they must see: tg://INSTANCE/controller/main.
 inline constexpr std::string_view kControllerId = "main";
 
@@ -52,8 +55,8 @@ class Pki {
   // pin is the SHA-256 of the root's SubjectPublicKeyInfo, as in RFC 7469 section 2.4.
   const Buffer& pin() const noexcept;
 
-  // renew_issuing makes a new issuing CA when more than half of the life of the present one is over, and then returns
-  // true: files() has changed.
+  // renew_issuing makes a new issuing CA when more than half of the life of the present one is over, or when it is from
+  // the future, and then returns true: files() has changed.
   Result<bool> renew_issuing(UnixTime now);
 
   // issue signs a leaf for the key of a PKCS#10 request; everything else in the request is ignored. `role`: device,

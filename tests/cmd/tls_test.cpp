@@ -123,7 +123,8 @@ TEST_F(TlsTest, a_filler_certificate_in_the_chain_gives_no_identity) {
 }
 
 TEST_F(TlsTest, another_connector_than_the_expected_one_is_refused) {
-  const auto e = connect(server(pki_, "connector"), client(pki_, "device"), "tg://" + pki_.instance() + "/connector/ffffffffffffffff");
+  const auto e = connect(server(pki_, "connector"), client(pki_, "device"),
+                         "tg://" + pki_.instance() + "/connector/ffffffffffffffff");
   ASSERT_TRUE(turner_.until([&] { return e->client_end.has_value(); }));
   EXPECT_EQ(e->client_end->code, Errc::denied);
   EXPECT_FALSE(e->client_open);
@@ -135,17 +136,27 @@ TEST_F(TlsTest, another_protocol_is_refused) {
   EXPECT_FALSE(e->client_open);
 }
 
-TEST_F(TlsTest, an_expired_leaf_is_refused_except_where_it_may_be_renewed) {
-  const UnixTime long_ago = now_ - std::chrono::hours(72);
-  const Pki old = must(Pki::create(long_ago));
-  const auto expired = must(net::TlsContext::client(must(old.own("device", "8899aabbccddeeff", long_ago)), net::kAlpnTunnel));
-  const net::Credentials fresh = must(old.own("connector", "0011223344556677", now_));
-  const auto strict = connect(must(net::TlsContext::server(fresh, net::kAlpnTunnel)), expired);
-  ASSERT_TRUE(turner_.until([&] { return strict->server_end.has_value(); }));
-  EXPECT_FALSE(strict->server_open);
-  const auto renewing = connect(must(net::TlsContext::server(fresh, net::kAlpnTunnel, false)), expired);
-  ASSERT_TRUE(turner_.until([&] { return renewing->server_open; }));
-  EXPECT_EQ(renewing->server->identity()->role, "device");
+TEST_F(TlsTest, a_leaf_that_is_over_or_has_not_begun_is_refused_except_where_it_may_be_renewed) {
+  const Pki pki = must(Pki::create(now_ - std::chrono::hours(72)));
+  const net::Credentials server = must(pki.own("connector", "0011223344556677", now_));
+  for (const std::chrono::hours when : {std::chrono::hours(-72), std::chrono::hours(72)}) {
+    const net::Credentials device = must(pki.own("device", "8899aabbccddeeff", now_ + when));
+    const auto off = must(net::TlsContext::client(device, net::kAlpnTunnel));
+    const auto strict = connect(must(net::TlsContext::server(server, net::kAlpnTunnel)), off);
+    ASSERT_TRUE(turner_.until([&] { return strict->server_end.has_value(); }));
+    EXPECT_FALSE(strict->server_open) << when.count();
+    const auto renewing = connect(must(net::TlsContext::server(server, net::kAlpnTunnel, false)), off);
+    ASSERT_TRUE(turner_.until([&] { return renewing->server_open; })) << when.count();
+    EXPECT_EQ(renewing->server->identity()->role, "device");
+  }
+}
+
+TEST_F(TlsTest, a_controller_whose_leaf_has_not_begun_is_refused) {
+  const net::Credentials ahead = must(pki_.own("controller", "main", now_ + std::chrono::hours(72)));
+  const auto e = connect(must(net::TlsContext::server(ahead, net::kAlpnControl, false)),
+                         client(pki_, "device", net::kAlpnControl));
+  ASSERT_TRUE(turner_.until([&] { return e->client_end.has_value(); }));
+  EXPECT_FALSE(e->client_open);
 }
 
 TEST_F(TlsTest, garbage_instead_of_a_handshake_ends_in_an_error) {
