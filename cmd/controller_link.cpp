@@ -1,5 +1,7 @@
 #include "cmd/controller_link.h"
 
+#include "core/backoff.h"
+#include "core/encoding.h"
 #include "core/text.h"
 #include "net/files.h"
 #include "net/log.h"
@@ -10,6 +12,17 @@ namespace {
 constexpr Duration kPingEvery = std::chrono::seconds(10);
 constexpr Duration kPingPatience = std::chrono::seconds(5);
 constexpr Duration kRenewalCheck = std::chrono::seconds(60);
+constexpr Duration kRenewalAgain = std::chrono::hours(1);   // when the newest certificate is not valid here either
+// Between two attempts of a process whose identity another one uses.
+constexpr Duration kFirstConflict = std::chrono::seconds(5);
+constexpr Duration kLongestConflict = std::chrono::seconds(60);
+
+std::string random_process() {
+  const std::uint64_t id = net::random_seed();
+  Buffer bytes;
+  Writer(bytes).u64(id);
+  return hex(bytes);
+}
 
 }  // namespace
 
@@ -21,8 +34,11 @@ struct ControllerLink::State {
   std::unique_ptr<net::ControlStream> stream{};
   View view{};
   std::string problem = "not connected yet";
-  bool up = false;
+  std::optional<Instant> up_since{};
   bool refused = false;
+  Instant asked{};
+  const std::string process = random_process();
+  Backoff conflicts{kFirstConflict, kLongestConflict, net::random_seed()};
   net::Timer ping{}, silence{}, renewal{};
 
   void say_hello() {
@@ -30,21 +46,28 @@ struct ControllerLink::State {
     m["type"] = "hello";
     m["version"] = TG_VERSION;
     m["name"] = net::host_name();
+    m["process"] = process;
     stream->send(m);
     ping.after(kPingEvery);
     check_renewal();
   }
 
+  void ask(Duration patience) {
+    stream->send({{"type", "ping"}});
+    asked = net::Loop::now();
+    silence.after(patience);
+  }
+
   void check_renewal() {
     renewal.after(kRenewalCheck);
-    if (!stream->up() || net::Loop::wall() < identity.renewal_due()) return;
+    if (!stream->up() || !identity.wants_renewal(net::Loop::wall())) return;
     if (const auto request = identity.renewal()) stream->send(*request);
   }
 
   void down(const std::string& why) {
-    const bool changed = up || problem != why;
+    const bool changed = up_since || problem != why;
     if (changed) net::log(net::Level::warning, "controller {}: {}", identity.controller().to_string(), why);
-    up = false;
+    up_since.reset();
     problem = why;
     ping.cancel();
     silence.cancel();
@@ -74,24 +97,40 @@ struct ControllerLink::State {
       tg::apply(view, delta);
       callbacks.on_view();
     } else if (type == "renewed") {
-      if (const auto done = identity.renewed(m); !done) net::log(net::Level::error, "certificate: {}", done.error().text);
+      renewed(m);
     } else if (type == "goodbye") {
       down("the controller is restarting");
       stream->retry_now();
     } else if (type == "error") {
-      refused = text_or(m, "code", "") == "denied";
-      down(printable(text_or(m, "text", "refused")));
-      if (refused && !view.empty()) {   // whoever is not let in any more has no use for what it was told
-        view.clear();
-        callbacks.on_view();
-      }
+      turned_away(text_or(m, "code", ""), printable(text_or(m, "text", "refused")));
     }
   }
 
+  void turned_away(const std::string& code, const std::string& why) {
+    const bool conflict = code == to_string(Errc::conflict);
+    refused = conflict || code == to_string(Errc::denied);
+    down(why);
+    if (refused && !view.empty()) {   // whoever is not let in any more has no use for what it was told
+      view.clear();
+      callbacks.on_view();
+    }
+    stream->retry_after(conflict ? conflicts.next() : net::kLongestRetry);
+  }
+
+  void renewed(const Json& m) {
+    if (const auto done = identity.renewed(m); !done) {
+      return net::log(net::Level::error, "certificate: {}", done.error().text);
+    }
+    if (!identity.wants_renewal(net::Loop::wall())) return;
+    net::log(net::Level::warning, "the controller's certificates are not valid by this machine's clock; set it");
+    renewal.after(kRenewalAgain);
+  }
+
   void arrived() {
-    const bool was = up;
-    up = true;
+    const bool was = up_since.has_value();
+    if (!was) up_since = net::Loop::now();
     refused = false;
+    conflicts.reset();
     problem.clear();
     if (!was) net::log(net::Level::info, "controller {}: connected", identity.controller().to_string());
     callbacks.on_view();
@@ -99,16 +138,18 @@ struct ControllerLink::State {
   }
 };
 
-ControllerLink::ControllerLink(net::Loop& loop, AgentIdentity& identity, net::ResolveHost resolve, std::function<Json()> hello,
-                               Callbacks callbacks)
+ControllerLink::ControllerLink(net::Loop& loop, AgentIdentity& identity, net::ResolveHost resolve,
+                               std::function<Json()> hello, Callbacks callbacks)
     : state_(new State{loop, identity, std::move(hello), std::move(callbacks)}) {
   State* s = state_.get();
   s->ping = net::Timer(loop, [s] {
-    s->stream->send({{"type", "ping"}});
+    s->ask(kPingPatience);
     s->ping.after(kPingEvery);
-    s->silence.after(kPingPatience);
   });
   s->silence = net::Timer(loop, [s] {
+    const Instant heard = s->stream->heard();
+    const bool on_its_way = heard > s->asked && net::Loop::now() < heard + kPingPatience;   // a long snapshot
+    if (on_its_way) return s->silence.at(heard + kPingPatience);
     s->down("the controller is silent");
     s->stream->retry_now();
   });
@@ -117,22 +158,17 @@ ControllerLink::ControllerLink(net::Loop& loop, AgentIdentity& identity, net::Re
       loop, identity.controller(), std::move(resolve), [s] { return s->identity.client_context(net::kAlpnControl); },
       identity.self().network, "controller",
       net::ControlStream::Callbacks{[s] { s->say_hello(); }, [s](const Json& m) { s->on_message(m); },
-                                    [s](const Error& e) {
-                                      // The controller's last word says more than the end of the connection after it.
-                                      if (s->refused && e.code == Errc::closed) return;
-                                      s->down(e.text);
-                                    }});
+                                    [s](const Error& e) { s->down(e.text); }});
 }
 ControllerLink::~ControllerLink() = default;
 
 const View& ControllerLink::view() const noexcept { return state_->view; }
-bool ControllerLink::up() const noexcept { return state_->up; }
+std::optional<Instant> ControllerLink::up_since() const noexcept { return state_->up_since; }
 const std::string& ControllerLink::problem() const noexcept { return state_->problem; }
 bool ControllerLink::refused() const noexcept { return state_->refused; }
 void ControllerLink::check_now() {
   if (!state_->stream->up()) return state_->stream->retry_now();
-  state_->stream->send({{"type", "ping"}});
-  state_->silence.after(net::kCheckPatience);
+  state_->ask(net::kCheckPatience);
 }
 void ControllerLink::hello_again() {
   if (state_->stream->up()) state_->say_hello();

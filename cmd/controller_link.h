@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "cmd/agent_identity.h"
@@ -11,8 +12,8 @@
 
 namespace tg::cmd {
 
-// ControllerLink keeps the control stream, says hello, keeps the View up to date, renews the certificate at half of its life
-// and notices a silent controller within 15 s. It comes back by itself, for ever; the View outlives an absence.
+// ControllerLink keeps the control stream, says hello, keeps the View up to date, renews the certificate when it wants
+// to be, and notices a silent controller within 15 s. It comes back by itself, for ever; the View outlives an absence.
 class ControllerLink {
  public:
   struct Callbacks {
@@ -20,16 +21,19 @@ class ControllerLink {
     std::function<void()> on_state;              // up() or problem() has changed
   };
 
-  // `hello`: more members for the hello message, asked for at each connection. `identity` must outlive the link.
+  // `hello`: more members for the hello message, asked for at each connection. `identity` must outlive the link. A
+  // process makes one link: by the random number that it says in its hellos the controller tells a reconnection from
+  // another process with the same identity.
   ControllerLink(net::Loop& loop, AgentIdentity& identity, net::ResolveHost resolve, std::function<Json()> hello,
                  Callbacks callbacks);
   ~ControllerLink();
 
   const View& view() const noexcept;
-  bool up() const noexcept;                      // the stream stands and a snapshot has come
+  bool up() const noexcept { return up_since().has_value(); }   // the stream stands and a snapshot has come
+  std::optional<Instant> up_since() const noexcept;
   const std::string& problem() const noexcept;   // why it is down; "" while it is up
-  // refused says that the controller lets this agent in no more: an administrator removed or blocked it, or another machine
-  // was enrolled in its place. The View is then empty.
+  // refused says that the controller does not let this agent in: an administrator removed or blocked it, another
+  // machine was enrolled in its place, or another process uses its identity. The View is then empty.
   bool refused() const noexcept;
 
   // check_now is for when the network has changed: dial at once, or find out soon whether the line still works.

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <openssl/rand.h>
 
+#include "net/log.h"
+
 namespace tg::net {
 
 std::uint64_t random_seed() {
@@ -26,6 +28,7 @@ struct ControlStream::State {
   std::unique_ptr<Dial> dial{};
   std::unique_ptr<Tls> tls{};
   ControlReader reader{};
+  Instant heard{};
   bool up = false;
   bool closed = false;
 
@@ -42,10 +45,10 @@ struct ControlStream::State {
   void connected(Fd fd) {
     auto tls_context = context();
     if (!tls_context) return lost(tls_context.error());
-    reader = ControlReader();
-    tls = std::make_unique<Tls>(
-        loop, std::move(fd), *tls_context,
-        Tls::Callbacks{[this] { opened(); }, [this](Bytes b) { received(b); }, {}, [this](const Error& e) { lost(e); }});
+    reader = ControlReader(expect_role == "controller" ? kControlFrameMax : kControlBeforeIdentity);
+    tls = std::make_unique<Tls>(loop, std::move(fd), *tls_context,
+                                Tls::Callbacks{[this] { opened(); }, [this](Bytes b) { received(b); }, {},
+                                               [this](const Error& e) { lost(e); }});
     attempt.after(kAttempt);
   }
 
@@ -60,6 +63,7 @@ struct ControlStream::State {
   }
 
   void received(Bytes bytes) {
+    heard = Loop::now();
     reader.feed(bytes);
     while (tls) {
       auto message = reader.next();
@@ -85,27 +89,38 @@ struct ControlStream::State {
   }
 };
 
-ControlStream::ControlStream(Loop& loop, HostPort peer, ResolveHost resolve, std::function<Result<TlsContext>()> context,
-                             std::string instance, std::string expect_role, Callbacks callbacks)
+ControlStream::ControlStream(Loop& loop, HostPort peer, ResolveHost resolve,
+                             std::function<Result<TlsContext>()> context, std::string instance, std::string expect_role, Callbacks callbacks)
     : state_(std::make_shared<State>(State{loop, std::move(peer), std::move(resolve), std::move(context),
                                            std::move(instance), std::move(expect_role), std::move(callbacks)})) {
   State* s = state_.get();
   s->retry = Timer(loop, [s] { s->start(); });
-  s->attempt = Timer(loop, [s] { s->lost({Errc::timed_out, fmt::format("{} does not answer", s->peer.to_string())}); });
+  s->attempt = Timer(loop, [s] {
+    s->lost({Errc::timed_out, fmt::format("{} does not answer", s->peer.to_string())});
+  });
   s->start();
 }
 
 ControlStream::~ControlStream() = default;
 
 bool ControlStream::up() const noexcept { return state_->up; }
+Instant ControlStream::heard() const noexcept { return state_->heard; }
 
 void ControlStream::send(const Json& message) {
-  if (state_->up && state_->tls) state_->tls->write(control_frame(message));
+  if (!state_->up || !state_->tls) return;
+  const auto frame = try_control_frame(message);
+  if (!frame) return log(Level::error, "{}: {}", state_->peer.to_string(), frame.error().text);
+  state_->tls->write(*frame);
 }
 
 void ControlStream::retry_now() {
   state_->backoff.reset();
   state_->start();
+}
+
+void ControlStream::retry_after(Duration delay) {
+  state_->drop();
+  state_->retry.after(delay);
 }
 
 void ControlStream::close() {

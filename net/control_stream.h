@@ -13,8 +13,8 @@
 
 namespace tg::net {
 
-// kFirstRetry and kLongestRetry bound the wait between two attempts of anything that comes back by itself. With the time of
-// an attempt, kAttempt, a way that is there again is found within 5 s.
+// kFirstRetry and kLongestRetry bound the wait between two attempts of anything that comes back by itself. With the
+// time of an attempt, kAttempt, a way that is there again is found within 5 s.
 inline constexpr Duration kFirstRetry = std::chrono::milliseconds(200);
 inline constexpr Duration kLongestRetry = std::chrono::milliseconds(1500);
 inline constexpr Duration kAttempt = std::chrono::milliseconds(3000);
@@ -24,8 +24,9 @@ inline constexpr Duration kCheckPatience = std::chrono::milliseconds(1500);
 // random_seed returns 64 bits from the system's generator.
 std::uint64_t random_seed();
 
-// ControlStream keeps one connection to `peer`, and dials again with jitter whenever it ends. Callbacks come from the Loop
-// and may not destroy the ControlStream.
+// ControlStream keeps one connection to `peer`, and dials again with jitter whenever it ends. Callbacks come from the
+// Loop and may not destroy the ControlStream. Of a controller it takes messages up to kControlFrameMax, of anybody else
+// up to kControlBeforeIdentity.
 class ControlStream {
  public:
   struct Callbacks {
@@ -34,17 +35,21 @@ class ControlStream {
     std::function<void(const Error&)> on_down;       // once for each failed attempt and each lost connection
   };
 
-  // `context` is asked for at each attempt, so that a renewed certificate is used. `expect_role`: the role in the peer's
-  // SAN URI, which must carry `instance` too.
+  // `context` is asked for at each attempt, so that a renewed certificate is used. `expect_role`: the role in the
+  // peer's SAN URI, which must carry `instance` too.
   ControlStream(Loop& loop, HostPort peer, ResolveHost resolve, std::function<Result<TlsContext>()> context,
                 std::string instance, std::string expect_role, Callbacks callbacks);
   ~ControlStream();
 
   bool up() const noexcept;
+  // heard is when bytes of the peer last came: a long message takes its time.
+  Instant heard() const noexcept;
   // send drops the message when the stream is down.
   void send(const Json& message);
   // retry_now dials at once, dropping a connection that may be dead: the network has changed.
   void retry_now();
+  // retry_after hangs up, and dials again after `delay`.
+  void retry_after(Duration delay);
   // close says goodbye and stays down.
   void close();
 

@@ -1,17 +1,23 @@
 // What agents ask of the ControlServer: enroll, hello, renew.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cmd/controller/control_server.h"
 #include "core/encoding.h"
 #include "core/json.h"
 #include "core/text.h"
 #include "net/control_stream.h"
+#include "net/log.h"
 
 namespace tg::controller {
 namespace {
 
 constexpr std::size_t kMaxCsr = 16 * 1024;
 constexpr std::size_t kMaxDirect = 16;
+constexpr std::size_t kLostKept = 8;                       // processes of an agent that lost their place
+constexpr Duration kAlarmEvery = std::chrono::minutes(10); // lines of the log about one agent
+constexpr Duration kSilent = std::chrono::seconds(15);     // agents ping every 10 s
 
 std::string pem_field(const Json& message, const char* key) {
   const auto found = message.find(key);
@@ -80,6 +86,42 @@ void ControlServer::enroll(Session& s, const Json& message) {
   changed();
 }
 
+// take_place lets `s` have the place of its agent's stream before, or says why that one keeps it.
+Result<> ControlServer::take_place(Session& s) {
+  const std::string key = s.who().role + "/" + s.who().id;
+  const auto held = agents_.find(key);
+  if (held == agents_.end()) return {};
+  Session& holder = *held->second;
+  const bool unknown = s.process.empty() || holder.process.empty();
+  if (s.process == holder.process || unknown || holder.state() == Session::State::closing) {
+    holder.close();   // the network of a process has changed, and its old stream is dead
+    return {};
+  }
+  const auto conflict = [&](const Session& with) {
+    return fmt::format("another tg process uses the identity of this {}, from {}; if its state directory was copied, "
+                       "let one of the two in anew, with a token of its own",
+                       s.who().role, with.source().to_string());
+  };
+  std::deque<std::string>& lost = lost_[key];
+  const bool lives = net::Loop::now() - holder.heard() < kSilent;
+  const auto before = std::find(lost.begin(), lost.end(), s.process);
+  if (before != lost.end() && lives) {
+    const auto [alarm, fresh] = alarmed_.try_emplace(key, net::Loop::now());
+    if (fresh || net::Loop::now() - alarm->second > kAlarmEvery) {
+      alarm->second = net::Loop::now();
+      net::log(net::Level::warning, "{} {} ({}) is used by two processes at once, from {} and from {}: a copied state "
+               "directory, or a stolen one", s.who().role, s.who().id, holder.name, holder.source().to_string(),
+               s.source().to_string());
+    }
+    return fail(Errc::conflict, conflict(holder));
+  }
+  if (before != lost.end()) lost.erase(before);
+  lost.push_back(holder.process);
+  if (lost.size() > kLostKept) lost.pop_front();
+  holder.refuse(Errc::conflict, conflict(s), net::Loop::wall());
+  return {};
+}
+
 // welcome makes `s` the stream of its agent.
 void ControlServer::welcome(Session& s, UnixTime now) {
   const net::Identity& who = s.who();
@@ -91,9 +133,7 @@ void ControlServer::welcome(Session& s, UnixTime now) {
     const std::string& user = directory_->model().device(who.id)->user;
     s.leases.emplace(user, who.id, who.key_thumbprint, net::random_seed());
   }
-  Session*& agent = agents_[who.role + "/" + who.id];
-  if (agent != nullptr) agent->close();
-  agent = &s;
+  agents_[who.role + "/" + who.id] = &s;
   no_longer_counted(s);
   note_seen(s, now);
   s.ready();
@@ -107,7 +147,11 @@ void ControlServer::hello(Session& s, const Json& message) {
   s.direct = direct_of(message);
   s.name = name_field(message, "name");
   s.version = name_field(message, "version");
-  if (s.state() == Session::State::identified) welcome(s, now);
+  s.process = name_field(message, "process");
+  if (s.state() == Session::State::identified) {
+    if (auto taken = take_place(s); !taken) return s.refuse(taken.error().code, taken.error().text, now);
+    welcome(s, now);
+  }
   if (who.role == "connector") {
     update_presence();
     schedule();

@@ -5,18 +5,16 @@
 #include <netinet/tcp.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
 #include <utility>
 
 #include "core/text.h"
+#include "net/control_stream.h"
 
 namespace tg::controller {
 namespace {
 
 constexpr Duration kUpkeep = std::chrono::seconds(10);
-constexpr Duration kAcceptPause = std::chrono::milliseconds(100);
-constexpr int kAcceptBatch = 64;
 
 // A peer that is gone without a word is noticed after 10 + 3 x 5 s: connectors are shown as online no longer than that.
 void notice_silence(int fd) {
@@ -44,46 +42,27 @@ std::string key_of(const Session& s) { return s.who().role + "/" + s.who().id; }
 
 ControlServer::ControlServer(net::Loop& loop, net::Fd listener, Store& store, const Pki& pki, LeaseKeys keys,
                              net::TlsContext context, ControlSettings settings)
-    : loop_(loop), listener_(std::move(listener)), store_(store), pki_(pki), keys_(std::move(keys)),
+    : loop_(loop), store_(store), pki_(pki), keys_(std::move(keys)),
       context_(std::move(context)), settings_(std::move(settings)), directory_(std::make_unique<Directory>(Model())),
       must_reload_(true) {
-  accept_again_ = net::Timer(loop_, [this] { accepting_.want_read(true); });
   push_ = net::Timer(loop_, [this] { tell_all(); });
   upkeep_ = net::Timer(loop_, [this] { upkeep(); });
   upkeep_.after(kUpkeep);
-  accepting_ = net::Watch(loop_, listener_.get(), [this] { accept_all(); });
-  accepting_.want_read(true);
+  acceptor_ = net::Acceptor(loop_, std::move(listener), [this](net::Fd fd, const Endpoint& from) {
+    admit(std::move(fd), from);
+  });
 }
 
 ControlServer::~ControlServer() = default;
 
-void ControlServer::accept_all() {
-  for (int i = 0; i < kAcceptBatch; ++i) {
-    Endpoint from;
-    net::Fd fd = net::accept_from(listener_.get(), &from);
-    if (fd) {
-      admit(std::move(fd), from);
-      continue;
-    }
-    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-      accepting_.want_read(false);   // the connection stays in the queue, and would be told for ever
-      accept_again_.after(kAcceptPause);
-    }
-    return;
-  }
-}
-
 void ControlServer::admit(net::Fd fd, const Endpoint& from) {
   const IpAddress source = source_of(from.address);
-  const auto here = strangers_.find(source);
-  const bool crowded = here != strangers_.end() && here->second >= settings_.strangers_per_source;
-  if (crowded || all_strangers_ >= settings_.strangers) {
-    net::set_reset_on_close(fd.get());
-    return;
+  // The oldest goes: whoever only holds connections open cannot keep others out.
+  if (const auto here = sources_.find(source); here != sources_.end()) {
+    if (here->second.size() >= settings_.strangers_per_source) drop_stranger(*here->second.begin());
   }
+  if (strangers_.size() >= settings_.strangers) drop_stranger(strangers_.begin()->first);
   notice_silence(fd.get());
-  ++strangers_[source];
-  ++all_strangers_;
   auto session = std::make_unique<Session>(
       loop_, std::move(fd), context_, settings_.session,
       Session::Callbacks{[this](Session& s) { opened(s); }, [this](Session& s, const Json& m) { said(s, m); },
@@ -91,16 +70,25 @@ void ControlServer::admit(net::Fd fd, const Endpoint& from) {
                          [this](Session& s, const Error&) { ended(s); }});
   // What accept said: a peer that has reset already has no address any more (getpeername: ENOTCONN).
   session->came_from(from.address);
+  session->stranger = ++last_stranger_;
+  strangers_.emplace(session->stranger, session.get());
+  sources_[source].insert(session->stranger);
   sessions_.emplace(session.get(), std::move(session));
 }
 
+void ControlServer::drop_stranger(std::uint64_t number) {
+  Session* s = strangers_.at(number);
+  no_longer_counted(*s);
+  sessions_.erase(s);
+}
+
 void ControlServer::no_longer_counted(Session& s) {
-  if (!s.counted) return;
-  s.counted = false;
-  const auto found = strangers_.find(source_of(s.source()));
-  TG_CHECK(found != strangers_.end() && all_strangers_ > 0);
-  if (--found->second == 0) strangers_.erase(found);
-  --all_strangers_;
+  if (s.stranger == 0) return;
+  const auto source = sources_.find(source_of(s.source()));
+  TG_CHECK(source != sources_.end());
+  source->second.erase(s.stranger);
+  if (source->second.empty()) sources_.erase(source);
+  strangers_.erase(std::exchange(s.stranger, 0));
 }
 
 void ControlServer::opened(Session& s) {
@@ -135,7 +123,8 @@ void ControlServer::said(Session& s, const Json& message) {
     if (type == "enroll") return enroll(s, message);
     return s.refuse(Errc::denied, "without a certificate only \"enroll\" is answered", now);
   }
-  if (s.full()) return s.close();   // asks, and does not listen
+  if (s.full() && type == "ping") return;   // it hears enough
+  if (s.full()) return s.close();           // asks, and does not listen
   if (type == "goodbye") return s.close();
   if (type == "hello") return hello(s, message);
   if (s.state() != Session::State::ready) return s.refuse(Errc::protocol, "\"hello\" comes first", now);
@@ -149,6 +138,7 @@ void ControlServer::ended(Session& s) {
   if (s.identified()) {
     const auto agent = agents_.find(key_of(s));
     if (agent != agents_.end() && agent->second == &s) {
+      lost_.erase(agent->first);
       agents_.erase(agent);
       note_seen(s, net::Loop::wall());
       if (s.who().role == "connector") schedule();
@@ -218,6 +208,10 @@ void ControlServer::save_seen() {
 View ControlServer::view_of(Session& s, UnixTime now) {
   if (s.who().role == "relay") return relay_view(*directory_, keys_, s.who().id);
   if (!s.leases) return connector_view(*directory_, relays_, keys_, s.who().id, settings_.grace);
+  const DeviceRecord* device = directory_->model().device(s.who().id);
+  if (device != nullptr && device->user != s.leases->user()) {   // an administrator renamed the user
+    s.leases.emplace(device->user, device->id, s.who().key_thumbprint, net::random_seed());
+  }
   View out = device_view(*directory_, presence_, relays_, keys_, s.who().id, *s.leases, now);
   store_.grant_issued(s.who().id, s.leases->last_issued());
   return out;
@@ -242,9 +236,7 @@ void ControlServer::update_presence() {
 }
 
 void ControlServer::goodbye() {
-  accepting_ = {};
-  accept_again_ = {};
-  listener_.reset();   // whoever comes now is refused at once, and does not wait
+  acceptor_ = {};   // whoever comes now is refused at once, and does not wait
   push_.cancel();
   save_seen();
   for (const auto& [key, s] : agents_) s->send({{"type", "goodbye"}});

@@ -4,17 +4,23 @@
 //   {"type":"enroll","token_id":hex,"secret":hex,"role":"device"|"connector"|"relay","name":hostname,"csr":PEM}
 //     -> {"type":"enrolled","uri":…,"chain":PEM,"root":PEM,"time":unix}
 // and with one:
-//   {"type":"hello","version":"0.1.0","name":hostname,"direct":["IP:PORT",…]}
+//   {"type":"hello","version":"0.1.0","name":hostname,"process":random,"direct":["IP:PORT",…]}
 //     -> {"type":"snapshot","revision":N,"time":unix,"items":{key:value}}
 //        and then {"type":"delta","revision":N,"set":{…},"remove":[…]} whenever the agent's View changes
 //   {"type":"renew","csr":PEM}  -> {"type":"renewed","chain":PEM}
 //   {"type":"ping"}             -> {"type":"pong","time":unix}
 //   {"type":"goodbye"}          either way
 // A refusal is {"type":"error","code":…,"text":one line,"time":unix}, and the stream ends.
+//
+// Of one identity there is one stream. A new process takes the place of the one before (which may be dead, and not
+// noticed yet); a process that comes back after it lost its place that way proves that two of them live, and gets it
+// back only when the other is silent. Both are told "conflict", and the controller's log says it.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -23,15 +29,16 @@
 #include "cmd/controller/session.h"
 #include "cmd/controller/store.h"
 #include "cmd/controller/views.h"
+#include "net/acceptor.h"
 
 namespace tg::controller {
 
 struct ControlSettings {
-  std::string relay;                          // "HOST:PORT" of the embedded relay, as agents are told; "": there is none
+  std::string relay;                          // "HOST:PORT" of the embedded relay, as agents are told; "": none
   std::chrono::seconds grace{0};              // see ConnectorSelf
   SessionLimits session;
-  std::size_t strangers = 4096;               // connections without a known agent, in all
-  std::size_t strangers_per_source = 64;      // and from one IPv4 address or IPv6 /64
+  std::size_t strangers = 4096;               // connections without a known agent, in all: one more ends the oldest
+  std::size_t strangers_per_source = 64;      // and from one IPv4 address or IPv6 /64, likewise
   Duration push_interval = std::chrono::milliseconds(200);   // between two rounds of telling; the first is at once
 };
 
@@ -43,8 +50,7 @@ struct OnlineAgent {
   std::string version;
 };
 
-// ControlServer serves one listener until it is destroyed. Store and Pki outlive it. A stream of an agent that is
-// already connected replaces the older one.
+// ControlServer serves one listener until it is destroyed. Store and Pki outlive it.
 class ControlServer {
  public:
   ControlServer(net::Loop& loop, net::Fd listener, Store& store, const Pki& pki, LeaseKeys keys,
@@ -64,14 +70,15 @@ class ControlServer {
   std::size_t streams() const noexcept { return sessions_.size(); }
 
  private:
-  void accept_all();
   void admit(net::Fd fd, const Endpoint& from);
+  void drop_stranger(std::uint64_t number);
   void opened(Session& s);
   void said(Session& s, const Json& message);
   void ended(Session& s);
 
   void enroll(Session& s, const Json& message);
   void hello(Session& s, const Json& message);
+  Result<> take_place(Session& s);
   void welcome(Session& s, UnixTime now);
   void renew(Session& s, const Json& message);
   // permitted says why the agent behind `s` must go, or nothing.
@@ -89,7 +96,6 @@ class ControlServer {
   void save_seen();
 
   net::Loop& loop_;
-  net::Fd listener_;
   Store& store_;
   const Pki& pki_;
   const LeaseKeys keys_;
@@ -101,18 +107,20 @@ class ControlServer {
   Presence presence_;
   std::unordered_map<Session*, std::unique_ptr<Session>> sessions_;
   std::map<std::string, Session*> agents_;             // "device/ID": the stream of each known agent
-  std::map<IpAddress, std::size_t> strangers_;         // by source: streams that are not those of known agents
-  std::size_t all_strangers_ = 0;
+  std::map<std::string, std::deque<std::string>> lost_;   // by the same key: processes that lost their place to it
+  std::map<std::string, Instant> alarmed_;             // likewise: when the log was told of two processes
+  std::map<std::uint64_t, Session*> strangers_;        // streams that are not those of known agents; the oldest first
+  std::map<IpAddress, std::set<std::uint64_t>> sources_;   // the same by where they come from
+  std::uint64_t last_stranger_ = 0;
   std::map<std::string, UnixTime> seen_;               // when agents came or went; written in batches
   UnixTime latest_revocation_{};
   UnixTime last_upkeep_{};
   Instant last_told_{};
   bool must_reload_ = false;
 
-  net::Timer accept_again_;
   net::Timer push_;
   net::Timer upkeep_;
-  net::Watch accepting_;
+  net::Acceptor acceptor_;
 };
 
 }  // namespace tg::controller

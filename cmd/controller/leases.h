@@ -30,11 +30,14 @@ class Leases {
   Leases(std::string user, std::string device, std::string thumbprint, std::uint64_t nonce)
       : user_(std::move(user)), device_(std::move(device)), thumbprint_(std::move(thumbprint)), nonce_(nonce) {}
 
+  const std::string& user() const noexcept { return user_; }
+
   // grant returns the JWS for a Network. `resources`: sorted. A grant issued before `void_before` is replaced, and the
   // new one is issued no earlier than it.
   const std::string& grant(const LeaseKeys& keys, const std::string& network, const std::vector<ResourceId>& resources,
                            UnixTime void_before, UnixTime now);
-  const std::string& ticket(const LeaseKeys& keys, const std::string& relay, const std::string& connector, UnixTime now);
+  const std::string& ticket(const LeaseKeys& keys, const std::string& relay, const std::string& connector,
+                            UnixTime now);
 
   // drop_unused forgets what was not asked for since the last call: Networks and connectors that are no longer reached.
   void drop_unused();

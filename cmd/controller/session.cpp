@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "net/log.h"
+
 namespace tg::controller {
 
 Session::Session(net::Loop& loop, net::Fd fd, const net::TlsContext& context, const SessionLimits& limits,
@@ -24,6 +26,7 @@ void Session::on_open() {
 
 void Session::on_data(Bytes bytes) {
   if (state_ == State::closing) return;
+  heard_ = net::Loop::now();
   // A stranger's one message is at most kControlBeforeIdentity long, and ends the reading.
   reader_.feed(bytes);
   while (state_ != State::closing) {
@@ -47,7 +50,14 @@ void Session::ready() {
 }
 
 void Session::send(const Json& message) {
-  if (state_ != State::closing) tls_.write(control_frame(message));
+  if (state_ == State::closing) return;
+  const auto frame = try_control_frame(message);
+  if (frame && frame->size() <= limits_.told) return tls_.write(*frame);
+  const std::string why = "what this agent is to be told is too long for one message; an administrator should give it "
+                          "fewer Resources";
+  net::log(net::Level::error, "{}: {}", identified() ? net::to_uri(who()) : source_.to_string(), why);
+  if (message["type"] == "error") return close();
+  refuse(Errc::exhausted, why, net::Loop::wall());
 }
 
 void Session::refuse(Errc code, const std::string& text, UnixTime now) {

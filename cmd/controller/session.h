@@ -21,6 +21,7 @@ struct SessionLimits {
   std::size_t message_burst = 100;                   // messages at once
   Duration message_every = std::chrono::milliseconds(100);   // and one more in each such time
   std::size_t frame = 256 * 1024;                    // the longest message of a known agent
+  std::size_t told = kControlFrameMax;               // and to one: longer, and the stream ends
   std::size_t backlog = 8 * 1024 * 1024;             // bytes of output above which nothing new is queued
 };
 
@@ -50,9 +51,11 @@ class Session {
   // came_from says where the connection is from, as accept said.
   void came_from(const IpAddress& source) { source_ = source; }
   const IpAddress& source() const noexcept { return source_; }
+  // heard is when the peer last said something.
+  Instant heard() const noexcept { return heard_; }
 
   void ready();                                           // hello was accepted
-  void send(const Json& message);
+  void send(const Json& message);                         // refuses the peer when it is too long to be told
   bool full() const noexcept { return tls_.queued() > limits_.backlog; }
   // refuse sends an error and closes; close sends what is queued and closes.
   void refuse(Errc code, const std::string& text, UnixTime now);
@@ -64,8 +67,9 @@ class Session {
   std::vector<std::string> direct;        // of a connector
   std::string name;                       // as it calls itself
   std::string version;
+  std::string process;                    // a random name of the agent's process; "" when it says none
   bool behind = false;                    // its view could not be sent
-  bool counted = true;                    // among the strangers of its source
+  std::uint64_t stranger = 0;             // its number among the strangers; 0: it is none
 
  private:
   void on_open();
@@ -79,6 +83,7 @@ class Session {
   IpAddress source_;
   State state_ = State::handshake;
   ControlReader reader_;
+  Instant heard_{};
   Instant spent_until_{};                 // the message budget: each message moves it on
   bool over_ = false;
   std::shared_ptr<Session*> self_;        // null inside once this is destroyed

@@ -52,8 +52,8 @@ class Agent {
 
   void say(const Json& message) { tls_.write(control_frame(message)); }
   void say_raw(Bytes bytes) { tls_.write(bytes); }
-  void hello(const std::vector<std::string>& direct = {}) {
-    say({{"type", "hello"}, {"version", "0.1.0"}, {"name", "laptop"}, {"direct", direct}});
+  void hello(const std::vector<std::string>& direct = {}, const std::string& process = {}) {
+    say({{"type", "hello"}, {"version", "0.1.0"}, {"name", "laptop"}, {"process", process}, {"direct", direct}});
   }
   const std::optional<net::Identity>& peer() const { return tls_.identity(); }
   const std::string& root() const { return tls_.root_pem(); }

@@ -65,10 +65,11 @@ struct ControlTest : testing::Test {
     return m;
   }
   // up connects and says hello, and waits for the snapshot.
-  std::unique_ptr<Agent> up(const Machine& machine, const std::vector<std::string>& direct = {}) {
+  std::unique_ptr<Agent> up(const Machine& machine, const std::vector<std::string>& direct = {},
+                            const std::string& process = {}) {
     auto agent = dial(machine);
     EXPECT_TRUE(turner.until([&] { return agent->open || agent->closed; }));
-    agent->hello(direct);
+    agent->hello(direct, process);
     EXPECT_TRUE(turner.until([&] { return agent->last("snapshot") != nullptr || agent->closed; }));
     return agent;
   }
@@ -246,13 +247,138 @@ TEST_F(AControlServer, sends_away_the_old_machine_when_a_connector_is_enrolled_a
   EXPECT_NE(up(second)->last("snapshot"), nullptr);
 }
 
-TEST_F(AControlServer, tells_the_new_stream_of_an_agent_and_closes_the_one_before) {
+TEST_F(AControlServer, tells_the_new_stream_of_a_process_and_closes_the_one_before_without_a_word) {
   const Machine laptop = enroll("device", "alice@example.com");
-  const auto before = up(laptop);
-  const auto after = up(laptop);
+  const auto before = up(laptop, {}, "one");
+  const auto after = up(laptop, {}, "one");
   ASSERT_TRUE(turner.until([&] { return before->closed; }));
+  EXPECT_EQ(before->last("error"), nullptr) << "its network changed";
   EXPECT_FALSE(after->closed);
   EXPECT_EQ(controller->control().online().size(), 1u);
+}
+
+TEST_F(AControlServer, gives_a_new_process_the_place_of_the_one_before_and_says_so_to_that) {
+  const Machine laptop = enroll("device", "alice@example.com");
+  const auto before = up(laptop, {}, "one");
+  const auto after = up(laptop, {}, "two");   // the machine was restarted, perhaps: nobody may have to wait
+  EXPECT_NE(after->last("snapshot"), nullptr);
+  ASSERT_TRUE(turner.until([&] { return before->closed; }));
+  ASSERT_NE(before->last("error"), nullptr);
+  EXPECT_EQ((*before->last("error"))["code"], "conflict");
+  const std::string text = (*before->last("error"))["text"];
+  EXPECT_NE(text.find("from 127.0.0.1"), std::string::npos) << text;
+}
+
+TEST_F(AControlServer, does_not_let_two_processes_with_one_identity_take_turns) {
+  const Machine laptop = enroll("device", "alice@example.com");
+  const auto first = up(laptop, {}, "one");
+  auto second = up(laptop, {}, "two");
+  ASSERT_TRUE(turner.until([&] { return first->closed; }));
+  testing::internal::CaptureStderr();
+  for (int i = 0; i < 3; ++i) {
+    const auto back = up(laptop, {}, "one");
+    ASSERT_NE(back->last("error"), nullptr) << "two lives";
+    EXPECT_EQ((*back->last("error"))["code"], "conflict");
+    EXPECT_EQ(back->last("snapshot"), nullptr);
+  }
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("is used by two processes at once"), std::string::npos) << log;
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1) << "once: " << log;
+  EXPECT_FALSE(second->closed);
+  const auto moved = up(laptop, {}, "two");
+  EXPECT_NE(moved->last("snapshot"), nullptr) << "the one that has the place may reconnect";
+  second.reset();
+  moved->say({{"type", "goodbye"}});
+  ASSERT_TRUE(turner.until([&] { return controller->control().online().empty(); }));
+  EXPECT_NE(up(laptop, {}, "one")->last("snapshot"), nullptr) << "the other is gone";
+}
+
+TEST_F(AControlServer, lets_in_whose_certificate_was_made_while_its_clock_was_ahead) {
+  Machine laptop = enroll("device", "alice@example.com");
+  const auto made_ahead = [&](std::chrono::hours ahead, bool issuer_too) {
+    Pki then = must(pki());
+    const UnixTime at = net::Loop::wall() + ahead;
+    if (issuer_too) {
+      EXPECT_TRUE(must(then.renew_issuing(at + std::chrono::hours(24 * 200))));
+      EXPECT_TRUE(must(then.renew_issuing(at)));
+    }
+    laptop.credentials.chain = must(then.issue("device", laptop.id, must(net::make_csr(laptop.key)), at)).chain;
+    return up(laptop);
+  };
+  const auto agent = made_ahead(std::chrono::hours(48), false);
+  ASSERT_NE(agent->last("snapshot"), nullptr) << agent->why.text;
+  agent->say({{"type", "renew"}, {"csr", must(net::make_csr(laptop.key))}});
+  ASSERT_TRUE(turner.until([&] { return agent->last("renewed") != nullptr; }));
+  EXPECT_LE(must(net::leaf_identity((*agent->last("renewed"))["chain"])).not_before, net::Loop::wall());
+  EXPECT_NE(made_ahead(std::chrono::hours(24 * 89), false)->last("snapshot"), nullptr);
+  EXPECT_NE(made_ahead(std::chrono::hours(24 * 89), true)->last("snapshot"), nullptr);
+  EXPECT_EQ(made_ahead(std::chrono::hours(24 * 91), false)->last("snapshot"), nullptr) << "as those that are late";
+}
+
+TEST_F(AControlServer, refuses_a_blocked_device_whatever_the_dates_of_its_certificate) {
+  Machine laptop = enroll("device", "alice@example.com");
+  must(controller->store().block_device(laptop.id, true, net::Loop::wall()));
+  controller->control().changed();
+  const UnixTime ahead = net::Loop::wall() + std::chrono::hours(48);
+  laptop.credentials.chain = must(must(pki()).issue("device", laptop.id, must(net::make_csr(laptop.key)), ahead)).chain;
+  const auto agent = up(laptop);
+  ASSERT_NE(agent->last("error"), nullptr);
+  EXPECT_EQ((*agent->last("error"))["code"], "denied");
+}
+
+TEST_F(AControlServer, renews_its_own_certificate_when_its_clock_was_set_back) {
+  const auto begins = [&] {
+    const auto agent = dial(pinned());   // which does not look at dates
+    EXPECT_TRUE(turner.until([&] { return agent->open; }));
+    return agent->peer()->not_before;
+  };
+  const UnixTime now = net::Loop::wall();
+  const UnixTime first = begins();
+  controller->renew_certificates(now + std::chrono::hours(1));
+  EXPECT_EQ(begins(), first) << "not due";
+  controller->renew_certificates(now + std::chrono::hours(24));
+  EXPECT_GT(begins(), now) << "a day ahead, and from there";
+  controller->renew_certificates(now);
+  EXPECT_LE(begins(), now) << "back again";
+}
+
+TEST_F(AControlServer, ends_the_stream_of_whom_it_cannot_tell_everything_and_lives_on) {
+  const Machine laptop = enroll("device", "alice@example.com");
+  const Machine bobs = enroll("device", "bob@example.com");
+  ControlSettings terse;
+  terse.session.told = 500;
+  start(terse);
+  const auto alice = up(laptop);
+  ASSERT_NE(alice->last("error"), nullptr);
+  EXPECT_EQ((*alice->last("error"))["code"], "exhausted");
+  EXPECT_NE(up(bobs)->last("snapshot"), nullptr) << "who reaches nothing";
+}
+
+TEST_F(AControlServer, tells_the_new_name_of_a_user_and_of_a_network_to_agents_that_stay) {
+  const Machine laptop = enroll("device", "alice@example.com");
+  const Machine box = enroll("connector", "home-1");
+  const auto agent = up(laptop);
+  const auto connector = up(box);
+  must(controller->store().rename("user", "alice@example.com", "alice@example.org", net::Loop::wall()));
+  must(controller->store().rename("network", "home", "house", net::Loop::wall()));
+  controller->control().changed();
+  ASSERT_TRUE(turner.until([&] {
+    return agent->view.contains("grant/house") && connector->view["self"]["network"] == "house";
+  }));
+  EXPECT_EQ(agent->view["self"]["user"], "alice@example.org");
+  const ConnectorSelf self = must(connector_self_from_json(connector->view["self"]));
+  const Grant grant = must(Grant::verify(agent->view["grant/house"].get<std::string>(), self.grant_key, self.issuer,
+                                         "house", must(net::key_thumbprint(laptop.key)), net::Loop::wall()));
+  EXPECT_EQ(grant.user, "alice@example.org");
+  EXPECT_FALSE(agent->closed || connector->closed);
+}
+
+TEST_F(AControlServer, tells_connectors_the_grace_that_was_set) {
+  const Machine box = enroll("connector", "home-1");
+  ControlSettings settings;
+  settings.grace = std::chrono::hours(8);
+  start(settings);
+  EXPECT_EQ(must(connector_self_from_json(up(box)->view["self"])).grace, std::chrono::hours(8));
 }
 
 TEST_F(AControlServer, renews_a_certificate_with_the_same_key_or_a_new_one) {
@@ -382,7 +508,7 @@ TEST_F(AControlServer, waits_only_so_long_for_a_stranger_and_for_hello) {
   EXPECT_TRUE(turner.until([&] { return controller->control().streams() == 0; }));
 }
 
-TEST_F(AControlServer, bounds_the_strangers_of_one_source_but_not_its_agents) {
+TEST_F(AControlServer, ends_the_oldest_stranger_of_a_source_for_one_too_many_but_no_agent) {
   const Machine laptop = enroll("device", "alice@example.com");
   ControlSettings tight;
   tight.strangers_per_source = 3;
@@ -390,16 +516,31 @@ TEST_F(AControlServer, bounds_the_strangers_of_one_source_but_not_its_agents) {
   const auto agent = up(laptop);
   ASSERT_NE(agent->last("snapshot"), nullptr);
   std::vector<std::unique_ptr<Agent>> strangers;
-  for (int i = 0; i < 3; ++i) strangers.push_back(dial(pinned()));
-  ASSERT_TRUE(turner.until([&] { return all(strangers, &Agent::open); }));
+  for (int i = 0; i < 3; ++i) {
+    strangers.push_back(dial(pinned()));
+    ASSERT_TRUE(turner.until([&] { return strangers.back()->open; }));
+  }
   const auto one_more = dial(pinned());
-  ASSERT_TRUE(turner.until([&] { return one_more->closed; }));
-  EXPECT_FALSE(one_more->open);
-  strangers.pop_back();
-  ASSERT_TRUE(turner.until([&] { return controller->control().streams() == 3; }));
-  const auto next = dial(pinned());
-  EXPECT_TRUE(turner.until([&] { return next->open; }));
+  ASSERT_TRUE(turner.until([&] { return one_more->open && strangers[0]->closed; }));
+  EXPECT_FALSE(strangers[1]->closed || strangers[2]->closed || one_more->closed || agent->closed);
+  EXPECT_EQ(controller->control().streams(), 4u);
+  const auto another = up(enroll("device", "bob@example.com"));   // in spite of three that hold on to theirs
+  EXPECT_NE(another->last("snapshot"), nullptr);
   EXPECT_FALSE(agent->closed);
+}
+
+TEST_F(AControlServer, ends_the_oldest_stranger_of_all_for_one_too_many) {
+  ControlSettings tight;
+  tight.strangers = 2;
+  start(tight);
+  std::vector<std::unique_ptr<Agent>> strangers;
+  for (int i = 0; i < 4; ++i) {
+    strangers.push_back(dial(pinned()));
+    ASSERT_TRUE(turner.until([&] { return strangers.back()->open; })) << i;
+  }
+  ASSERT_TRUE(turner.until([&] { return strangers[0]->closed && strangers[1]->closed; }));
+  EXPECT_FALSE(strangers[2]->closed || strangers[3]->closed);
+  EXPECT_EQ(controller->control().streams(), 2u);
 }
 
 TEST_F(AControlServer, ends_a_stream_that_says_what_nobody_understands_or_too_much) {

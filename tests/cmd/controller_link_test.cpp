@@ -1,0 +1,135 @@
+// An agent's line to a real controller, which runs on a thread of its own.
+#include "cmd/controller_link.h"
+
+#include <thread>
+
+#include "cmd/controller/serve.h"
+#include "controller_agent.h"
+#include "net/files.h"
+
+namespace tg::controller {
+namespace {
+
+using cmd::AgentIdentity;
+using cmd::ControllerLink;
+
+struct AControllerLink : testing::Test {
+  Folder folder;
+  net::Loop far;
+  std::unique_ptr<Controller> controller;
+  std::thread thread;
+  net::Loop loop;
+  Turner turner{loop};
+  UnixTime now = net::Loop::wall();
+
+  void SetUp() override {
+    ServeOptions options;
+    options.state = folder / "controller";
+    options.listen = "127.0.0.1:0";
+    options.relay_listen = "127.0.0.1:0";
+    controller = must(Controller::start(far, options));
+    must(controller->store().apply(home(), false, now));
+    thread = std::thread([this] { far.run(); });
+  }
+  void TearDown() override {
+    far.post([this] { far.stop(); });
+    thread.join();
+    controller.reset();
+  }
+  // enroll makes a state directory for a device of alice.
+  void enroll(const std::string& state) {
+    Store store = must(Store::open(folder / "controller/controller.db"));
+    const FreshToken fresh = must(store.new_token(Token::Role::device, "alice@example.com", now,
+                                                  std::chrono::minutes(10)));
+    const Secrets secrets = must(load_secrets(store, must(Vault::open(folder / "controller/master.key", false)), now));
+    const Token token{Token::Role::device, fresh.expires, fresh.id, fresh.secret, secrets.pki.pin(),
+                      {"127.0.0.1", controller->listening().port}};
+    std::filesystem::create_directory(state);
+    const auto nobody = [](net::Loop&) { return [](const std::string&, auto) {}; };
+    must(AgentIdentity::obtain(state, token.to_string(), Token::Role::device, nobody, std::chrono::seconds(20)));
+  }
+  struct Line {
+    AgentIdentity identity;
+    std::unique_ptr<ControllerLink> link;
+  };
+  std::unique_ptr<Line> connect(const std::string& state) {
+    auto line = std::make_unique<Line>(Line{must(AgentIdentity::load(state)), nullptr});
+    line->link = std::make_unique<ControllerLink>(
+        loop, line->identity, [](const std::string&, auto) {}, [] { return Json::object(); },
+        ControllerLink::Callbacks{[] {}, [] {}});
+    return line;
+  }
+};
+
+TEST_F(AControllerLink, is_told_what_concerns_its_agent) {
+  enroll(folder / "one");
+  const auto line = connect(folder / "one");
+  ASSERT_TRUE(turner.until([&] { return line->link->up(); })) << line->link->problem();
+  EXPECT_TRUE(line->link->view().contains("resource/1"));
+  EXPECT_EQ(line->link->problem(), "");
+}
+
+TEST_F(AControllerLink, says_that_another_process_has_its_identity_and_does_not_fight) {
+  enroll(folder / "one");
+  std::filesystem::copy(folder / "one", folder / "two");
+  const auto first = connect(folder / "one");
+  ASSERT_TRUE(turner.until([&] { return first->link->up(); }));
+  testing::internal::CaptureStderr();
+  auto second = connect(folder / "two");
+  ASSERT_TRUE(turner.until([&] { return second->link->up() && !first->link->up(); }));
+  EXPECT_NE(first->link->problem().find("another tg process uses the identity of this device, from 127.0.0.1"),
+            std::string::npos) << first->link->problem();
+  EXPECT_TRUE(first->link->refused());
+  EXPECT_TRUE(first->link->view().empty());
+  // The first attempt of the one that lost is after 2.5 to 5 s; until then, and after it, the other is left in peace.
+  const Instant begin = net::Loop::now();
+  bool peace = true;
+  turner.until([&] {
+    peace = peace && second->link->up();
+    return net::Loop::now() - begin > std::chrono::milliseconds(7000);
+  });
+  EXPECT_TRUE(peace);
+  EXPECT_FALSE(first->link->up());
+  const std::string log = testing::internal::GetCapturedStderr();
+  const auto count = [&](const std::string& text) {
+    std::size_t n = 0;
+    for (std::size_t at = log.find(text); at != std::string::npos; at = log.find(text, at + 1)) ++n;
+    return n;
+  };
+  EXPECT_EQ(count("another tg process uses the identity"), 1u) << log;
+  EXPECT_EQ(count("is used by two processes at once"), 1u) << log;
+}
+
+TEST_F(AControllerLink, comes_back_at_once_when_its_own_network_has_changed) {
+  enroll(folder / "one");
+  const auto line = connect(folder / "one");
+  ASSERT_TRUE(turner.until([&] { return line->link->up(); }));
+  // A second stream of the same process, as after a change of address: its first one is not dead yet for the
+  // controller.
+  auto& link = *line->link;
+  const Instant before = *link.up_since();
+  link.close();
+  const auto again = connect(folder / "one");   // a restart: another process
+  ASSERT_TRUE(turner.until([&] { return again->link->up(); }));
+  EXPECT_GT(*again->link->up_since(), before);
+  EXPECT_FALSE(again->link->refused());
+}
+
+TEST_F(AControllerLink, renews_at_once_a_certificate_that_is_from_the_future) {
+  enroll(folder / "one");
+  {
+    Store store = must(Store::open(folder / "controller/controller.db"));
+    const Secrets secrets = must(load_secrets(store, must(Vault::open(folder / "controller/master.key", false)), now));
+    const std::string csr = must(net::make_csr(must(net::read_file(folder / "one/key.pem"))));
+    const std::string id = must(AgentIdentity::load(folder / "one")).self().id;
+    const Issued ahead = must(secrets.pki.issue("device", id, csr, now + std::chrono::hours(48)));
+    must(net::write_file(folder / "one/chain.pem", ahead.chain));
+  }
+  const auto line = connect(folder / "one");
+  EXPECT_TRUE(line->identity.wants_renewal(now));
+  ASSERT_TRUE(turner.until([&] { return line->link->up() && !line->identity.wants_renewal(now); }));
+  EXPECT_FALSE(must(AgentIdentity::load(folder / "one")).wants_renewal(now)) << "and keeps it";
+}
+
+}  // namespace
+}  // namespace tg::controller
