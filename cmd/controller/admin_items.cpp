@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "cmd/controller/admin_api.h"
 #include "core/text.h"
@@ -14,11 +15,20 @@ Json time_of(const std::optional<UnixTime>& t) {
   return t ? Json(t->time_since_epoch().count()) : Json(nullptr);
 }
 
-const OnlineAgent* find(const std::vector<OnlineAgent>& online, std::string_view role, const std::string& id) {
-  const auto found = std::find_if(online.begin(), online.end(),
-                                  [&](const OnlineAgent& a) { return a.role == role && a.id == id; });
-  return found == online.end() ? nullptr : &*found;
-}
+// Present finds the agents that are online.
+class Present {
+ public:
+  explicit Present(const std::vector<OnlineAgent>& online) {
+    for (const OnlineAgent& a : online) agents_.emplace(a.role + "/" + a.id, &a);
+  }
+  const OnlineAgent* find(const std::string& role, const std::string& id) const {
+    const auto found = agents_.find(role + "/" + id);
+    return found == agents_.end() ? nullptr : found->second;
+  }
+
+ private:
+  std::unordered_map<std::string, const OnlineAgent*> agents_;
+};
 
 void add_presence(Json& item, const OnlineAgent* agent) {
   item["online"] = agent != nullptr;
@@ -26,7 +36,7 @@ void add_presence(Json& item, const OnlineAgent* agent) {
   item["version"] = agent ? Json(agent->version) : Json(nullptr);
 }
 
-Json networks(const Model& model, const std::vector<OnlineAgent>& online) {
+Json networks(const Model& model, const Present& online) {
   Json out = Json::array();
   for (const std::string& name : model.networks) {
     std::size_t connectors = 0;
@@ -34,7 +44,7 @@ Json networks(const Model& model, const std::vector<OnlineAgent>& online) {
     for (const ConnectorRecord& c : model.connectors) {
       if (c.network != name) continue;
       ++connectors;
-      if (find(online, "connector", c.id)) ++here;
+      if (online.find("connector", c.id)) ++here;
     }
     const auto resources = std::count_if(model.resources.begin(), model.resources.end(),
                                          [&](const ResourceRecord& r) { return r.resource.network == name; });
@@ -43,50 +53,50 @@ Json networks(const Model& model, const std::vector<OnlineAgent>& online) {
   return out;
 }
 
-Json connectors(const Model& model, const std::vector<OnlineAgent>& online) {
+Json connectors(const Model& model, const Present& online) {
   Json out = Json::array();
   for (const ConnectorRecord& c : model.connectors) {
     Json item = {{"id", c.id}, {"name", c.name}, {"network", c.network}, {"enrolled", !c.key.empty()},
                  {"created", time_of(c.created)}, {"last_seen", time_of(c.last_seen)}};
-    add_presence(item, find(online, "connector", c.id));
+    add_presence(item, online.find("connector", c.id));
     out.push_back(std::move(item));
   }
   return out;
 }
 
-Json relays(const Model& model, const std::vector<OnlineAgent>& online) {
+Json relays(const Model& model, const Present& online) {
   Json out = Json::array();
   for (const RelayRecord& r : model.relays) {
     Json item = {{"id", r.id}, {"name", r.name}, {"address", r.address}, {"enrolled", !r.key.empty()},
                  {"created", time_of(r.created)}, {"last_seen", time_of(r.last_seen)}};
-    add_presence(item, find(online, "relay", r.id));
+    add_presence(item, online.find("relay", r.id));
     out.push_back(std::move(item));
   }
   return out;
 }
 
 Json users(const Model& model) {
+  std::unordered_map<std::string, std::vector<std::string>> groups;
+  for (const GroupRecord& g : model.groups) {
+    for (const std::string& member : g.members) groups[member].push_back(g.name);
+  }
+  std::unordered_map<std::string, std::size_t> devices;
+  for (const DeviceRecord& d : model.devices) ++devices[d.user];
   Json out = Json::array();
   for (const std::string& email : model.users) {
-    Json groups = Json::array();
-    for (const GroupRecord& g : model.groups) {
-      if (std::find(g.members.begin(), g.members.end(), email) != g.members.end()) groups.push_back(g.name);
-    }
-    const auto devices = std::count_if(model.devices.begin(), model.devices.end(),
-                                       [&](const DeviceRecord& d) { return d.user == email; });
-    out.push_back({{"email", email}, {"groups", std::move(groups)}, {"devices", devices}});
+    out.push_back({{"email", email}, {"groups", groups[email]}, {"devices", devices[email]}});
   }
   return out;
 }
 
 Json groups(const Model& model) {
+  std::unordered_map<std::string, std::vector<std::string>> resources;
+  for (const ResourceRecord& r : model.resources) {
+    for (const std::string& group : r.groups) resources[group].push_back(r.resource.name);
+  }
   Json out = Json::array();
   for (const GroupRecord& g : model.groups) {
-    Json resources = Json::array();
-    for (const ResourceRecord& r : model.resources) {
-      if (std::find(r.groups.begin(), r.groups.end(), g.name) != r.groups.end()) resources.push_back(r.resource.name);
-    }
-    out.push_back({{"name", g.name}, {"members", g.members}, {"resources", std::move(resources)}});
+    out.push_back({{"name", g.name}, {"members", g.members}, {"resources", resources[g.name]}});
   }
   return out;
 }
@@ -103,12 +113,12 @@ Json resources(const Model& model) {
   return out;
 }
 
-Json devices(const Model& model, const std::vector<OnlineAgent>& online) {
+Json devices(const Model& model, const Present& online) {
   Json out = Json::array();
   for (const DeviceRecord& d : model.devices) {
     Json item = {{"id", d.id}, {"name", d.name}, {"user", d.user}, {"state", d.blocked ? "blocked" : "active"},
                  {"created", time_of(d.created)}, {"last_seen", time_of(d.last_seen)}};
-    add_presence(item, find(online, "device", d.id));
+    add_presence(item, online.find("device", d.id));
     out.push_back(std::move(item));
   }
   return out;
@@ -116,7 +126,8 @@ Json devices(const Model& model, const std::vector<OnlineAgent>& online) {
 
 }  // namespace
 
-Result<Json> items(const Model& model, const std::vector<OnlineAgent>& online, const std::string& kind) {
+Result<Json> items(const Model& model, const std::vector<OnlineAgent>& agents, const std::string& kind) {
+  const Present online(agents);
   if (kind == "network") return networks(model, online);
   if (kind == "connector") return connectors(model, online);
   if (kind == "relay") return relays(model, online);

@@ -9,7 +9,7 @@
 
 namespace tg::controller {
 
-inline constexpr std::size_t kDesiredFileMax = 8u << 20;
+inline constexpr std::size_t kDesiredFileMax = 32u << 20;
 
 // DesiredFile is what a file says. With errors the state is not to be used. Each line of both begins with "PATH:LINE: "
 // and the entry and key that it is about; they stand in the order of the file.

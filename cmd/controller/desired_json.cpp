@@ -7,7 +7,7 @@
 namespace tg::controller {
 namespace {
 
-constexpr std::size_t kListMax = 100'000;
+constexpr std::size_t kListMax = 1'000'000;   // check_limits is stricter, and says why
 
 // each reads an array of objects with `read`, and stops at the first mistake.
 template <class Spec, class Read>
@@ -69,7 +69,7 @@ Result<UserSpec> user(const Json& j) {
 Result<GroupSpec> group(const Json& j) {
   Fields f(j, "group");
   GroupSpec out{name_of(f), {}, {}};
-  for (const std::string& member : f.texts("members")) out.members.push_back(email(f, "members", member));
+  for (const std::string& member : f.texts("members", kListMax)) out.members.push_back(email(f, "members", member));
   if (!f.ok()) return f.error();
   return out;
 }

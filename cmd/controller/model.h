@@ -76,8 +76,8 @@ struct Model {
   const ConnectorRecord* connector(std::string_view id) const;
   const RelayRecord* relay(std::string_view id) const;
   const DeviceRecord* device(std::string_view id) const;
-  // keys returns the key and the next key of an agent of `role` ("device", "connector", "relay"); nothing when it is not
-  // there.
+  // keys returns the key and the next key of an agent of `role` ("device", "connector", "relay"); nothing when it is
+  // not there.
   std::optional<std::pair<std::string, std::string>> keys(std::string_view role, std::string_view id) const;
 };
 

@@ -4,9 +4,10 @@
 
 #include <algorithm>
 #include <set>
-#include <tuple>
 
+#include "cmd/controller/limits.h"
 #include "cmd/controller/schema.h"
+#include "core/text.h"
 
 namespace tg::controller {
 namespace {
@@ -23,8 +24,19 @@ std::int64_t number(UnixTime t) { return t.time_since_epoch().count(); }
 
 // Reach is who may reach what: the part of the state whose shrinking voids grants.
 struct Reach {
-  std::map<std::string, std::int64_t> devices;                                 // that are not blocked, and their users
-  std::set<std::tuple<std::int64_t, std::int64_t, std::int64_t>> resources;    // user, Resource, Network
+  using Groups = std::vector<std::int64_t>;                            // sorted
+  using Resources = std::vector<std::pair<std::int64_t, std::int64_t>>;   // Resource and Network, sorted
+
+  std::map<std::string, std::int64_t> devices;                         // that are not blocked, and their users
+  std::map<std::int64_t, Groups> groups;                               // of each user
+  std::map<std::int64_t, Resources> resources;                         // of each group
+
+  template <class Map>
+  static const typename Map::mapped_type& in(const Map& map, std::int64_t key) {
+    static const typename Map::mapped_type kNone;
+    const auto found = map.find(key);
+    return found == map.end() ? kNone : found->second;
+  }
 };
 
 Result<Reach> read_reach(Database& db) {
@@ -32,18 +44,40 @@ Result<Reach> read_reach(Database& db) {
   auto devices = db.each("SELECT id, user FROM device WHERE blocked = 0", {},
                          [&](const Row& row) { out.devices.emplace(row.text(0), row.number(1)); });
   if (!devices) return pass_on(devices);
+  auto groups = db.each("SELECT user, \"group\" FROM membership ORDER BY user, \"group\"", {},
+                        [&](const Row& row) { out.groups[row.number(0)].push_back(row.number(1)); });
+  if (!groups) return pass_on(groups);
   auto resources = db.each(
-      "SELECT DISTINCT m.user, r.id, r.network FROM membership m JOIN resource_group g ON g.\"group\" = m.\"group\" "
-      "JOIN resource r ON r.id = g.resource",
-      {}, [&](const Row& row) { out.resources.emplace(row.number(0), row.number(1), row.number(2)); });
+      "SELECT g.\"group\", r.id, r.network FROM resource_group g JOIN resource r ON r.id = g.resource "
+      "ORDER BY g.\"group\", r.id",
+      {}, [&](const Row& row) { out.resources[row.number(0)].emplace_back(row.number(1), row.number(2)); });
   if (!resources) return pass_on(resources);
   return out;
 }
 
+// shrinks says whether whoever was in the groups `from` reached something that the groups `to` do not reach now.
+bool shrinks(const Reach& before, const Reach::Groups& from, const Reach& after, const Reach::Groups& to) {
+  const auto reached = [&](const auto& one) {
+    return std::any_of(to.begin(), to.end(), [&](std::int64_t group) {
+      const auto& there = Reach::in(after.resources, group);
+      return std::binary_search(there.begin(), there.end(), one);
+    });
+  };
+  return std::any_of(from.begin(), from.end(), [&](std::int64_t group) {
+    const auto& had = Reach::in(before.resources, group);
+    if (std::binary_search(to.begin(), to.end(), group) && had == Reach::in(after.resources, group)) return false;
+    return !std::all_of(had.begin(), had.end(), reached);
+  });
+}
+
 std::vector<std::string> lost(const Reach& before, const Reach& after) {
   std::set<std::int64_t> users;
-  for (const auto& one : before.resources) {
-    if (!after.resources.contains(one)) users.insert(std::get<0>(one));
+  std::map<std::pair<Reach::Groups, Reach::Groups>, bool> known;   // many users have the same groups
+  for (const auto& [user, from] : before.groups) {
+    const auto& to = Reach::in(after.groups, user);
+    const auto [at, fresh] = known.try_emplace({from, to}, false);
+    if (fresh) at->second = shrinks(before, from, after, to);
+    if (at->second) users.insert(user);
   }
   std::vector<std::string> out;
   for (const auto& [device, user] : before.devices) {
@@ -80,7 +114,8 @@ Result<> read_resources(Database& db, Model& model) {
       {}, [&](const Row& row) {
         const auto id = static_cast<ResourceId>(row.number(0));
         while (at < model.resources.size() && model.resources[at].resource.id < id) ++at;
-        if (at == model.resources.size() || model.resources[at].resource.id != id) return;   // leads nowhere: grants nothing
+        // What leads nowhere grants nothing.
+        if (at == model.resources.size() || model.resources[at].resource.id != id) return;
         model.resources[at].groups.push_back(row.text(1));
       });
 }
@@ -127,7 +162,7 @@ Result<> read_networks(Database& db, Model& model) {
 
 Result<> check_possible(const DesiredState& state) {
   const std::vector<Problem> found = problems(state);
-  if (found.empty()) return {};
+  if (found.empty()) return check_limits(state);
   return fail(Errc::conflict, found.front().key + ": " + found.front().text);
 }
 
@@ -237,9 +272,8 @@ Result<> Store::revoke(const std::vector<std::string>& devices, UnixTime now) {
     const std::int64_t floor = std::max(number(now), known == last_grant_.end() ? 0 : number(known->second)) + 1;
     // Of a grant issued before this process started nothing is known but that it could have been issued at `before`.
     const std::int64_t step = known == last_grant_.end() ? 1 : 0;
-    auto done =
-        db_.run("INSERT INTO revocation VALUES (?, ?) ON CONFLICT (device) DO UPDATE SET before = max(excluded.before, "
-                        "before + ?)", {device, floor, step});
+    auto done = db_.run("INSERT INTO revocation VALUES (?, ?) ON CONFLICT (device) DO UPDATE SET "
+                        "before = max(excluded.before, before + ?)", {device, floor, step});
     if (!done) return pass_on(done);
   }
   auto done = db_.run("DELETE FROM revocation WHERE before < ?", {number(now - kKeepRevocations)});
@@ -278,6 +312,26 @@ Result<std::vector<Change>> Store::replace(const DesiredState& now_state, const 
   auto done = change(now, Effect::may_shrink, [&](Database& db) { return carry_out(db, wanted, changes, now); });
   if (!done) return pass_on(done);
   return changes;
+}
+
+Result<> Store::rename(const std::string& kind, std::string_view from, std::string_view to, UnixTime now) {
+  static const std::set<std::string> kinds = {"network", "connector", "relay", "user", "group", "resource"};
+  if (!kinds.contains(kind)) return fail(Errc::invalid_argument, "there is no kind \"" + printable(kind, 64) + "\"");
+  const std::string column = kind == "user" ? "email" : "name";
+  const auto quoted = [&](std::string_view name) { return fmt::format("{} \"{}\"", kind, printable(name, 64)); };
+  return change(now, Effect::grows, [&](Database& db) -> Result<> {
+    bool taken = false;
+    auto read = db.each(fmt::format("SELECT 1 FROM \"{}\" WHERE {} = ?", kind, column).c_str(), {to},
+                        [&](const Row&) { taken = true; });
+    if (!read) return read;
+    if (taken) return fail(Errc::conflict, fmt::format("the {} exists already", quoted(to)));
+    auto done = db.run(fmt::format("UPDATE \"{0}\" SET {1} = ? WHERE {1} = ?", kind, column).c_str(), {to, from});
+    if (!done) return pass_on(done);
+    if (*done == 0) {
+      return fail(Errc::not_found, fmt::format("there is no {}; see: tg controller {} list", quoted(from), kind));
+    }
+    return {};
+  });
 }
 
 Result<> Store::block_device(std::string_view id, bool blocked, UnixTime now) {

@@ -47,11 +47,15 @@ class Store {
   Result<> set_value(std::string_view name, Bytes value);
 
   // plan returns what apply would do, and changes nothing. Errors: conflict when the result would be impossible
-  // (problems()).
+  // (problems()), exhausted when it would be too big (check_limits).
   Result<std::vector<Change>> plan(const DesiredState& wanted, bool prune);
   Result<std::vector<Change>> apply(const DesiredState& wanted, bool prune, UnixTime now);
   // edit applies what `change` makes of the present state. Errors: those of `change`, and as plan.
   Result<std::vector<Change>> edit(const std::function<Result<>(DesiredState&)>& change, UnixTime now);
+
+  // rename gives an entry (`kind` as in Change) another name, and leaves its id, members and enrolment. Both names are
+  // canonical. Errors: not_found; conflict when the name is taken; invalid_argument for an unknown kind.
+  Result<> rename(const std::string& kind, std::string_view from, std::string_view to, UnixTime now);
 
   // Errors: not_found. Blocking a device, or deleting it, voids its grants.
   Result<> block_device(std::string_view id, bool blocked, UnixTime now);
@@ -59,12 +63,13 @@ class Store {
 
   // new_token makes a token for a user (by e-mail address), a connector or a relay (by name). Errors: not_found.
   Result<FreshToken> new_token(Token::Role role, std::string_view subject, UnixTime now, std::chrono::seconds lifetime);
-  // enroll checks a token and spends it in one write transaction, and returns the agent's id: a new one for a device, and
-  // for a connector or relay whose place another machine had. Errors: denied (unknown or wrong, for another role, used already, its subject gone), expired. A refusal
-  // spends nothing.
+  // enroll checks a token and spends it in one write transaction, and returns the agent's id: a new one for a device,
+  // and for a connector or relay whose place another machine had. Errors: denied (unknown or wrong, for another role,
+  // used already, its subject gone), expired. A refusal spends nothing.
   Result<std::string> enroll(const Enrolment& who, UnixTime now);
 
-  // expect_key notes the key of a renewed certificate; key_used makes it the only one. `role`: device, connector or relay.
+  // expect_key notes the key of a renewed certificate; key_used makes it the only one. `role`: device, connector or
+  // relay.
   Result<> expect_key(std::string_view role, std::string_view id, std::string_view key);
   Result<> key_used(std::string_view role, std::string_view id, std::string_view key);
   // seen notes when agents were here last, by "ROLE/ID".

@@ -1,7 +1,8 @@
 // The steps of a plan as SQL.
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <string_view>
+#include <unordered_map>
 
 #include "cmd/controller/store.h"
 #include "cmd/controller/vault.h"
@@ -12,11 +13,29 @@ namespace {
 using Verb = Change::Verb;
 
 template <class T>
-const T& named(const std::vector<T>& all, const std::string& name) {
-  const auto found = std::find_if(all.begin(), all.end(), [&](const T& one) { return one.name == name; });
-  TG_CHECK(found != all.end());
-  return *found;
-}
+class ByName {
+ public:
+  explicit ByName(const std::vector<T>& all) {
+    for (const T& one : all) entries_.emplace(one.name, &one);
+  }
+  const T& operator[](const std::string& name) const {
+    const auto found = entries_.find(name);
+    TG_CHECK(found != entries_.end());
+    return *found->second;
+  }
+
+ private:
+  std::unordered_map<std::string_view, const T*> entries_;
+};
+
+struct Wanted {
+  explicit Wanted(const DesiredState& s)
+      : connectors(s.connectors), relays(s.relays), groups(s.groups), resources(s.resources) {}
+  ByName<ConnectorSpec> connectors;
+  ByName<RelaySpec> relays;
+  ByName<GroupSpec> groups;
+  ByName<ResourceSpec> resources;
+};
 
 Result<> done(Result<int> r) {
   if (!r) return pass_on(r);
@@ -95,19 +114,20 @@ Result<> remove(Database& db, const Change& c) {
   return fail(Errc::unsupported, "unknown kind " + c.kind);
 }
 
-Result<> put(Database& db, const DesiredState& wanted, const Change& c, UnixTime now) {
+Result<> put(Database& db, const Wanted& wanted, const Change& c, UnixTime now) {
   if (c.kind == "network") return done(db.run("INSERT INTO network (name) VALUES (?)", {c.name}));
-  if (c.kind == "connector") return put_connector(db, named(wanted.connectors, c.name), c.verb, now);
-  if (c.kind == "relay") return put_relay(db, named(wanted.relays, c.name), c.verb, now);
+  if (c.kind == "connector") return put_connector(db, wanted.connectors[c.name], c.verb, now);
+  if (c.kind == "relay") return put_relay(db, wanted.relays[c.name], c.verb, now);
   if (c.kind == "user") return done(db.run("INSERT INTO user (email) VALUES (?)", {c.name}));
-  if (c.kind == "group") return put_group(db, named(wanted.groups, c.name), c.verb);
-  if (c.kind == "resource") return put_resource(db, named(wanted.resources, c.name), c.verb);
+  if (c.kind == "group") return put_group(db, wanted.groups[c.name], c.verb);
+  if (c.kind == "resource") return put_resource(db, wanted.resources[c.name], c.verb);
   return fail(Errc::unsupported, "unknown kind " + c.kind);
 }
 
 }  // namespace
 
-Result<> carry_out(Database& db, const DesiredState& wanted, const std::vector<Change>& changes, UnixTime now) {
+Result<> carry_out(Database& db, const DesiredState& state, const std::vector<Change>& changes, UnixTime now) {
+  const Wanted wanted(state);
   for (const Change& c : changes) {
     auto r = c.verb == Verb::remove ? remove(db, c) : put(db, wanted, c, now);
     if (!r) return fail(r.error().code, fmt::format("{} {}: {}", c.kind, c.name, r.error().text));

@@ -18,27 +18,31 @@ std::string resource_key(const Resource& r) { return "resource/" + std::to_strin
 }  // namespace
 
 Directory::Directory(Model model) : model_(std::move(model)) {
-  std::unordered_map<std::string, std::vector<const ResourceRecord*>> of_group;
   for (const ResourceRecord& r : model_.resources) {
     resources_[r.resource.network].push_back(&r);
-    for (const std::string& group : r.groups) of_group[group].push_back(&r);
+    for (const std::string& group : r.groups) of_group_[group].push_back(&r);
   }
   for (const GroupRecord& g : model_.groups) {
-    const auto& reached = look_up(of_group, g.name);
-    for (const std::string& member : g.members) {
-      reach_[member].insert(reach_[member].end(), reached.begin(), reached.end());
-    }
-  }
-  for (auto& [user, list] : reach_) {
-    std::sort(list.begin(), list.end(), [](auto* a, auto* b) { return a->resource.id < b->resource.id; });
-    list.erase(std::unique(list.begin(), list.end()), list.end());
+    for (const std::string& member : g.members) groups_of_[member].push_back(g.name);
   }
   for (const ConnectorRecord& c : model_.connectors) connectors_[c.network].push_back(&c);
   for (const Revocation& r : model_.revocations) void_before_[r.device] = r.before;
 }
 
 const std::vector<const ResourceRecord*>& Directory::reach(const std::string& user) const {
-  return look_up(reach_, user);
+  static const std::vector<const ResourceRecord*> kNone;
+  const auto groups = groups_of_.find(user);
+  if (groups == groups_of_.end()) return kNone;
+  const auto [at, fresh] = reach_.try_emplace(groups->second);
+  std::vector<const ResourceRecord*>& list = at->second;
+  if (!fresh) return list;
+  for (const std::string& group : groups->second) {
+    const auto& reached = look_up(of_group_, group);
+    list.insert(list.end(), reached.begin(), reached.end());
+  }
+  std::sort(list.begin(), list.end(), [](auto* a, auto* b) { return a->resource.id < b->resource.id; });
+  list.erase(std::unique(list.begin(), list.end()), list.end());
+  return list;
 }
 const std::vector<const ConnectorRecord*>& Directory::connectors(const std::string& network) const {
   return look_up(connectors_, network);

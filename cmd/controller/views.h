@@ -13,7 +13,7 @@
 
 namespace tg::controller {
 
-// Directory is a Model with the look-ups that views need. Immutable.
+// Directory is a Model with the look-ups that views need. It does not change. Not thread-safe.
 class Directory {
  public:
   explicit Directory(Model model);
@@ -21,7 +21,8 @@ class Directory {
   Directory& operator=(const Directory&) = delete;
 
   const Model& model() const noexcept { return model_; }
-  // reach returns the Resources that the groups of a user reach, sorted by id.
+  // reach returns the Resources that the groups of a user reach, sorted by id. Users with the same groups share one
+  // list, made when it is first asked for.
   const std::vector<const ResourceRecord*>& reach(const std::string& user) const;
   const std::vector<const ConnectorRecord*>& connectors(const std::string& network) const;
   const std::vector<const ResourceRecord*>& resources(const std::string& network) const;
@@ -32,7 +33,9 @@ class Directory {
   template <class T>
   using Lists = std::unordered_map<std::string, std::vector<const T*>>;
   Model model_;
-  Lists<ResourceRecord> reach_;
+  Lists<ResourceRecord> of_group_;
+  std::unordered_map<std::string, std::vector<std::string>> groups_of_;   // by member, in the model's order
+  mutable std::map<std::vector<std::string>, std::vector<const ResourceRecord*>> reach_;   // by groups
   Lists<ResourceRecord> resources_;
   Lists<ConnectorRecord> connectors_;
   std::unordered_map<std::string, UnixTime> void_before_;

@@ -268,5 +268,51 @@ TEST(PortsText, comes_back_as_it_was_written) {
   EXPECT_FALSE(ports_from_text("22, x"));
 }
 
+TEST_F(AStore, renames_an_entry_of_each_kind_and_leaves_its_id_and_enrolment) {
+  must(store.apply(home(), false, kNow));
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key");
+  const std::string connector = enrolled(store, Token::Role::connector, "home-1", "key");
+  const ResourceId nas = id_of("NAS");
+  must(store.rename("user", "alice@example.com", "alice@example.org", kNow));
+  must(store.rename("group", "family", "us", kNow));
+  must(store.rename("network", "home", "house", kNow));
+  must(store.rename("connector", "home-1", "house-1", kNow));
+  must(store.rename("resource", "NAS", "Disks", kNow));
+  const Model model = must(store.model());
+  EXPECT_EQ(model.device(device)->user, "alice@example.org");
+  EXPECT_EQ(model.connector(connector)->name, "house-1");
+  EXPECT_EQ(model.connector(connector)->network, "house");
+  EXPECT_EQ(model.connector(connector)->key, "key");
+  EXPECT_EQ(id_of("Disks"), nas);
+  EXPECT_EQ(model.resources[0].groups, std::vector<std::string>{"us"});
+  EXPECT_TRUE(model.revocations.empty()) << "nobody has lost anything";
+}
+
+TEST_F(AStore, renames_nothing_to_a_name_that_is_taken_and_nothing_that_is_not_there) {
+  must(store.apply(home(), false, kNow));
+  EXPECT_EQ(store.rename("user", "alice@example.com", "bob@example.com", kNow).error().code, Errc::conflict);
+  const auto missing = store.rename("group", "nobody", "somebody", kNow);
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code, Errc::not_found);
+  EXPECT_EQ(missing.error().text, "there is no group \"nobody\"; see: tg controller group list");
+  EXPECT_EQ(store.rename("planet", "a", "b", kNow).error().code, Errc::invalid_argument);
+}
+
+TEST_F(AStore, voids_grants_when_another_group_does_not_make_up_for_what_was_lost) {
+  DesiredState s = home();
+  s.resources.push_back(resource("Printer", "10.0.0.9", "family"));
+  s.resources[0].groups = {"family", "guests"};
+  s.groups[1].members = {"alice@example.com"};
+  must(store.apply(s, true, kNow));
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key");
+  const auto voided = [&] { return !must(store.model()).revocations.empty(); };
+  s.resources[0].groups = {"guests"};
+  must(store.apply(s, true, kNow));
+  EXPECT_FALSE(voided()) << "the NAS is still reached as a guest";
+  s.groups[0].members.clear();
+  must(store.apply(s, true, kNow));
+  EXPECT_TRUE(voided()) << "the printer is not";
+}
+
 }  // namespace
 }  // namespace tg::controller
