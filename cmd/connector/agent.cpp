@@ -47,7 +47,7 @@ Result<> Agent::start() {
   controller_ = std::make_unique<cmd::ControllerLink>(
       loop_, identity_, resolve_with(resolver_), [this] { return Json{{"direct", direct_addresses()}}; },
       cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [this] {
-                                       rules_.controller_up = controller_->up();
+                                       rules_.controller_since = controller_->up_since();
                                        for (auto& [number, s] : sessions_) s->rules_changed();
                                      }});
   loop_.on_signal({SIGTERM, SIGINT}, [this](int) { stop(); });
@@ -56,7 +56,7 @@ Result<> Agent::start() {
 
 void Agent::view_changed() {
   Rules fresh;
-  fresh.controller_up = controller_->up();
+  fresh.controller_since = controller_->up_since();
   std::vector<Resource> resources;
   for (const auto& [key, item] : controller_->view()) {
     if (key == "self") {

@@ -9,6 +9,13 @@ namespace tg::connector {
 namespace {
 constexpr Duration kSweep = std::chrono::seconds(1);
 constexpr Duration kReplacement = std::chrono::seconds(2);
+constexpr Duration kReturn = std::chrono::seconds(10);   // devices find the controller within 5 s, too
+constexpr std::chrono::seconds kLeeway(60);              // as Grant::verify
+}
+
+std::chrono::seconds Rules::grace(Instant now) const {
+  const bool back = controller_since && now - *controller_since > kReturn;
+  return back ? std::chrono::seconds(0) : self.grace;
 }
 
 Session::Session(Shared shared, net::Fd fd, const net::TlsContext& context, std::function<void(const Error&)> ended)
@@ -45,8 +52,7 @@ void Session::on_grant(std::string_view jws) {
   const auto& who = link_.identity();
   if (!who || shared_.rules.self.grant_key.empty()) return;
   auto grant = Grant::verify(jws, shared_.rules.self.grant_key, shared_.rules.self.issuer, shared_.rules.self.network,
-                             who->key_thumbprint, net::Loop::wall(),
-                             shared_.rules.controller_up ? std::chrono::seconds(0) : shared_.rules.self.grace);
+                             who->key_thumbprint, net::Loop::wall(), shared_.rules.grace(net::Loop::now()));
   if (!grant) {
     net::log(net::Level::warning, "a grant of device {} was refused: {}", who->id, grant.error().text);
     if (grant.error().code != Errc::expired) {
@@ -63,8 +69,8 @@ void Session::on_grant(std::string_view jws) {
 // none: the grant stands.
 Code Session::grant_problem() const {
   if (!grant_) return Code::denied;
-  const auto grace = shared_.rules.controller_up ? std::chrono::seconds(60) : shared_.rules.self.grace + std::chrono::seconds(60);
-  if (net::Loop::wall() > grant_->expires + grace) return Code::grant_expired;
+  const auto last = grant_->expires + kLeeway + shared_.rules.grace(net::Loop::now());
+  if (net::Loop::wall() > last) return Code::grant_expired;
   const auto revoked = shared_.rules.revoked.find(grant_->device);
   if (revoked != shared_.rules.revoked.end() && grant_->issued < revoked->second) return Code::revoked;
   return Code::none;

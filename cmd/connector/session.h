@@ -19,7 +19,11 @@ struct Rules {
   ConnectorSelf self;
   Policy policy;
   std::unordered_map<std::string, UnixTime> revoked;   // device -> grants issued before this are void
-  bool controller_up = false;
+  std::optional<Instant> controller_since;             // nothing: the controller is away
+
+  // grace is how long past their expiry grants are honoured at `now`: what the controller set while it is away, and a
+  // moment after, in which devices fetch new ones from it; otherwise nothing.
+  std::chrono::seconds grace(Instant now) const;
 };
 
 // Session ends its flows itself when a grant or the rules no longer cover them.
@@ -32,7 +36,7 @@ class Session final : public TunnelHandler {
     const std::function<std::vector<IpAddress>()>& own_addresses;
   };
 
-  // `first`: bytes that were already read from `fd`. `ended` is called once, when the tunnel is gone, and destroys this.
+  // `ended` is called once, when the tunnel is gone, and destroys this.
   Session(Shared shared, net::Fd fd, const net::TlsContext& context, std::function<void(const Error&)> ended);
   ~Session() override;
 
