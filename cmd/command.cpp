@@ -37,6 +37,18 @@ void add_version(CLI::App& app) {
   add_json_option(*version, json);
 }
 
+// unknown_command returns the word that stands where a command should, and is none; or "".
+std::string unknown_command(CLI::App& app, const std::vector<std::string>& arguments) {
+  CLI::App* at = &app;
+  for (const std::string& word : arguments) {
+    if (at->get_subcommands([](CLI::App*) { return true; }).empty() || word.starts_with("-")) return {};
+    const auto named = at->get_subcommands([&](CLI::App* sub) { return sub->get_name() == word; });
+    if (named.empty()) return word;
+    at = named.front();
+  }
+  return {};
+}
+
 }  // namespace
 
 CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& help, Run run) {
@@ -58,7 +70,9 @@ void add_config_option(CLI::App& command) {
   command.add_option("--config", "Read options from a TOML file: every option's long name is a key")->type_name("FILE");
 }
 
-void add_json_option(CLI::App& command, bool& json) { command.add_flag("--json", json, "Print JSON with a schema_version"); }
+void add_json_option(CLI::App& command, bool& json) {
+  command.add_flag("--json", json, "Print JSON with a schema_version");
+}
 
 void add_timeout_option(CLI::App& command, std::chrono::seconds& timeout, std::chrono::seconds standard) {
   timeout = standard;
@@ -111,9 +125,13 @@ int run_command_line(int argc, char** argv) {
   } catch (const CLI::Success& e) {   // --help, --version
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
+    const std::vector<std::string> given{argv + 1, argv + argc};
     std::string text = e.what();
     if (const auto end = text.find('\n'); end != std::string::npos) text.resize(end);
-    return report({Errc::invalid_argument, fmt::format("{}; see 'tg {}--help'", text, chosen_command(app, {argv + 1, argv + argc}))});
+    if (const std::string word = unknown_command(app, given); !word.empty()) {
+      text = fmt::format("there is no command \"{}{}\"", chosen_command(app, given), word);
+    }
+    return report({Errc::invalid_argument, fmt::format("{}; see 'tg {}--help'", text, chosen_command(app, given))});
   }
   return 0;
 }

@@ -5,6 +5,7 @@
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/edits.h"
 #include "core/text.h"
+#include "net/local_socket.h"
 
 namespace tg::controller {
 namespace {
@@ -37,20 +38,6 @@ const char* name_key(const std::string& kind) { return kind == "user" ? "email" 
 
 }  // namespace
 
-Json error_answer(const Error& e) { return {{"type", "error"}, {"code", to_string(e.code)}, {"text", e.text}}; }
-
-Result<> answer_error(const Json& answer) {
-  if (answer.value("type", "") == "ok") return {};
-  Fields f(answer, "answer");
-  const std::string code = f.text("code");
-  const std::string text = f.text("text", 1u << 20);
-  if (!f.ok()) return fail(Errc::protocol, "the controller's answer can't be read");
-  for (int i = static_cast<int>(Errc::invalid_argument); i <= static_cast<int>(Errc::io); ++i) {
-    if (to_string(static_cast<Errc>(i)) == code) return fail(static_cast<Errc>(i), text);
-  }
-  return fail(Errc::io, text);
-}
-
 Json AdminApi::answer(const Json& request, UnixTime now) const {
   const std::string type = request.value("type", "");
   Result<Json> out = fail(Errc::unsupported,
@@ -62,7 +49,7 @@ Json AdminApi::answer(const Json& request, UnixTime now) const {
   if (type == "list") out = list(request);
   if (type == "show") out = show(request);
   if (type == "create" || type == "update" || type == "delete") out = edit(type, request, now);
-  if (!out) return error_answer(out.error());
+  if (!out) return net::local_error(out.error());
   (*out)["type"] = "ok";
   return std::move(*out);
 }
@@ -155,6 +142,7 @@ Result<Json> AdminApi::edit(const std::string& verb, const Json& request, UnixTi
   if (f.ok() && !fields->is_object()) f.refuse("fields", "is not an object");
   if (!f.ok()) return f.error();
   if (kind == "device") return edit_device(verb, name, *fields, now);
+  if (verb == "update" && fields->contains("rename")) return rename(kind, name, *fields, now);
   auto changes = store.edit(
       [&](DesiredState& state) {
         if (verb == "create") return create_entry(state, kind, name, *fields);
@@ -167,10 +155,22 @@ Result<Json> AdminApi::edit(const std::string& verb, const Json& request, UnixTi
   return Json{{"changes", changes_json(*changes)}};
 }
 
+Result<Json> AdminApi::rename(const std::string& kind, const std::string& name, const Json& fields,
+                              UnixTime now) const {
+  if (fields.size() > 1) return fail(Errc::invalid_argument, "--rename goes alone; change the rest in another step");
+  auto fresh = canonical(kind, text_or(fields, "rename", ""));
+  if (!fresh) return fail(fresh.error().code, "--rename: " + fresh.error().text);
+  const std::string old = kind == "user" ? lower(name) : name;
+  if (old == *fresh) return Json{{"changes", Json::array()}};
+  if (auto done = store.rename(kind, old, *fresh, now); !done) return pass_on(done);
+  changed();
+  return Json{{"changes", changes_json({{Change::Verb::update, kind, old, "name " + old + " -> " + *fresh}})}};
+}
+
 Result<Json> AdminApi::edit_device(const std::string& verb, const std::string& name, const Json& fields,
                                    UnixTime now) const {
   if (verb == "create") {
-    return fail(Errc::unsupported, "a device makes itself with a token; see: tg controller device token");
+    return fail(Errc::invalid_argument, "a device makes itself with a token; see: tg controller device token");
   }
   auto model = store.model();
   if (!model) return pass_on(model);

@@ -8,7 +8,7 @@
 //   {"type":"list","kind":K}                                      -> {"type":"ok","items":[…]}
 //   {"type":"show","kind":K,"name":N}                             -> {"type":"ok","item":{…}}
 //   {"type":"create"|"update"|"delete","kind":K,"name":N,"fields":{…}}  -> {"type":"ok","changes":[…]}
-// or {"type":"error","code":"not_found",…,"text":one line}.
+// or net::local_error.
 #pragma once
 
 #include <functional>
@@ -40,6 +40,7 @@ struct AdminApi {
   Result<Json> list(const Json& request) const;
   Result<Json> show(const Json& request) const;
   Result<Json> edit(const std::string& verb, const Json& request, UnixTime now) const;
+  Result<Json> rename(const std::string& kind, const std::string& name, const Json& fields, UnixTime now) const;
   Result<Json> edit_device(const std::string& verb, const std::string& name, const Json& fields, UnixTime now) const;
 };
 
@@ -47,8 +48,8 @@ struct AdminApi {
 // Pure.
 Result<Json> items(const Model& model, const std::vector<OnlineAgent>& online, const std::string& kind);
 
-Json error_answer(const Error& e);
-// answer_error returns the Error of an answer, or nothing when it says ok.
-Result<> answer_error(const Json& answer);
+// ask_controller sends one request to the controller of a state directory and returns its answer; see
+// net::local_request. When no controller runs there, the text says how to start it.
+Result<Json> ask_controller(const std::string& state, const Json& request, std::chrono::seconds timeout);
 
 }  // namespace tg::controller

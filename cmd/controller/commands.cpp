@@ -9,7 +9,7 @@
 #include <CLI/Formatter.hpp>
 #include <cstdio>
 
-#include "cmd/controller/admin_server.h"
+#include "cmd/controller/admin_api.h"
 #include "cmd/controller/desired_file.h"
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/serve.h"
@@ -31,7 +31,8 @@ void add_serve(CLI::App& controller) {
   command->add_option("--listen", options->listen, "Where agents connect to")
       ->type_name("IP:PORT")
       ->capture_default_str();
-  command->add_option("--relay-listen", options->relay_listen, "Where the embedded relay listens; none: there is none, see 'tg relay run'")
+  command->add_option("--relay-listen", options->relay_listen,
+                      "Where the embedded relay listens; none: there is none, see 'tg relay run'")
       ->type_name("IP:PORT|none")
       ->capture_default_str();
   command->add_option("--public", options->public_address,
@@ -41,6 +42,11 @@ void add_serve(CLI::App& controller) {
   command->add_option("--relay-public", options->relay_public,
                       "How agents reach the relay (default: the host of --public, and the port of --relay-listen)")
       ->type_name("HOST[:PORT]");
+  command->add_option("--grace", options->grace,
+                      "How long grants go on being accepted past their end (an hour at most) while the controller is "
+                      "away, such as 90s, 15m or 8h; at most 12h. No revocation is told in that time")
+      ->type_name("DURATION")
+      ->default_str("0s");
   command->footer("Everything that is missing in the state directory is made: the certificate authority, the keys and\n"
                   "the database. The directory, with master.key in it, is the controller: keep a copy.");
 }
@@ -129,7 +135,8 @@ std::string status_text(const Json& s) {
       "state       {}, revision {}\n"
       "networks    {}\nresources   {}\nusers       {}\nconnectors  {}\nrelays      {}\ndevices     {}\n",
       s["instance"].get<std::string>(), s["version"].get<std::string>(), s["process"].dump(), fmt::gmtime(since),
-      s["listen"].get<std::string>(), s["public"].get<std::string>(), embedded, s["state"].get<std::string>(), s["revision"].dump(), s["networks"].dump(), s["resources"].dump(),
+      s["listen"].get<std::string>(), s["public"].get<std::string>(), embedded,
+      s["state"].get<std::string>(), s["revision"].dump(), s["networks"].dump(), s["resources"].dump(),
       s["users"].dump(), counts("connectors"), counts("relays"), counts("devices"));
 }
 

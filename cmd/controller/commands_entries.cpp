@@ -68,7 +68,7 @@ struct Request {
   std::string name;
   Json fields = Json::object();
   // Values of options, before they become fields.
-  std::string network, address, alias, tcp, udp, state;
+  std::string network, address, alias, tcp, udp, state, rename;
   std::vector<std::string> groups, members, add, remove;
   bool icmp = true;
   unsigned minutes = 10;
@@ -149,9 +149,14 @@ void collect_fields(CLI::App& command, Request& r) {
   given(command, r, "--add", "add", r.add);
   given(command, r, "--remove", "remove", r.remove);
   given(command, r, "--to", "state", r.state);
+  given(command, r, "--rename", "rename", r.rename);
 }
 
 void add_fields(CLI::App& command, Request& r, const std::string& kind, bool update) {
+  if (update && kind != "device") {
+    command.add_option("--rename", r.rename, "Another name; it stays what it is for agents. Goes alone")
+        ->type_name(kind == "user" ? "EMAIL" : "NAME");
+  }
   if (kind == "connector" || kind == "resource") {
     command.add_option("--network", r.network, "Network that it belongs to")->type_name("NAME")->required(!update);
   }
@@ -199,9 +204,9 @@ void add_edit(CLI::App& group, const Kind& kind, const std::string& verb, const 
   if (verb != "delete") add_fields(*command, *r, kind.name, verb == "update");
 }
 
-void add_token(CLI::App& group, const std::string& role, const char* what, const std::string& help) {
+void add_token(CLI::App& group, const char* verb, const std::string& role, const char* what, const std::string& help) {
   auto r = std::make_shared<Request>();
-  CLI::App* command = cmd::add_command(group, "token", help, [r, role]() -> Result<int> {
+  CLI::App* command = cmd::add_command(group, verb, help, [r, role]() -> Result<int> {
     auto answer = r->common.ask({{"type", "token"}, {"role", role}, {"subject", r->name}, {"minutes", r->minutes}});
     if (!answer) return pass_on(answer);
     if (r->common.json) cmd::print_json({{"token", (*answer)["token"]}, {"expires", (*answer)["expires"]}});
@@ -226,18 +231,17 @@ void add_entry_commands(CLI::App& controller) {
     add_list(*group, kind);
     add_show(*group, kind);
     if (name != "device") add_edit(*group, kind, "create", fmt::format("Make a {}", name));
-    if (name != "network" && name != "user") {
-      const char* block = "Block a device, or let it in again";
-      const std::string help = name == "device" ? block : fmt::format("Change a {}", name);
-      add_edit(*group, kind, "update", help);
-    }
+    const char* block = "Block a device, or let it in again";
+    add_edit(*group, kind, "update", name == "device" ? block : fmt::format("Change a {}", name));
     add_edit(*group, kind, "delete", fmt::format("Delete a {}", name));
     if (name == "connector") {
-      add_token(*group, "connector", "NAME", "Print a token that lets the connector in, once");
+      add_token(*group, "token", "connector", "NAME", "Print a token that lets the connector in, once");
     }
-    if (name == "relay") add_token(*group, "relay", "NAME", "Print a token that lets the relay in, once");
+    if (name == "relay") add_token(*group, "token", "relay", "NAME", "Print a token that lets the relay in, once");
     if (name == "device") {
-      add_token(*group, "device", "USER", "Print a token that lets in one device of the user, once");
+      const char* help = "Print a token that lets in one device of the user, once";
+      add_token(*group, "token", "device", "USER", help);
+      add_token(*group, "create", "device", "USER", std::string(help) + ": as token, since a device makes itself");
     }
   }
 }

@@ -11,6 +11,8 @@
 namespace tg::controller {
 namespace {
 
+constexpr std::size_t kMembersMax = 1'000'000;   // check_limits is stricter, and says why
+
 template <class Spec>
 auto& name_of(Spec& s) {
   if constexpr (std::is_same_v<std::remove_const_t<Spec>, UserSpec>) return s.email;
@@ -27,18 +29,10 @@ Result<> missing(const std::string& kind, const std::string& name) {
                                            printable(name, 64)));
 }
 
-Result<std::string> canonical(const std::string& kind, const std::string& name) {
-  if (kind == "user") return canonical_email(name);
-  if (auto good = check_name(name); !good) {
-    return fail(Errc::invalid_argument, fmt::format("the name {}", good.error().text));
-  }
-  return name;
-}
-
 Result<std::vector<std::string>> emails(Fields& f, const char* key) {
   std::vector<std::string> out;
   if (!f.has(key)) return out;
-  for (const std::string& text : f.texts(key)) {
+  for (const std::string& text : f.texts(key, kMembersMax)) {
     auto email = canonical_email(text);
     if (!email) return fail(Errc::invalid_argument, email.error().text);
     if (std::find(out.begin(), out.end(), *email) == out.end()) out.push_back(*email);
@@ -158,6 +152,14 @@ Result<> check_references(const DesiredState& state) {
 }
 
 }  // namespace
+
+Result<std::string> canonical(const std::string& kind, const std::string& name) {
+  if (kind == "user") return canonical_email(name);
+  if (auto good = check_name(name); !good) {
+    return fail(Errc::invalid_argument, fmt::format("the name {}", good.error().text));
+  }
+  return name;
+}
 
 Result<> create_entry(DesiredState& state, const std::string& kind, const std::string& name, const Json& fields) {
   auto good = canonical(kind, name);

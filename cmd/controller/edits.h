@@ -9,8 +9,12 @@
 
 namespace tg::controller {
 
+// canonical returns the name of an entry as the state has it. Errors: invalid_argument.
+Result<std::string> canonical(const std::string& kind, const std::string& name);
+
 // `kind`: network, connector, relay, user, group or resource. `fields` by kind: connector {network}; relay {address};
-// group {members, add, remove}; resource {network, address, alias, groups, tcp, udp, icmp}; what is missing keeps its value, or the usual one.
+// group {members, add, remove}; resource {network, address, alias, groups, tcp, udp, icmp}; what is missing keeps its
+// value, or the usual one.
 // Errors: conflict (exists already; still in use), not_found, invalid_argument.
 Result<> create_entry(DesiredState& state, const std::string& kind, const std::string& name, const Json& fields);
 Result<> update_entry(DesiredState& state, const std::string& kind, const std::string& name, const Json& fields);

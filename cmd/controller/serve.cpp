@@ -8,6 +8,7 @@
 
 #include "cmd/command.h"
 #include "cmd/controller/admin_api.h"
+#include "core/duration.h"
 #include "core/text.h"
 
 namespace tg::controller {
@@ -33,6 +34,18 @@ Result<HostPort> advertised(const char* option, const std::string& given, const 
   auto out = HostPort::parse(given, port);
   if (!out) return fail(Errc::invalid_argument, fmt::format("{}: {}", option, out.error().text));
   return out;
+}
+
+Result<std::chrono::seconds> grace_of(const ServeOptions& options) {
+  if (options.grace.empty()) return options.control.grace;
+  auto grace = parse_duration(options.grace);
+  if (!grace) return fail(grace.error().code, "--grace: " + grace.error().text);
+  if (*grace > kGraceMax) {
+    return fail(Errc::invalid_argument,
+                fmt::format("--grace {}: at most {}, since without the controller agents' certificates may end then",
+                            options.grace, to_string(kGraceMax)));
+  }
+  return grace;
 }
 
 Result<net::Fd> listen_at(const char* option, const std::string& text, std::uint16_t port) {
@@ -68,7 +81,10 @@ Result<std::unique_ptr<Controller>> Controller::start(net::Loop& loop, ServeOpti
   if (auto opened = out->open_streams(); !opened) return pass_on(opened);
   if (auto opened = out->open_admin(); !opened) return pass_on(opened);
   Controller* self = out.get();
-  out->upkeep_ = net::Timer(loop, [self] { self->renew_certificates(); });
+  out->upkeep_ = net::Timer(loop, [self] {
+    self->upkeep_.after(kUpkeep);
+    self->renew_certificates(net::Loop::wall());
+  });
   out->upkeep_.after(kUpkeep);
   return out;
 }
@@ -98,8 +114,11 @@ Result<> Controller::open_streams() {
   const UnixTime now = net::Loop::wall();
   auto context = control_context(now);
   if (!context) return pass_on(context);
-  renewal_due_ = now + kLeafLifetime / 2;
+  certificates_made_ = now;
+  auto grace = grace_of(options_);
+  if (!grace) return pass_on(grace);
   ControlSettings settings = options_.control;
+  settings.grace = *grace;
   if (options_.relay_listen != kNoRelay) {
     if (auto opened = open_relay(now); !opened) return opened;
     settings.relay = relay_public_.to_string();
@@ -124,14 +143,15 @@ Result<> Controller::open_relay(UnixTime now) {
 }
 
 Result<> Controller::open_admin() {
-  auto listener = net::unix_listen(dir_.socket());
-  if (!listener) return pass_on(listener);
-  admin_ = std::make_unique<AdminServer>(loop_, std::move(*listener), [this](const Json& request) {
+  const auto answer = [this](const Json& request, const net::LocalServer::Reply& reply) {
     const AdminApi api{store_, secrets_.pki, public_, [this] { return control_->online(); },
                        [this] { control_->changed(); },
                        [this] { return about(); }};
-    return api.answer(request, net::Loop::wall());
-  });
+    reply(api.answer(request, net::Loop::wall()));
+  };
+  auto admin = net::LocalServer::start(loop_, dir_.socket(), answer, kControlFrameMax);
+  if (!admin) return pass_on(admin);
+  admin_ = std::move(*admin);
   return {};
 }
 
@@ -150,11 +170,8 @@ Json Controller::about() const {
           {"relay", relay}};
 }
 
-// Looked at every minute, so that a machine that slept, or whose clock was set, renews in time.
-void Controller::renew_certificates() {
-  upkeep_.after(kUpkeep);
-  const UnixTime now = net::Loop::wall();
-  if (now < renewal_due_) return;
+void Controller::renew_certificates(UnixTime now) {
+  if (!leaf_due(certificates_made_, now)) return;
   auto renewed = secrets_.pki.renew_issuing(now);
   if (renewed && *renewed) {
     if (auto saved = save_ca(store_, vault_, secrets_.pki); !saved) {
@@ -168,12 +185,11 @@ void Controller::renew_certificates() {
   }
   control_->set_context(*context);
   if (relay_) relay_->set_context(*relay_tls);
-  renewal_due_ = now + kLeafLifetime / 2;
+  certificates_made_ = now;
 }
 
 void Controller::goodbye(std::function<void()> done) {
   admin_.reset();
-  ::unlink(dir_.socket().c_str());
   if (relay_) relay_->goodbye();
   control_->goodbye();
   leaving_ = net::Timer(loop_, [this, done = std::move(done), step = 0]() mutable {

@@ -4,12 +4,12 @@
 #include <memory>
 #include <string>
 
-#include "cmd/controller/admin_server.h"
 #include "cmd/controller/control_server.h"
 #include "cmd/controller/names.h"
 #include "cmd/controller/secrets.h"
 #include "cmd/controller/state_dir.h"
 #include "core/ip.h"
+#include "net/local_socket.h"
 #include "net/loop.h"
 #include "net/relay.h"
 
@@ -17,12 +17,16 @@ namespace tg::controller {
 
 inline constexpr std::uint16_t kControlPort = 8443;
 
+// Longer makes no sense: without the controller, agents' certificates may end after half of their life.
+inline constexpr std::chrono::seconds kGraceMax = kLeafLifetime / 2;
+
 struct ServeOptions {
   std::string state = "/var/lib/tg/controller";
   std::string listen = "0.0.0.0:8443";
   std::string relay_listen = "0.0.0.0:8444";   // "none": no embedded relay
   std::string public_address;         // "HOST[:PORT]" at which agents find the controller; "": found out
   std::string relay_public;           // likewise the relay; "": the host of public_address
+  std::string grace;                  // a duration, at most kGraceMax; "": that of `control`
   ControlSettings control;            // its relay is filled in
 };
 
@@ -32,6 +36,10 @@ class Controller {
   // start makes what is missing in the state directory. Errors name the address, file or option.
   static Result<std::unique_ptr<Controller>> start(net::Loop& loop, ServeOptions options);
   ~Controller();
+
+  // renew_certificates makes new ones of the controller's own, and a new issuing CA, when they are due. Called every
+  // minute, so that a machine that slept, or whose clock was set, renews in time.
+  void renew_certificates(UnixTime now);
 
   // goodbye tells every agent that the controller is about to end; done is called when they know, or after 2 s.
   void goodbye(std::function<void()> done);
@@ -54,7 +62,6 @@ class Controller {
   Result<> open_admin();
   Result<net::TlsContext> control_context(UnixTime now);
   Result<net::TlsContext> relay_context(UnixTime now);
-  void renew_certificates();
   Json about() const;
 
   net::Loop& loop_;
@@ -65,14 +72,14 @@ class Controller {
   Secrets secrets_;
   std::string relay_id_;
   UnixTime started_{};
-  UnixTime renewal_due_{};
+  UnixTime certificates_made_{};
   HostPort public_;
   HostPort relay_public_;
   Endpoint listening_;
   Endpoint relay_listening_;
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<net::Relay> relay_;
-  std::unique_ptr<AdminServer> admin_;
+  std::unique_ptr<net::LocalServer> admin_;
   net::Timer upkeep_;
   net::Timer leaving_;
 };

@@ -6,7 +6,6 @@
 
 #include <thread>
 
-#include "cmd/controller/admin_server.h"
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/edits.h"
 #include "cmd/controller/secrets.h"
@@ -35,9 +34,12 @@ TEST(DesiredJson, comes_back_as_it_went) {
 }
 
 TEST(DesiredJson, is_checked_like_a_file) {
-  for (const char* text : {R"(7)", R"({"networks":7})", R"({"networks":[7]})", R"({"networks":[{"name":"a/b"}]})", R"({"users":[{"email":"x"}]})",
-                           R"({"resources":[{"name":"a","network":"b","address":"10.0.0.1/8","groups":[],"protocols":{"tcp":"all","udp":"all","icmp":true}}]})",
-                           R"({"resources":[{"name":"a","network":"b","address":"x.int","alias":"x","groups":[],"protocols":{"tcp":"all","udp":"all","icmp":true}}]})",
+  for (const char* text : {R"(7)", R"({"networks":7})", R"({"networks":[7]})", R"({"networks":[{"name":"a/b"}]})",
+                           R"({"users":[{"email":"x"}]})",
+                           R"({"resources":[{"name":"a","network":"b","address":"10.0.0.1/8","groups":[],)"
+                           R"("protocols":{"tcp":"all","udp":"all","icmp":true}}]})",
+                           R"({"resources":[{"name":"a","network":"b","address":"x.int","alias":"x","groups":[],)"
+                           R"("protocols":{"tcp":"all","udp":"all","icmp":true}}]})",
                            R"({"resources":[{"name":"a","network":"b","address":"x.int","groups":[]}]})"}) {
     const auto read = desired_from_json(Json::parse(text));
     ASSERT_FALSE(read) << text;
@@ -248,9 +250,38 @@ TEST_F(AnAdministrator, makes_changes_and_deletes_one_thing_at_a_time) {
   EXPECT_EQ(must(edit("update", "group", "family", {{"add", {"carol@example.com"}}}))["changes"].size(), 1u);
   EXPECT_EQ(must(edit("delete", "user", "carol@example.com"))["changes"].size(), 2u) << "the group, and the user";
   EXPECT_EQ(edit("delete", "network", "home").error().code, Errc::conflict);
-  EXPECT_EQ(edit("create", "device", "x").error().code, Errc::unsupported);
+  EXPECT_EQ(edit("create", "device", "x").error().code, Errc::invalid_argument);
   EXPECT_EQ(edit("delete", "device", "x").error().code, Errc::not_found);
   EXPECT_EQ(edit("update", "resource", "NAS", 7).error().code, Errc::malformed);
+}
+
+TEST_F(AnAdministrator, renames_entries_and_hears_why_not) {
+  must(apply(home()));
+  const auto rename = [&](const char* kind, const char* name, const Json& fields) {
+    return ask({{"type", "update"}, {"kind", kind}, {"name", name}, {"fields", fields}});
+  };
+  const Json done = must(rename("user", "ALICE@example.com", {{"rename", "Alice@Example.org"}}))["changes"];
+  EXPECT_EQ(done, Json::array({{{"verb", "update"}, {"kind", "user"}, {"name", "alice@example.com"},
+                                {"detail", "name alice@example.com -> alice@example.org"}}}));
+  EXPECT_EQ(must(rename("network", "home", {{"rename", "home"}}))["changes"], Json::array());
+  EXPECT_EQ(rename("network", "nowhere", {{"rename", "x"}}).error().code, Errc::not_found);
+  EXPECT_EQ(rename("user", "bob@example.com", {{"rename", "alice@example.org"}}).error().code, Errc::conflict);
+  EXPECT_EQ(rename("user", "bob@example.com", {{"rename", "bob"}}).error().text,
+            "--rename: \"bob\" is not an e-mail address");
+  EXPECT_EQ(rename("group", "family", {{"rename", "a/b"}}).error().code, Errc::invalid_argument);
+  EXPECT_EQ(rename("group", "family", {{"rename", "us"}, {"members", Json::array()}}).error().code,
+            Errc::invalid_argument);
+}
+
+TEST_F(AnAdministrator, is_refused_what_is_too_much_and_the_controller_lives_on) {
+  DesiredState s = home();
+  for (int i = 0; i < 20'001; ++i) {
+    s.resources.push_back(resource("R" + std::to_string(i), "h" + std::to_string(i) + ".int", "family"));
+  }
+  const auto applied = apply(s);
+  ASSERT_FALSE(applied);
+  EXPECT_EQ(applied.error().code, Errc::exhausted);
+  EXPECT_EQ(must(ask({{"type", "list"}, {"kind", "resource"}}))["items"].size(), 0u);
 }
 
 TEST_F(AnAdministrator, hears_of_requests_that_make_no_sense) {
@@ -306,13 +337,31 @@ TEST_F(AnAdministrator, is_told_the_address_when_a_port_is_in_use) {
   EXPECT_EQ(Controller::start(other, options).error().code, Errc::invalid_argument);
 }
 
+TEST(AController, is_given_a_grace_of_twelve_hours_at_most) {
+  Folder folder;
+  net::Loop loop;
+  ServeOptions options;
+  options.state = folder / "state";
+  options.listen = "127.0.0.1:0";
+  options.relay_listen = "127.0.0.1:0";
+  for (const char* grace : {"13h", "nonsense", "5"}) {
+    options.grace = grace;
+    const auto started = Controller::start(loop, options);
+    ASSERT_FALSE(started) << grace;
+    EXPECT_EQ(started.error().code, Errc::invalid_argument);
+    EXPECT_EQ(started.error().text.substr(0, 7), "--grace");
+  }
+  options.grace = "12h";
+  EXPECT_TRUE(Controller::start(loop, options));
+}
+
 TEST(AskController, says_how_to_start_one_when_none_runs) {
   Folder folder;
   const auto answer = ask_controller(folder / "state", {{"type", "status"}}, std::chrono::seconds(1));
   ASSERT_FALSE(answer);
   EXPECT_EQ(exit_code(answer.error().code), 3);
-  EXPECT_EQ(answer.error().text, "no controller runs with the state in " + (folder / "state") +
-            "; start it with: tg controller serve --state " + (folder / "state"));
+  EXPECT_EQ(answer.error().text, "tg controller is not running (nobody answers on " + (folder / "state") +
+            "/control.sock); start it with: tg controller serve --state " + (folder / "state"));
 }
 
 TEST(Table, aligns_columns_by_characters_and_escapes_controls) {
