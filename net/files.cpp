@@ -88,6 +88,11 @@ Result<Fd> lock_state_dir(const std::string& path, const std::string& role) {
   return fd;
 }
 
+bool state_dir_used(const std::string& path) {
+  struct stat at{};
+  return ::stat((path + "/lock").c_str(), &at) == 0 || errno != ENOENT;
+}
+
 std::string host_name() {
   char name[256] = {};
   if (::gethostname(name, sizeof name - 1) != 0 || name[0] == 0) return "unnamed";

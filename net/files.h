@@ -23,6 +23,8 @@ Result<> write_file(const std::string& path, std::string_view content, mode_t mo
 // returned descriptor is open. Errors: conflict when another process of `role` holds it, with its process id; denied;
 // io.
 Result<Fd> lock_state_dir(const std::string& path, const std::string& role);
+// state_dir_used says whether anybody ever locked it; false also where there is none.
+bool state_dir_used(const std::string& path);
 
 // host_name returns this machine's name, for people to recognise it by.
 std::string host_name();

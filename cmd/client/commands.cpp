@@ -80,9 +80,11 @@ Result<int> up(Flags& f) {
 Result<int> down(const Flags& f) {
   const auto answer = ask(f, {{"type", "down"}});
   if (!answer && answer.error().code != Errc::unreachable) return tl::unexpected(answer.error());
+  // Where no client ever ran there is nothing to take out, and nothing to leave.
+  const bool ever_ran = net::state_dir_used(f.options.state);
   // The lock goes with the process.
   const Instant until = net::Loop::now() + f.timeout;
-  for (;;) {
+  while (ever_ran) {
     const auto lock = net::lock_state_dir(f.options.state, "client");
     if (lock) {
       if (auto repaired = System::repair(f.options.state); !repaired) return pass_on(repaired);

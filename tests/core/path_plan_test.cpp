@@ -198,8 +198,11 @@ TEST(PathPlan, leaves_a_relay_that_swallows) {
 
 TEST(PathPlan, finds_the_direct_way_again_soon_when_it_had_lasted) {
   Road r;
-  r.until_chosen();
-  r.run(1h);
+  r.direct_works = false, r.attempts.front().stands = false, r.attempts.front().done = r.now + 1s;
+  r.run(1h);                               // the pauses are long now
+  r.direct_works = true;
+  r.run(10min);
+  ASSERT_TRUE(r.direct());
   r.direct_works = false;
   r.silent(r.chosen());
   r.until_chosen();
@@ -251,6 +254,8 @@ TEST(PathPlan, pauses_when_tunnels_end_as_soon_as_they_stand) {
   r.run(10s);
   r.plan.ended(r.chosen(), r.now), r.settle();
   EXPECT_EQ(r.until_chosen(), 50ms) << "it had stood for some time";
+  r.plan.ended(r.chosen(), r.now), r.settle();
+  EXPECT_LE(r.until_chosen(), 250ms) << "and the pauses begin anew";
 }
 
 TEST(PathPlan, looks_at_once_when_the_network_has_changed_or_the_controller_names_a_way) {
@@ -265,6 +270,17 @@ TEST(PathPlan, looks_at_once_when_the_network_has_changed_or_the_controller_name
   r.run(100ms);
   r.plan.network_changed(r.now), r.settle();
   EXPECT_EQ(r.dialled_direct, 2) << "direct already";
+}
+
+TEST(PathPlan, forgets_attempts_that_became_useless) {
+  Road r;
+  r.attempts.front().done = r.now + 200ms;   // direct, just before the relay's
+  r.run(205ms);
+  ASSERT_TRUE(r.direct());
+  EXPECT_FALSE(r.plan.wanted(Kind::relayed));
+  r.direct_works = false;
+  r.silent(r.chosen());
+  EXPECT_EQ(r.until_chosen(), 200ms) << "the relay is dialled again: nothing is under way";
 }
 
 TEST(PathPlan, forgets_a_tunnel_that_the_owner_has_dropped) {

@@ -1,6 +1,7 @@
 """However the client ends, the machine is as it was."""
 from __future__ import annotations
 
+import shutil
 import signal
 
 import pytest
@@ -43,6 +44,18 @@ def test_down_takes_everything_out(tg: Tg, laptop: Host, clean: dict[str, str]) 
     tg.client("down").ok()
     same(laptop, clean)
     assert not tg.client_pids()
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["no folder", "an empty folder"])
+def test_down_where_no_client_ever_ran_leaves_nothing(tg: Tg, laptop: Host, there: bool) -> None:
+    state = tg.lab.root / "nobody" / "client"
+    if there:
+        state.mkdir(parents=True)
+    result = laptop.run([str(tg.binary), "client", "down", "--state", str(state)]).ok()
+    assert "the client was not running" in result.err
+    assert not list(state.iterdir()) if there else not state.parent.exists()
+    shutil.rmtree(state.parent, ignore_errors=True)
+    assert tg.works(), "another client is left alone"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])

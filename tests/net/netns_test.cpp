@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <fstream>
 #include <functional>
 
 #include "core/rewrite.h"
@@ -425,6 +426,33 @@ TEST(MonitorInNetns, tells_of_each_thing_of_ours_that_somebody_takes_out) {
     EXPECT_TRUE(only_ours());
     EXPECT_FALSE(monitor.drain().own);
   });
+}
+
+// A time namespace whose CLOCK_BOOTTIME is ahead is what a sleep leaves behind.
+TEST(TimeAsleep, is_what_the_boot_clock_is_ahead_of_the_timers) {
+  const Duration before = time_asleep();
+  std::fflush(nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (unshare(CLONE_NEWTIME) != 0) _exit(77);
+    {
+      std::ofstream offsets("/proc/self/timens_offsets");
+      offsets << "boottime 3600 0\n";
+      if (!offsets.flush()) _exit(77);
+    }
+    const pid_t inside = fork();                  // children are in it
+    if (inside == 0) {
+      const Duration slept = time_asleep() - before;
+      _exit(slept > std::chrono::seconds(3599) && slept < std::chrono::seconds(3601) ? 0 : 1);
+    }
+    int status = 0;
+    waitpid(inside, &status, 0);
+    _exit(WEXITSTATUS(status));
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "no time namespaces here";
+  EXPECT_EQ(status, 0);
 }
 
 TEST(RewriteInNetns, connects_after_the_owner_admits_and_shows_the_dialled_address) {
