@@ -130,7 +130,7 @@ Result<AgentIdentity> AgentIdentity::load(const std::string& state) {
     }
     return fail(Errc::login_needed,
                 "this machine is not enrolled: start once with --token, which an administrator makes with "
-                "'tg controller device token USER' or 'tg controller connector token NAME'");
+                "'tg controller {device,connector,relay} token NAME'");
   }
   AgentIdentity out;
   out.state_ = state;

@@ -35,6 +35,9 @@ Result<Protocols> protocols_from_json(const Json& j);
 Json to_json(const Resource& r);
 Result<Resource> resource_from_json(const Json& j);
 
+// kRelaysMax is how many relays one controller has at most.
+inline constexpr std::size_t kRelaysMax = 256;
+
 // RelayWay is a way to a connector through one relay.
 struct RelayWay {
   std::string address;                // "HOST:PORT"

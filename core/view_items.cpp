@@ -9,7 +9,6 @@ namespace tg {
 namespace {
 
 constexpr std::uint64_t kGraceMax = 366 * 24 * 3600;
-constexpr std::size_t kRelaysMax = 256;
 
 Json to_json(const Ports& p) {
   if (p.is_all()) return "all";

@@ -1,15 +1,15 @@
 #include "net/confine.h"
 
+#include <fcntl.h>
 #include <seccomp.h>
 #include <sys/capability.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
-#include <vector>
 
 #include "net/socket.h"
 
@@ -50,18 +50,32 @@ cap_value_t capability_of(Right r) {
   return CAP_DAC_OVERRIDE;
 }
 
-Result<> drop_capabilities(const std::vector<Right>& keep) {
+Result<> drop_capabilities(std::initializer_list<Right> keep, const std::string& state) {
   const std::unique_ptr<std::remove_pointer_t<cap_t>, int (*)(void*)> now(cap_get_proc(), cap_free), less(cap_init(), cap_free);
   if (!now || !less) return tl::unexpected(os_error(errno, "read the capabilities"));
-  for (const Right r : keep) {
+  const auto hold = [&](Right r, cap_flag_t flag) {
     const cap_value_t value = capability_of(r);
     cap_flag_value_t has = CAP_CLEAR;
-    if (cap_get_flag(now.get(), value, CAP_PERMITTED, &has) != 0 || has != CAP_SET) continue;
-    cap_set_flag(less.get(), CAP_PERMITTED, 1, &value, CAP_SET);
-    cap_set_flag(less.get(), CAP_EFFECTIVE, 1, &value, CAP_SET);
+    if (cap_get_flag(now.get(), value, CAP_PERMITTED, &has) == 0 && has == CAP_SET) cap_set_flag(less.get(), flag, 1, &value, CAP_SET);
+  };
+  for (const Right r : keep) {
+    hold(r, CAP_PERMITTED);
+    hold(r, CAP_EFFECTIVE);
   }
+  hold(Right::any_file, CAP_PERMITTED);
+  if (cap_set_proc(less.get()) != 0) return tl::unexpected(os_error(errno, "give up capabilities"));
+  // Whether the state directory, and what is above it, lets this user in without that right shows when it is tried.
+  const bool named = std::find(keep.begin(), keep.end(), Right::any_file) != keep.end();
+  const bool missed = ::faccessat(AT_FDCWD, state.c_str(), R_OK | W_OK | X_OK, AT_EACCESS) != 0;
+  if (missed) hold(Right::any_file, CAP_EFFECTIVE);
+  const cap_value_t any_file = capability_of(Right::any_file);
+  if (!missed && !named) cap_set_flag(less.get(), CAP_PERMITTED, 1, &any_file, CAP_CLEAR);
   if (cap_set_proc(less.get()) != 0) return tl::unexpected(os_error(errno, "give up capabilities"));
   return {};
+}
+
+tl::unexpected<Error> no_filter(int e) {
+  return fail(Errc::unsupported, "the kernel takes no seccomp filter: " + os_error(-e, "load it").text);
 }
 
 Result<> forbid_calls() {
@@ -69,25 +83,22 @@ Result<> forbid_calls() {
   if (!filter) return fail(Errc::unsupported, "there is no memory for a seccomp filter");
   for (const char* name : kForbidden) {
     const int call = seccomp_syscall_resolve_name(name);
-    if (call != __NR_SCMP_ERROR) seccomp_rule_add(filter.get(), SCMP_ACT_KILL_PROCESS, call, 0);
+    if (call == __NR_SCMP_ERROR) continue;
+    if (const int e = seccomp_rule_add(filter.get(), SCMP_ACT_KILL_PROCESS, call, 0); e != 0) return no_filter(e);
   }
   for (const char* name : {"mmap", "mprotect", "pkey_mprotect"}) {
-    seccomp_rule_add(filter.get(), SCMP_ACT_KILL_PROCESS, seccomp_syscall_resolve_name(name), 1,
-                     SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));
+    const int e = seccomp_rule_add(filter.get(), SCMP_ACT_KILL_PROCESS, seccomp_syscall_resolve_name(name), 1,
+                                   SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));
+    if (e != 0) return no_filter(e);
   }
-  if (const int e = seccomp_load(filter.get()); e != 0) {
-    return fail(Errc::unsupported, "the kernel takes no seccomp filter: " + os_error(-e, "load it").text);
-  }
+  if (const int e = seccomp_load(filter.get()); e != 0) return no_filter(e);
   return {};
 }
 
 }  // namespace
 
 Result<> confine(std::initializer_list<Right> keep, const std::string& state) {
-  std::vector<Right> rights(keep);
-  struct stat s {};
-  if (::stat(state.c_str(), &s) == 0 && s.st_uid != ::geteuid()) rights.push_back(Right::any_file);
-  auto dropped = drop_capabilities(rights);
+  auto dropped = drop_capabilities(keep, state);
   if (kSanitized) return dropped;
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   auto forbidden = forbid_calls();   // sets no_new_privs, too

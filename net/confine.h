@@ -18,7 +18,7 @@ enum class Right {
 
 // confine gives up, for this process and for good:
 //   every capability but those of `keep` (a right that the process does not have is not missed), and any_file too when
-//     `state`, the state directory, belongs to another user
+//     `state`, the state directory, cannot be used without it
 //   starting processes and programs, looking into others, mounting, loading modules, changing the clock or the user, making
 //     memory executable, and what else net/SYSTEM.md lists: the kernel ends a process that tries (SIGSYS)
 //   programs that are setuid, and core dumps, which would hold keys

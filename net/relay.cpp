@@ -11,6 +11,7 @@
 #include <openssl/rand.h>
 
 #include "core/client_hello.h"
+#include "core/crowd.h"
 #include "core/encoding.h"
 #include "core/ticket.h"
 #include "core/view.h"
@@ -23,6 +24,7 @@ namespace {
 
 constexpr Duration kPatience = std::chrono::seconds(10);
 constexpr Duration kSilence = std::chrono::seconds(30);   // connectors ping every 10 s
+constexpr std::size_t kControlsPerConnector = 4;
 
 // Fatal alerts in clear (RFC 8446 section 6.2), for a client that cannot be joined: it learns why without a time-out.
 constexpr std::uint8_t kUnrecognizedName[] = {0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70};   // the connector is not here
@@ -38,8 +40,8 @@ void keep_alive(int fd) {
 struct Relay::State {
   // A connection whose ClientHello has not come yet, or a client that waits for its connector to dial back.
   struct Waiting {
+    std::uint64_t number = 0;   // in the crowd
     Fd fd;
-    Endpoint from;
     Buffer bytes;
     Watch watch;
     Timer deadline;
@@ -48,8 +50,6 @@ struct Relay::State {
     std::unique_ptr<Tls> tls;
     ControlReader reader{kControlBeforeIdentity};
     std::uint64_t connector = 0;
-    Endpoint from;
-    bool stranger = true;   // not verified yet: counts as waiting
     Timer silence;
   };
 
@@ -61,37 +61,36 @@ struct Relay::State {
   Buffer ticket_key;
   std::string instance;
   Acceptor accepting;
-  std::unordered_map<std::uint64_t, Waiting> greeting;          // by a number of our own
+  Crowd crowd{kWaitingMax, kWaitingPerSource};                  // connections not joined or verified yet, by number
+  std::unordered_map<std::uint64_t, Waiting> greeting;
   std::map<std::string, Waiting> waiting;                       // by rendezvous label
+  std::unordered_map<std::uint64_t, std::string> rung;          // the labels of those in `waiting`
   std::unordered_map<std::uint64_t, Control> controls;
   std::unordered_map<std::uint64_t, std::vector<std::uint64_t>> online;   // connector -> its controls, the newest last
   std::unordered_map<std::uint64_t, std::unique_ptr<Splice>> splices;
-  std::map<IpAddress, std::size_t> sources;                     // connections not joined or verified yet
-  std::size_t strangers = 0;                                    // of those, the ones in a TLS handshake with us
+  PipePool pipes;
   std::uint64_t next_number = 1;
 
   void accepted(Fd fd, const Endpoint& from) {
-    const auto known = sources.find(from.address);
-    const std::size_t of_source = known == sources.end() ? 0 : known->second;
-    if (greeting.size() + waiting.size() + strangers >= kWaitingMax || of_source >= kWaitingPerSource) return;   // closed
-    ++sources[from.address];
     const std::uint64_t number = next_number++;
+    if (const auto gone = crowd.add(number, source_of(from.address).to_string())) drop(*gone);
     Waiting& w = greeting[number];
+    w.number = number;
     w.fd = std::move(fd);
-    w.from = from;
     set_nodelay(w.fd.get());
     keep_alive(w.fd.get());
-    w.deadline = Timer(loop, [this, number] { forget(greeting.extract(number).mapped()); });
+    w.deadline = Timer(loop, [this, number] { drop(number); });
     w.deadline.after(kPatience);
     w.watch = Watch(loop, w.fd.get(), [this, number] { greet(number); });
     w.watch.want_read(true);
   }
 
-  // Takes a connection out of the count of its source.
-  void forget(const Waiting& w) { forget(w.from); }
-  void forget(const Endpoint& from) {
-    const auto it = sources.find(from.address);
-    if (it != sources.end() && --it->second == 0) sources.erase(it);
+  // drop ends a connection of the crowd.
+  void drop(std::uint64_t number) {
+    crowd.remove(number);
+    greeting.erase(number);
+    controls.erase(number);
+    if (const auto label = rung.extract(number)) waiting.erase(label.mapped());
   }
 
   void greet(std::uint64_t number) {
@@ -99,14 +98,14 @@ struct Relay::State {
     std::uint8_t chunk[4096];
     const ssize_t n = ::recv(w.fd.get(), chunk, sizeof chunk, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (n <= 0) return forget(greeting.extract(number).mapped());
+    if (n <= 0) return drop(number);
     w.bytes.insert(w.bytes.end(), chunk, chunk + n);
     const auto hello = parse_client_hello(w.bytes);
     if (hello && !*hello) return;   // more is to come
     Waiting ready = std::move(greeting.extract(number).mapped());
     ready.watch = {};
     ready.deadline = {};
-    if (!hello) return forget(ready);
+    if (!hello) return crowd.remove(number);
     const std::string& name = (*hello)->server_name;
     if (!name.ends_with(kSniSuffix)) return start_control(std::move(ready));
     const std::string label = name.substr(0, name.size() - kSniSuffix.size());
@@ -114,48 +113,45 @@ struct Relay::State {
     ring(label, std::move(ready));
   }
 
-  static void refuse(const Waiting& w, Bytes alert) { ::send(w.fd.get(), alert.data(), alert.size(), MSG_NOSIGNAL); }
+  void refuse(const Waiting& w, Bytes alert) {
+    ::send(w.fd.get(), alert.data(), alert.size(), MSG_NOSIGNAL);
+    crowd.remove(w.number);
+  }
 
   void ring(const std::string& label, Waiting client) {
     const auto ticket = Ticket::open(label, ticket_key, Loop::wall());
-    if (!ticket) {
-      refuse(client, kAccessDenied);
-      return forget(client);
-    }
+    if (!ticket) return refuse(client, kAccessDenied);
     const auto connector = online.find(ticket->connector);
-    if (connector == online.end()) {
-      refuse(client, kUnrecognizedName);
-      return forget(client);
-    }
+    if (connector == online.end()) return refuse(client, kUnrecognizedName);
     std::uint8_t nonce[16];
     RAND_bytes(nonce, sizeof nonce);
     const std::string rendezvous = std::string(kRendezvousPrefix) + base32(nonce);
     Waiting& w = waiting[rendezvous];
     w = std::move(client);
-    w.deadline = Timer(loop, [this, rendezvous] { forget(waiting.extract(rendezvous).mapped()); });
+    rung[w.number] = rendezvous;
+    w.deadline = Timer(loop, [this, number = w.number] { drop(number); });
     w.deadline.after(kPatience);
     controls.at(connector->second.back()).tls->write(control_frame({{"type", "dial"}, {"rendezvous", rendezvous}}));
   }
 
   void join(const std::string& rendezvous, Waiting connector, std::size_t hello_size) {
-    forget(connector);
+    crowd.remove(connector.number);
     const auto it = waiting.find(rendezvous);
     if (it == waiting.end() || connector.bytes.size() != hello_size) return;
     Waiting client = std::move(it->second);
     waiting.erase(it);
-    forget(client);
+    rung.erase(client.number);
+    crowd.remove(client.number);
     client.deadline = {};
-    const std::uint64_t number = next_number++;
-    auto splice = Splice::start(loop, std::move(client.fd), std::move(connector.fd), std::move(client.bytes),
+    const std::uint64_t number = client.number;
+    auto splice = Splice::start(loop, pipes, std::move(client.fd), std::move(connector.fd), std::move(client.bytes),
                                 [this, number] { splices.erase(number); });
     if (splice) splices[number] = std::move(*splice);
   }
 
   void start_control(Waiting w) {
-    const std::uint64_t number = next_number++;
+    const std::uint64_t number = w.number;
     Control& c = controls[number];
-    c.from = w.from;
-    ++strangers;
     c.tls = std::make_unique<Tls>(loop, std::move(w.fd), control_context,
                                   Tls::Callbacks{[this, number] { control_up(number); },
                                                  [this, number](Bytes b) { control_said(number, b); },
@@ -171,13 +167,14 @@ struct Relay::State {
     const bool known = who && who->role == "connector" && who->network == instance && who->id.size() == 16 &&
                        std::from_chars(who->id.data(), who->id.data() + 16, id, 16).ptr == who->id.data() + 16;
     if (!known) return control_down(number);
-    c.stranger = false;
-    --strangers;
-    forget(c.from);
+    crowd.remove(number);
     c.connector = id;
     c.silence = Timer(loop, [this, number] { control_down(number); });
     c.silence.after(kSilence);
-    online[id].push_back(number);   // a restarted connector is rung before what is left of its former self
+    // A restarted connector is rung before what is left of its former self.
+    std::vector<std::uint64_t>& of_connector = online[id];
+    of_connector.push_back(number);
+    if (of_connector.size() > kControlsPerConnector) control_down(std::uint64_t{of_connector.front()});
     c.tls->write(control_frame({{"type", "welcome"}}));
   }
 
@@ -199,10 +196,7 @@ struct Relay::State {
   void control_down(std::uint64_t number) {
     const auto it = controls.find(number);
     if (it == controls.end()) return;
-    if (it->second.stranger) {
-      --strangers;
-      forget(it->second.from);
-    }
+    crowd.remove(number);
     const auto o = online.find(it->second.connector);
     if (o != online.end()) {
       std::erase(o->second, number);

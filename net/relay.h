@@ -12,7 +12,8 @@
 namespace tg::net {
 
 // Relay serves one listener. See net/relay_protocol.h for what is said on it. Bounds: 10 s for a ClientHello and for a dial
-// back, kWaitingMax connections that are not joined yet, kWaitingPerSource of them from one address.
+// back; kWaitingMax connections that are not joined or verified yet, kWaitingPerSource of them from one source, and then the
+// oldest goes (core/crowd.h); 4 control streams of one connector, likewise.
 class Relay {
  public:
   static constexpr std::size_t kWaitingMax = 4096;

@@ -10,6 +10,7 @@ namespace tg::net {
 namespace {
 constexpr Duration kPingEvery = std::chrono::seconds(10);
 constexpr Duration kPingPatience = std::chrono::seconds(5);
+constexpr std::size_t kDialsMost = 128;
 }
 
 struct RelayClient::State {
@@ -44,6 +45,7 @@ struct RelayClient::State {
   }
 
   void dial_back(const std::string& rendezvous) {
+    if (dials.size() >= kDialsMost) return;   // a relay that rings without end must not use up this process
     const std::uint64_t number = next++;
     dials[number] = std::make_unique<Dial>(loop, relay, resolve, kAttempt, [this, number, rendezvous](Result<Fd> fd) {
       const auto done = std::move(dials.extract(number).mapped());

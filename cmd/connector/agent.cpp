@@ -9,7 +9,9 @@ namespace tg::connector {
 namespace {
 
 constexpr Duration kFarewell = std::chrono::milliseconds(300);   // for goodbyes to leave
-constexpr std::size_t kStrangersMax = 512;                       // tunnels whose client has not shown who it is
+// Tunnels whose client has not shown who it is: in all, and by one relay or from one source.
+constexpr std::size_t kStrangersMax = 1024;
+constexpr std::size_t kStrangersOfOne = 256;
 constexpr Duration kSettle = std::chrono::milliseconds(200);     // a network change comes as several messages
 
 net::ResolveHost resolve_with(net::Resolver& resolver) {
@@ -26,7 +28,8 @@ dns::Resolver::Config dns_config(std::vector<Endpoint> servers) {
 
 Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, std::vector<Endpoint> dns)
     : loop_(loop), options_(options), identity_(std::move(identity)), resolver_(loop, dns_config(std::move(dns))),
-      own_(net::local_addresses().value_or(std::vector<IpAddress>())), own_addresses_([this] { return own_; }) {}
+      own_(net::local_addresses().value_or(std::vector<IpAddress>())), own_addresses_([this] { return own_; }),
+      strangers_(kStrangersMax, kStrangersOfOne) {}
 
 Result<> Agent::start() {
   auto local = net::LocalServer::start(loop_, options_.state + "/control.sock",
@@ -39,7 +42,9 @@ Result<> Agent::start() {
   if (options_.listen) {
     auto fd = net::tcp_listen(*options_.listen);
     if (!fd) return pass_on(fd);
-    listener_ = net::Acceptor(loop_, std::move(*fd), [this](net::Fd client, const Endpoint&) { take_client(std::move(client)); });
+    listener_ = net::Acceptor(loop_, std::move(*fd), [this](net::Fd client, const Endpoint& from) {
+      take_client(std::move(client), source_of(from.address).to_string());
+    });
   }
   auto network = net::NetworkMonitor::open();
   if (!network) return pass_on(network);
@@ -92,7 +97,8 @@ void Agent::update_relays() {
     wanted[relay] = std::make_unique<net::RelayClient>(
         loop_, *where, resolve_with(resolver_), [this] { return identity_.client_context(net::kAlpnRelay); },
         identity_.self().network,
-        net::RelayClient::Callbacks{[this](net::Fd fd) { take_client(std::move(fd)); }, [relay](bool up, const Error* why) {
+        net::RelayClient::Callbacks{[this, relay](net::Fd fd) { take_client(std::move(fd), relay); },
+                                    [relay](bool up, const Error* why) {
                                       if (up) net::log(net::Level::info, "relay {}: connected", relay);
                                       else net::log(net::Level::warning, "relay {}: {}", relay, why ? why->text : "gone");
                                     }});
@@ -100,11 +106,9 @@ void Agent::update_relays() {
   relays_ = std::move(wanted);
 }
 
-void Agent::take_client(net::Fd fd) {
+void Agent::take_client(net::Fd fd, const std::string& way) {
   // Without rules nobody can be served; the client comes again.
   if (stopping_ || rules_.self.grant_key.empty()) return;
-  const auto strangers = std::count_if(sessions_.begin(), sessions_.end(), [](const auto& s) { return !s.second->known(); });
-  if (static_cast<std::size_t>(strangers) >= kStrangersMax) return;
   if (!tunnel_context_ || tunnel_context_until_ != identity_.renewal_due()) {
     auto fresh = identity_.server_context(net::kAlpnTunnel);
     if (!fresh) return net::log(net::Level::error, "{}", fresh.error().text);
@@ -112,9 +116,14 @@ void Agent::take_client(net::Fd fd) {
     tunnel_context_until_ = identity_.renewal_due();
   }
   const std::uint64_t number = next_session_++;
+  for (const auto& [other, s] : sessions_) {
+    if (s->known()) strangers_.remove(other);
+  }
+  if (const auto gone = strangers_.add(number, way)) sessions_.erase(*gone);
   sessions_[number] = std::make_unique<Session>(Session::Shared{loop_, resolver_, rules_, own_addresses_}, std::move(fd), *tunnel_context_,
                                                 [this, number](const Error& e) {
                                                   net::log(net::Level::debug, "a tunnel ended: {}", e.text);
+                                                  strangers_.remove(number);
                                                   sessions_.erase(number);
                                                 });
 }

@@ -11,6 +11,7 @@
 #include "cmd/agent_identity.h"
 #include "cmd/connector/session.h"
 #include "cmd/controller_link.h"
+#include "core/crowd.h"
 #include "net/acceptor.h"
 #include "net/local_socket.h"
 #include "net/network_monitor.h"
@@ -39,7 +40,8 @@ class Agent {
  private:
   void view_changed();
   void update_relays();
-  void take_client(net::Fd fd);
+  // `way`: the relay or the source that it comes by.
+  void take_client(net::Fd fd, const std::string& way);
   void watch_network(net::NetworkMonitor monitor);
   void network_changed();
   std::vector<std::string> direct_addresses() const;
@@ -58,6 +60,7 @@ class Agent {
   std::optional<net::TlsContext> tunnel_context_;   // made again when the certificate is renewed
   UnixTime tunnel_context_until_{};
   std::map<std::uint64_t, std::unique_ptr<Session>> sessions_;
+  Crowd strangers_;                                 // those whose client has not shown who it is
   std::uint64_t next_session_ = 1;
   std::unique_ptr<net::LocalServer> local_;
   std::optional<net::NetworkMonitor> network_;

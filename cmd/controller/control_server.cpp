@@ -30,12 +30,6 @@ void notice_silence(int fd) {
   ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged, sizeof unacknowledged);
 }
 
-// An IPv6 host owns a /64 at least, so that is what counts as one source.
-IpAddress source_of(const IpAddress& a) {
-  const IpAddress plain = a.unmapped();
-  return plain.is_v6() ? Cidr(plain, 64).base() : plain;
-}
-
 std::string key_of(const Session& s) { return s.who().role + "/" + s.who().id; }
 
 }  // namespace
@@ -44,7 +38,7 @@ ControlServer::ControlServer(net::Loop& loop, net::Fd listener, Store& store, co
                              net::TlsContext context, ControlSettings settings)
     : loop_(loop), store_(store), pki_(pki), keys_(std::move(keys)),
       context_(std::move(context)), settings_(std::move(settings)), directory_(std::make_unique<Directory>(Model())),
-      must_reload_(true) {
+      crowd_(settings_.strangers, settings_.strangers_per_source), must_reload_(true) {
   push_ = net::Timer(loop_, [this] { tell_all(); });
   upkeep_ = net::Timer(loop_, [this] { upkeep(); });
   upkeep_.after(kUpkeep);
@@ -56,12 +50,6 @@ ControlServer::ControlServer(net::Loop& loop, net::Fd listener, Store& store, co
 ControlServer::~ControlServer() = default;
 
 void ControlServer::admit(net::Fd fd, const Endpoint& from) {
-  const IpAddress source = source_of(from.address);
-  // The oldest goes: whoever only holds connections open cannot keep others out.
-  if (const auto here = sources_.find(source); here != sources_.end()) {
-    if (here->second.size() >= settings_.strangers_per_source) drop_stranger(*here->second.begin());
-  }
-  if (strangers_.size() >= settings_.strangers) drop_stranger(strangers_.begin()->first);
   notice_silence(fd.get());
   auto session = std::make_unique<Session>(
       loop_, std::move(fd), context_, settings_.session,
@@ -71,23 +59,15 @@ void ControlServer::admit(net::Fd fd, const Endpoint& from) {
   // What accept said: a peer that has reset already has no address any more (getpeername: ENOTCONN).
   session->came_from(from.address);
   session->stranger = ++last_stranger_;
+  const auto gone = crowd_.add(session->stranger, source_of(from.address).to_string());
+  if (gone) sessions_.erase(strangers_.extract(*gone).mapped());
   strangers_.emplace(session->stranger, session.get());
-  sources_[source].insert(session->stranger);
   sessions_.emplace(session.get(), std::move(session));
-}
-
-void ControlServer::drop_stranger(std::uint64_t number) {
-  Session* s = strangers_.at(number);
-  no_longer_counted(*s);
-  sessions_.erase(s);
 }
 
 void ControlServer::no_longer_counted(Session& s) {
   if (s.stranger == 0) return;
-  const auto source = sources_.find(source_of(s.source()));
-  TG_CHECK(source != sources_.end());
-  source->second.erase(s.stranger);
-  if (source->second.empty()) sources_.erase(source);
+  crowd_.remove(s.stranger);
   strangers_.erase(std::exchange(s.stranger, 0));
 }
 

@@ -20,7 +20,6 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -29,6 +28,7 @@
 #include "cmd/controller/session.h"
 #include "cmd/controller/store.h"
 #include "cmd/controller/views.h"
+#include "core/crowd.h"
 #include "net/acceptor.h"
 
 namespace tg::controller {
@@ -71,7 +71,6 @@ class ControlServer {
 
  private:
   void admit(net::Fd fd, const Endpoint& from);
-  void drop_stranger(std::uint64_t number);
   void opened(Session& s);
   void said(Session& s, const Json& message);
   void ended(Session& s);
@@ -109,8 +108,8 @@ class ControlServer {
   std::map<std::string, Session*> agents_;             // "device/ID": the stream of each known agent
   std::map<std::string, std::deque<std::string>> lost_;   // by the same key: processes that lost their place to it
   std::map<std::string, Instant> alarmed_;             // likewise: when the log was told of two processes
-  std::map<std::uint64_t, Session*> strangers_;        // streams that are not those of known agents; the oldest first
-  std::map<IpAddress, std::set<std::uint64_t>> sources_;   // the same by where they come from
+  Crowd crowd_;                                        // streams that are not those of known agents, by number
+  std::unordered_map<std::uint64_t, Session*> strangers_;
   std::uint64_t last_stranger_ = 0;
   std::map<std::string, UnixTime> seen_;               // when agents came or went; written in batches
   UnixTime latest_revocation_{};

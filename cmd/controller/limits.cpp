@@ -109,6 +109,9 @@ class Reach {
 }  // namespace
 
 Result<> check_limits(const DesiredState& state) {
+  if (state.relays.size() >= kRelaysMax) {   // and the embedded one
+    return fail(Errc::exhausted, fmt::format("{} relays are too many; {} is the most", state.relays.size(), kRelaysMax - 1));
+  }
   if (const std::size_t size = measure(state); size > kStateMax) {
     return fail(Errc::exhausted,
                 fmt::format("this is more than a controller holds: about {} MiB, and {} MiB is the most; use wildcards "

@@ -59,7 +59,7 @@ std::vector<RelayPlace> relays_in_use(const Model& model, const std::string& emb
   std::vector<RelayPlace> out;
   if (!embedded.empty()) out.push_back({kEmbeddedRelay, embedded});
   for (const RelayRecord& r : model.relays) {
-    if (!r.key.empty()) out.push_back({r.id, r.address});
+    if (!r.key.empty() && r.address != embedded) out.push_back({r.id, r.address});
   }
   return out;
 }

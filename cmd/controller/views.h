@@ -50,7 +50,8 @@ struct RelayPlace {
   std::string address;    // "HOST:PORT"
 };
 inline constexpr const char* kEmbeddedRelay = "controller";   // the id of the controller's own
-// relays_in_use returns the embedded relay, when its address is not empty, and those that have been let in.
+// relays_in_use returns the embedded relay, when its address is not empty, and those that have been let in
+// (but for one that claims the embedded one's address).
 std::vector<RelayPlace> relays_in_use(const Model& model, const std::string& embedded);
 
 // device_view renews in `leases` what has to be. A device that is not in the directory, or blocked, has an empty view.

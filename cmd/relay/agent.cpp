@@ -79,6 +79,7 @@ Result<> Agent::serve(const RelaySelf& self) {
 
 void Agent::renew() {
   renewal_.after(kRenewalCheck);
+  if (!relay_ && !self_.id.empty()) view_changed();   // its port was taken when it was let in again
   if (!relay_ || context_until_ == identity_.renewal_due()) return;
   auto context = identity_.server_context(net::kAlpnRelay);
   if (!context) return net::log(net::Level::error, "certificate: {}", context.error().text);

@@ -208,6 +208,7 @@ TEST_F(AView, names_the_relays_that_were_let_in_and_the_embedded_one) {
   };
   EXPECT_EQ(addresses("c.example.com:8444"), (std::vector<std::string>{"c.example.com:8444", "a.example.com:8444"}));
   EXPECT_EQ(addresses(""), std::vector<std::string>{"a.example.com:8444"});
+  EXPECT_EQ(addresses("a.example.com:8444"), std::vector<std::string>{"a.example.com:8444"}) << "once";
 }
 
 TEST_F(AView, of_a_connector_holds_its_networks_resources_and_every_revocation) {

@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <filesystem>
+
 #include "cmd/controller/pki.h"
 #include "controller_agent.h"
 #include "core/ticket.h"
@@ -94,6 +97,39 @@ TEST_F(RelayTest, an_end_travels_and_the_pair_is_forgotten) {
   EXPECT_EQ(read_to_end(client.get()), "");
 }
 
+std::size_t open_pipes() {
+  std::size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    count += std::filesystem::read_symlink(entry, gone).string().starts_with("pipe:") ? 1 : 0;
+  }
+  return count;
+}
+
+TEST_F(RelayTest, idle_pairs_hold_no_pipe) {
+  const auto c = connector();
+  ASSERT_TRUE(turner_.until([&] { return relay_->connectors() == 1; }));
+  const std::size_t before = open_pipes();
+  std::vector<net::Fd> clients;
+  for (std::size_t i = 1; i <= 40; ++i) {
+    clients.push_back(dial(ticket(), "some bytes"));
+    ASSERT_TRUE(turner_.until([&] { return rung_.size() == i && relay_->joined() == i; }));
+    EXPECT_EQ(read(rung_.back().get(), hello_.size() + 10), std::string(as_text(hello_)) + "some bytes");
+  }
+  EXPECT_LE(open_pipes(), before + 4) << "a pipe has two ends, and two were in use at once";
+}
+
+TEST_F(RelayTest, keeps_a_few_control_streams_of_one_connector_and_the_newest) {
+  std::vector<decltype(connector())> streams;
+  for (int i = 0; i < 6; ++i) {
+    streams.push_back(connector());
+    ASSERT_TRUE(turner_.until([&] { return streams.back()->up(); }));
+  }
+  const auto up = [&] { return std::count_if(streams.begin(), streams.end(), [](const auto& s) { return s->up(); }); };
+  EXPECT_TRUE(turner_.until([&] { return up() == 4; })) << up();
+  EXPECT_TRUE(streams.back()->up());
+}
+
 TEST_F(RelayTest, says_at_once_that_a_connector_is_not_there) {
   const net::Fd client = dial(ticket());
   EXPECT_EQ(hex(as_bytes(read_to_end(client.get()))), "15030300020270");   // unrecognized_name
@@ -158,6 +194,11 @@ TEST_F(RelayTest, one_source_cannot_take_all_the_places) {
     }
     return closed == 20;
   })) << closed << " were closed";
+  char byte;
+  EXPECT_EQ(::recv(idle.front().get(), &byte, 1, MSG_PEEK), 0) << "the oldest went";
+  EXPECT_EQ(::recv(idle.back().get(), &byte, 1, MSG_PEEK), -1) << "the newest stays";
+  const net::Fd client = dial(ticket());
+  EXPECT_TRUE(turner_.until([&] { return relay_->joined() == 1; })) << "and nobody is kept out";
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,12 +41,16 @@ bool has(cap_value_t value, cap_flag_t flag = CAP_EFFECTIVE) {
   return out == CAP_SET;
 }
 
-const std::string kOwnFolder = "/proc/self";   // belongs to whoever asks
+// A state directory as it should be.
+const std::string& own_folder() {
+  static const test::Folder folder;
+  return folder.path();
+}
 
 TEST(Confine, leaves_only_the_rights_that_are_named) {
   if (!has(CAP_NET_ADMIN) || !has(CAP_NET_RAW)) GTEST_SKIP() << "takes root";
   EXPECT_EQ(child([] {
-    if (!confine({Right::net_admin}, kOwnFolder)) return 1;
+    if (!confine({Right::net_admin}, own_folder())) return 1;
     for (cap_value_t c = 0; c <= CAP_LAST_CAP; ++c) {
       if (has(c) != (c == CAP_NET_ADMIN) || has(c, CAP_PERMITTED) != (c == CAP_NET_ADMIN)) return 10 + c;
     }
@@ -55,24 +60,27 @@ TEST(Confine, leaves_only_the_rights_that_are_named) {
 
 TEST(Confine, does_not_miss_a_right_that_was_never_there) {
   EXPECT_EQ(child([] {
-    if (!confine({}, kOwnFolder)) return 1;
+    if (!confine({}, own_folder())) return 1;
     return has(CAP_NET_ADMIN) ? 2 : 0;
   }), 0);
 }
 
-TEST(Confine, lets_root_write_into_a_state_directory_of_somebody_else) {
+TEST(Confine, lets_root_use_a_state_directory_of_somebody_else_or_below_one) {
   if (geteuid() != 0) GTEST_SKIP() << "takes root";
   const test::Folder folder;
+  const std::string own = folder / "own";
+  ASSERT_EQ(mkdir(own.c_str(), 0700), 0);
   ASSERT_EQ(chmod(folder.path().c_str(), 0700), 0);
   ASSERT_EQ(chown(folder.path().c_str(), 65534, 65534), 0);
   const auto writes = [&](const std::string& state) {
     return child([&] {
       if (!confine({}, state)) return 1;
-      return Fd(open((folder / "file").c_str(), O_CREAT | O_WRONLY, 0600)) ? 0 : 2;
+      return Fd(open((own + "/file").c_str(), O_CREAT | O_WRONLY, 0600)) ? 0 : 2;
     });
   };
   EXPECT_EQ(writes(folder.path()), 0);
-  EXPECT_EQ(writes(kOwnFolder), 2) << "and only then";
+  EXPECT_EQ(writes(own), 0);
+  EXPECT_EQ(writes(own_folder()), 2) << "and only then";
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -89,7 +97,7 @@ TEST(Confine, ends_a_process_that_starts_a_program_or_looks_into_others) {
   };
   for (const auto& [name, call] : forbidden) {
     const int ended = child([&call = call] {
-      if (!confine({}, kOwnFolder)) return 1;
+      if (!confine({}, own_folder())) return 1;
       call();
       return 2;
     });
@@ -99,14 +107,14 @@ TEST(Confine, ends_a_process_that_starts_a_program_or_looks_into_others) {
 
 TEST(Confine, leaves_no_core_and_gains_nothing_from_setuid) {
   EXPECT_EQ(child([] {
-    if (!confine({}, kOwnFolder)) return 1;
+    if (!confine({}, own_folder())) return 1;
     return prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0 && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : 2;
   }), 0);
 }
 
 TEST(Confine, lets_memory_files_and_sockets_go_on) {
   EXPECT_EQ(child([] {
-    if (!confine({}, kOwnFolder)) return 1;
+    if (!confine({}, own_folder())) return 1;
     const test::Folder folder;
     const bool file = static_cast<bool>(Fd(open((folder / "f").c_str(), O_CREAT | O_WRONLY, 0600)));
     const bool memory = std::string(64u << 20, 'x').back() == 'x';
