@@ -236,8 +236,8 @@ Result<> Tunnel::State::may_open(std::string_view host) const {
   if (streams.size() >= limits.max_streams || streams.last() == UINT32_MAX) {
     return tg::fail(Errc::exhausted, "the tunnel has no stream left");
   }
-  if (control.size() > limits.max_queued_control / 2) {
-    return tg::fail(Errc::exhausted, "the peer does not read");   // the other half is for frames that cannot be refused
+  if (control.size() > limits.max_queued_control / 4) {
+    return tg::fail(Errc::exhausted, "the peer does not read");   // the rest is for frames that cannot be refused
   }
   if (!own_resets.left(now)) return tg::fail(Errc::exhausted, "too many streams reset right after they were opened");
   return {};

@@ -36,7 +36,7 @@ class Budget {
 // Budgets of one tunnel, on the receiving side. Each leaves a busy honest peer, whose frames a stalled link may deliver
 // all at once, an order of magnitude; see core/FRAME.md for the reasons.
 struct Budgets {
-  Budget resets{2'000, 10'000};      // streams that the client resets within kRapid of opening them
+  Budget resets{2'000, 150'000};     // streams that the client resets within kRapid of opening them; twice max_streams
   Budget pings{50, 500};             // PING that is no answer, and GOAWAY
   Budget grants{5, 100};
   Budget empties{100, 1'000};        // DATA without a byte
@@ -45,8 +45,8 @@ struct Budgets {
 };
 inline constexpr Duration kRapid = std::chrono::seconds(1);
 
-// own_resets is what a client allows itself of Budgets::resets: half, so that a stall of seconds cannot make it a
-// flood.
+// own_resets is what a client allows itself of Budgets::resets: half the rate, so that a stall of seconds cannot make it
+// a flood. The rest is for streams that it moves to another tunnel: all that it may have, with their OPENs in one piece.
 inline constexpr Budget kOwnResets{1'000, 5'000};
 
 }  // namespace tg

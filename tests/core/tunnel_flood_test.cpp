@@ -21,7 +21,7 @@ TEST(TunnelFlood, ends_rapid_resets_and_bears_a_port_scan) {
     }
   };
   opens(65'536, false);                // every port refused: as fast as it likes
-  opens(10'000, true);
+  opens(150'000, true);
   l.now += 1s;
   opens(2'000, true);
   l.open(++id);
@@ -57,6 +57,39 @@ TEST(TunnelFlood, never_takes_a_client_of_ours_for_one) {
   p.run();
   p.open();
   p.run();
+}
+
+// All that a client may have open goes into a path that swallows, twice, and is moved to another tunnel 3 s later.
+TEST(TunnelFlood, does_not_take_streams_that_are_moved_away_for_one) {
+  Pair p;
+  const StreamId live = p.open_wide();
+  Buffer swallowed;
+  const auto produce = [&] {
+    while (const std::size_t n = p.client.produce(p.record, p.now)) append(swallowed, Bytes(p.record).first(n));
+  };
+  for (int stall = 0; stall < 2; ++stall) {
+    std::vector<StreamId> pending;
+    while (const auto id = p.client.open({7, Protocol::tcp, 80, "nas"})) {
+      pending.push_back(*id);
+      if (pending.size() < 60'000) produce();          // into the kernel's buffers, until they are full
+    }
+    EXPECT_GT(pending.size(), 65'000u);
+    p.now += 3s;
+    for (const StreamId id : pending) p.client.reset(id, Code::none);
+    ASSERT_TRUE(p.client.on_timeout(p.now)) << "of its own queue";
+    produce();
+    while (!swallowed.empty()) {
+      const std::size_t n = std::min<std::size_t>(swallowed.size(), 1 << 20);
+      ASSERT_TRUE(p.connector.feed(Bytes(swallowed).first(n), p.now));
+      swallowed.erase(swallowed.begin(), swallowed.begin() + static_cast<std::ptrdiff_t>(n));
+    }
+  }
+  p.run();
+  EXPECT_EQ(p.connector.streams(), 1u);
+  p.s.out[live].bytes = "still here";
+  p.connector.readable(live);
+  p.run();
+  EXPECT_EQ(p.c.got[live], "still here");
 }
 
 TEST(TunnelFlood, ends_floods_of_cheap_frames) {
@@ -107,7 +140,7 @@ TEST(TunnelFlood, bounds_the_control_queue_of_a_peer_that_never_reads) {
   Lone c(kAtClient, limits);           // and a client does not add to it
   int opened = 0;
   while (c.tunnel.open({7, Protocol::tcp, 80, "nas"})) ++opened;
-  EXPECT_GT(opened, 80);
+  EXPECT_GT(opened, 40);
   EXPECT_TRUE(c.tunnel.on_timeout(c.now));
   for (int i = 0; i < 3'000; ++i) c.tunnel.reset(static_cast<StreamId>(i), Code::none);
   c.sent();
