@@ -283,6 +283,64 @@ TEST(PathPlan, forgets_attempts_that_became_useless) {
   EXPECT_EQ(r.until_chosen(), 200ms) << "the relay is dialled again: nothing is under way";
 }
 
+TEST(PathPlan, dials_again_only_when_the_last_of_several_attempts_has_failed) {
+  for (const Kind kind : {Kind::direct, Kind::relayed}) {
+    const bool direct = kind == Kind::direct;
+    PathPlan plan(200ms, 1500ms, 42);
+    Instant now = Instant{} + 1h;
+    plan.set_ways(direct ? 4 : 0, direct ? 0 : 4, now);
+    ASSERT_EQ(plan.next(now), direct ? PathPlan::Step::dial_direct : PathPlan::Step::dial_relays);
+    for (int i = 0; i < 4; ++i) plan.began(kind);
+    for (int i = 0; i < 3; ++i) {
+      plan.failed(kind, now += 1s);
+      EXPECT_FALSE(plan.next(now));
+      EXPECT_TRUE(plan.hopeful());
+    }
+    plan.failed(kind, now);
+    EXPECT_FALSE(plan.next(now)) << "after a pause";
+    EXPECT_TRUE(plan.next(now + 2s));
+  }
+}
+
+TEST(PathPlan, forgets_the_other_attempts_of_a_kind_when_one_stands) {
+  for (const Kind kind : {Kind::direct, Kind::relayed}) {
+    const bool direct = kind == Kind::direct;
+    PathPlan plan(200ms, 1500ms, 42);
+    Instant now = Instant{} + 1h;
+    plan.set_ways(direct ? 4 : 0, direct ? 0 : 4, now);
+    ASSERT_TRUE(plan.next(now));
+    for (int i = 0; i < 4; ++i) plan.began(kind);
+    plan.failed(kind, now);
+    const auto name = plan.stood(kind, now);
+    EXPECT_EQ(plan.chosen(), name);
+    EXPECT_FALSE(plan.wanted(kind));
+    plan.ended(name, now += 1min);
+    EXPECT_TRUE(plan.next(now)) << "nothing is under way";
+    plan.began(kind);
+    plan.failed(kind, now);
+    EXPECT_FALSE(plan.next(now));
+    EXPECT_NE(plan.next_deadline(), kNever);
+  }
+}
+
+TEST(PathPlan, counts_direct_attempts_on_when_one_of_several_relays_stands) {
+  Road r(4, 4);
+  for (int i = 0; i < 3; ++i) r.plan.began(Kind::direct), r.attempts.push_back({Kind::direct, r.now + 3s, false});
+  r.attempts.front() = {Kind::direct, r.now + 1s, false};
+  r.run(160ms);
+  ASSERT_EQ(r.dialled_relay, 1);
+  for (int i = 0; i < 3; ++i) r.plan.began(Kind::relayed), r.attempts.push_back({Kind::relayed, r.now + 3s, i == 0});
+  EXPECT_EQ(r.until_chosen(), 40ms);
+  EXPECT_EQ(r.attempts.size(), 4u) << "direct ones may still stand; relays are forgotten";
+  r.run(1s);
+  EXPECT_EQ(r.attempts.size(), 3u);
+  r.run(3s);
+  EXPECT_EQ(r.dialled_direct, 1) << "the pause begins when the last has failed";
+  r.run(10s);
+  EXPECT_GE(r.dialled_direct, 2);
+  EXPECT_TRUE(r.direct());
+}
+
 TEST(PathPlan, forgets_a_tunnel_that_the_owner_has_dropped) {
   Road r;
   r.direct_works = false, r.attempts.front().stands = false, r.attempts.front().done = r.now + 1s;
