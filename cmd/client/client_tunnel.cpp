@@ -122,6 +122,7 @@ void ClientTunnel::on_opened(StreamId id) {
   const auto it = users_.find(id);
   if (it == users_.end()) return;
   if (it->second.pending && it->second.pending->protocol != Protocol::icmp) it->second.pending.reset();
+  it->second.user->moves_ = 0;
   it->second.user->on_opened();
 }
 void ClientTunnel::on_data(StreamId id, Bytes data) {

@@ -35,6 +35,7 @@ class DatagramCapture::Flow final : public Stream {
   void on_begun() override {
     for (const auto& [payload, sequence] : waiting_) transmit(payload, sequence);
     waiting_.clear();
+    waiting_size_ = 0;
   }
 
   void on_datagram(Bytes b) override {

@@ -18,7 +18,7 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   // on_begun: there is a stream now: link() and id() may be used. Called again when a stream that was pending (see
-  // ClientTunnel) is begun anew on another tunnel, as if the first had never been.
+  // ClientTunnel) is begun anew on another tunnel. Datagrams and echoes that were sent into the first are not sent again.
   virtual void on_begun() {}
   virtual void on_opened() {}
   virtual void on_data(Bytes) {}
@@ -40,7 +40,7 @@ class Stream {
   friend class Tunnels;
   ClientTunnel* tunnel_ = nullptr;
   StreamId id_ = 0;
-  int moves_ = 0;             // to another tunnel, so far
+  int moves_ = 0;             // to another tunnel since it was last opened
   bool* waiting_ = nullptr;   // in the queue of Tunnels: set to false to leave it
 };
 

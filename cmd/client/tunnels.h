@@ -24,7 +24,8 @@ class Tunnels {
   static constexpr std::size_t kPerNetwork = 2;
   // kWait is how long a flow waits for a tunnel that is being made.
   static constexpr Duration kWait = std::chrono::seconds(8);
-  // kMoves is how often a stream is begun anew before it is given up: what ends every tunnel must not do so for ever.
+  // kMoves is how often a stream that no connector opens is begun anew before it is given up: what ends every tunnel must
+  // not do so for ever.
   static constexpr int kMoves = 3;
 
   Tunnels(net::Loop& loop, const cmd::AgentIdentity& identity, net::ResolveHost resolve);
