@@ -40,6 +40,7 @@ inline constexpr std::size_t kRelaysMax = 256;
 
 // RelayWay is a way to a connector through one relay.
 struct RelayWay {
+  std::string relay;                  // its id, which a machine that takes its place does not share
   std::string address;                // "HOST:PORT"
   std::string ticket;                 // SNI label for this relay; see core/ticket.h
   bool operator==(const RelayWay&) const = default;
@@ -57,6 +58,11 @@ struct ConnectorInfo {
 };
 Json to_json(const ConnectorInfo& c);
 Result<ConnectorInfo> connector_from_json(const Json& j);
+// same_ways: a ticket that was renewed is no other way, a relay of another id is.
+bool same_ways(const ConnectorInfo& a, const ConnectorInfo& b);
+// names_way says whether `c` still names the way of a tunnel; `relay`: its id, "" for a direct one. What is not known is no
+// reason to leave a direct way: an absent connector has no list, and one that has just come back none yet.
+bool names_way(const ConnectorInfo& c, std::string_view relay, std::string_view address);
 
 // self, told to devices: who they are.
 struct DeviceSelf {

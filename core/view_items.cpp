@@ -1,4 +1,5 @@
 // The items of core/view.h as JSON, and back with every field checked.
+#include <algorithm>
 #include <limits>
 
 #include "core/encoding.h"
@@ -66,7 +67,7 @@ std::vector<RelayWay> relay_ways(Fields& f, const char* key) {
   }
   for (const Json& one : *list) {
     Fields way(one, "relay");
-    RelayWay r{way.text("address"), way.text("ticket", 63)};
+    RelayWay r{way.text("relay"), way.text("address"), way.text("ticket", 63)};
     if (!way.ok()) f.refuse(key, "are wrong: " + way.error().value().text);
     else if (!HostPort::parse(r.address)) f.refuse(key, "holds something that is not HOST:PORT");
     else if (!unbase32(r.ticket)) f.refuse(key, "has a ticket that is not base32");
@@ -137,9 +138,24 @@ Result<Resource> resource_from_json(const Json& j) {
 
 Json to_json(const ConnectorInfo& c) {
   Json relays = Json::array();
-  for (const RelayWay& r : c.relays) relays.push_back({{"address", r.address}, {"ticket", r.ticket}});
+  for (const RelayWay& r : c.relays) relays.push_back({{"relay", r.relay}, {"address", r.address}, {"ticket", r.ticket}});
   return {{"id", c.id}, {"name", c.name}, {"network", c.network}, {"online", c.online},
           {"direct", c.direct}, {"relays", relays}};
+}
+
+bool same_ways(const ConnectorInfo& a, const ConnectorInfo& b) {
+  return a.direct == b.direct && a.online == b.online &&
+         std::equal(a.relays.begin(), a.relays.end(), b.relays.begin(), b.relays.end(), [](const RelayWay& x, const RelayWay& y) {
+           return x.relay == y.relay && x.address == y.address;
+         });
+}
+
+bool names_way(const ConnectorInfo& c, std::string_view relay, std::string_view address) {
+  if (relay.empty()) {
+    return !c.online || c.direct.empty() || std::find(c.direct.begin(), c.direct.end(), address) != c.direct.end();
+  }
+  return std::any_of(c.relays.begin(), c.relays.end(),
+                     [&](const RelayWay& w) { return w.relay == relay && w.address == address; });
 }
 
 Result<ConnectorInfo> connector_from_json(const Json& j) {

@@ -34,6 +34,7 @@ class ClientTunnel final : public TunnelHandler {
   struct Path {
     bool direct = false;
     std::string address;                           // "HOST:PORT"
+    std::string relay = {};                        // its id; "" for a direct path
   };
 
   ClientTunnel(net::Loop& loop, net::Fd fd, const net::TlsContext& context, std::string server_name, std::string expect_uri,

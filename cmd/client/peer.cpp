@@ -17,13 +17,6 @@ constexpr std::size_t kRelaysMost = 4;   // relays that are tried at once
 const char* kind_text(const ClientTunnel::Path& path) { return path.direct ? "direct" : "relayed"; }
 PathPlan::Kind kind_of(const ClientTunnel::Path& path) { return path.direct ? PathPlan::Kind::direct : PathPlan::Kind::relayed; }
 
-// The same ways: a ticket that was renewed is no other way.
-bool same_ways(const ConnectorInfo& a, const ConnectorInfo& b) {
-  return a.direct == b.direct && a.online == b.online &&
-         std::equal(a.relays.begin(), a.relays.end(), b.relays.begin(), b.relays.end(),
-                    [](const RelayWay& x, const RelayWay& y) { return x.address == y.address; });
-}
-
 double seconds_since(Instant t) { return std::chrono::duration<double>(net::Loop::now() - t).count(); }
 
 }  // namespace
@@ -32,7 +25,8 @@ Peer::Peer(net::Loop& loop, const cmd::AgentIdentity& identity, net::ResolveHost
            Callbacks callbacks)
     : loop_(loop), identity_(identity), resolve_(std::move(resolve)), info_(std::move(info)), grant_(std::move(grant)),
       callbacks_(std::move(callbacks)), plan_(net::kFirstRetry, net::kLongestRetry, net::random_seed()),
-      timer_(loop, [this] { drive(); }), tidy_(loop, [this] { tidy(); }) {
+      timer_(loop, [this] { drive(); }), tidy_(loop, [this] { tidy(); }),
+      overdue_(loop, [this] { end_overdue(); }) {
   plan_.set_ways(info_.direct.size(), info_.relays.size(), net::Loop::now());
   drive();
 }
@@ -50,8 +44,41 @@ void Peer::update(const ConnectorInfo& info, const std::string& grant) {
     }
   }
   if (!other_ways) return;
+  leave_lost_ways();
   plan_.set_ways(info_.direct.size(), info_.relays.size(), net::Loop::now());
   drive();
+}
+
+void Peer::leave_lost_ways() {
+  const Instant now = net::Loop::now();
+  const auto lost = [&](const ClientTunnel::Path& p) { return !names_way(info_, p.relay, p.address); };
+  std::erase_if(attempts_, [&](const auto& a) {
+    if (!lost(a->path)) return false;
+    plan_.failed(kind_of(a->path), now);
+    return true;
+  });
+  for (Standing& s : tunnels_) {
+    const ClientTunnel::Path& path = s.tunnel->path();
+    if (!lost(path) || plan_.state(s.name) == PathPlan::State::leaving) continue;
+    net::log(net::Level::info, "connector {}: {} is no longer a way to it; new flows go elsewhere", info_.name, path.address);
+    plan_.goodbye(s.name, now);
+  }
+  for (Standing& s : tunnels_) {
+    if (!s.tunnel->path().direct && lost(s.tunnel->path())) s.ends = std::min(s.ends, now + kLastWords);
+  }
+  end_overdue();
+}
+
+void Peer::end_overdue() {
+  const Instant now = net::Loop::now();
+  std::vector<PathPlan::Name> over;
+  Instant next = kNever;
+  for (const Standing& s : tunnels_) {
+    if (s.ends <= now) over.push_back(s.name);
+    else next = std::min(next, s.ends);
+  }
+  overdue_.at(next);
+  for (const PathPlan::Name name : over) lost(name, {Errc::closed, "the relay is out of service"});
 }
 
 // Called after every event: dials what the plan says, and forgets what it has no use for.
@@ -69,13 +96,13 @@ void Peer::drive() {
 
 void Peer::dial(PathPlan::Kind kind) {
   if (kind == PathPlan::Kind::direct) {
-    for (std::size_t i = 0; i < std::min(info_.direct.size(), kDirectMost); ++i) attempt({true, info_.direct[i]}, {});
+    for (std::size_t i = 0; i < std::min(info_.direct.size(), kDirectMost); ++i) attempt({true, info_.direct[i], {}}, {});
   } else {
     // With many relays others have their turn each time.
     const std::size_t n = info_.relays.size();
     for (std::size_t i = 0; i < std::min(n, kRelaysMost); ++i) {
       const RelayWay& relay = info_.relays[relay_turn_++ % n];
-      attempt({false, relay.address}, relay.ticket + std::string(net::kSniSuffix));
+      attempt({false, relay.address, relay.relay}, relay.ticket + std::string(net::kSniSuffix));
     }
   }
 }
@@ -176,6 +203,7 @@ void Peer::silence(PathPlan::Name name, bool silent) {
 void Peer::lost(PathPlan::Name name, const Error& e) {
   if (closed_) return;
   const auto it = std::find_if(tunnels_.begin(), tunnels_.end(), [&](const Standing& s) { return s.name == name; });
+  if (it == tunnels_.end()) return;
   const Standing gone = std::move(*it);
   tunnels_.erase(it);
   if (plan_.chosen() == name || plan_.state(name) == PathPlan::State::suspect) {
@@ -191,7 +219,7 @@ void Peer::lost(PathPlan::Name name, const Error& e) {
 void Peer::move_pending() {
   std::vector<ClientTunnel::Pending> all;
   for (const Standing& s : tunnels_) {
-    if (plan_.state(s.name) != PathPlan::State::suspect) continue;
+    if (s.silent_since == kNever) continue;
     for (auto& p : s.tunnel->take_pending()) all.push_back(std::move(p));
   }
   for (auto& p : all) callbacks_.reopen(std::move(p));

@@ -14,9 +14,12 @@
 
 namespace tg::client {
 
-// Peer dials a connector for ever, by the rules of PathPlan, and keeps its tunnels.
+// Peer dials a connector for ever, by the rules of PathPlan, and keeps its tunnels. A tunnel whose way the controller no
+// longer names gets no new flows; by a relay it ends kLastWords later: whoever was taken out of service carries nothing on.
 class Peer {
  public:
+  static constexpr Duration kLastWords = std::chrono::seconds(5);
+
   struct Callbacks {
     std::function<void()> changed;                          // active() or hopeful() may be another
     std::function<void(ClientTunnel::Pending)> reopen;      // a stream that wants another tunnel
@@ -29,7 +32,7 @@ class Peer {
   void update(const ConnectorInfo& info, const std::string& grant);
   void network_changed();
   void close();
-  // move_pending gives the pending streams of suspects to Callbacks::reopen.
+  // move_pending gives the pending streams of silent tunnels to Callbacks::reopen.
   void move_pending();
 
   const ConnectorInfo& info() const noexcept { return info_; }
@@ -49,6 +52,7 @@ class Peer {
     PathPlan::Name name;
     std::unique_ptr<ClientTunnel> tunnel;
     Instant silent_since = kNever;
+    Instant ends = kNever;       // at the latest: its relay is out of service
   };
 
   void drive();
@@ -59,6 +63,8 @@ class Peer {
   void failed(Attempt& a, const Error& e);
   void silence(PathPlan::Name name, bool silent);
   void lost(PathPlan::Name name, const Error& e);
+  void leave_lost_ways();
+  void end_overdue();
   void tidy();
   Standing* find(PathPlan::Name name) noexcept;
   std::unique_ptr<Attempt> take(Attempt& a);
@@ -74,7 +80,7 @@ class Peer {
   std::vector<Standing> tunnels_;
   std::size_t relay_turn_ = 0;             // which relay is tried next
   std::string problem_ = "not connected yet";
-  net::Timer timer_, tidy_;
+  net::Timer timer_, tidy_, overdue_;
   bool closed_ = false;
 };
 

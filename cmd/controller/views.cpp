@@ -82,7 +82,7 @@ View device_view(const Directory& directory, const Presence& presence, const std
       const auto here = presence.find(c->id);
       ConnectorInfo info{c->id, c->name, network, here != presence.end(), {}, {}};
       if (info.online) info.direct = here->second;
-      for (const RelayPlace& r : relays) info.relays.push_back({r.address, leases.ticket(keys, r.id, c->id, now)});
+      for (const RelayPlace& r : relays) info.relays.push_back({r.id, r.address, leases.ticket(keys, r.id, c->id, now)});
       out.emplace("connector/" + c->id, to_json(info));
     }
   }

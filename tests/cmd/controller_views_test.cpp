@@ -117,6 +117,7 @@ TEST_F(AView, has_a_ticket_for_each_way_that_opens_with_that_relays_key_and_neve
     const ConnectorInfo info = must(connector_from_json(v.at(std::string("connector/") + id)));
     for (std::size_t i = 0; i < relays.size(); ++i) {
       const Buffer key = relay_ticket_key(Buffer(32, 9), relays[i].id);
+      EXPECT_EQ(info.relays[i].relay, relays[i].id);
       const Ticket t = must(Ticket::open(info.relays[i].ticket, key, kNow));
       EXPECT_EQ(t.connector, std::stoull(id, nullptr, 16));
       EXPECT_EQ(t.expires, kNow + 24 * kHour);

@@ -56,7 +56,8 @@ TEST(View, reads_back_what_it_wrote) {
   }
   const Ticket t{1, UnixTime(std::chrono::seconds(1)), 2};
   const ConnectorInfo c{"00000000000000ff", "home-1", "home", true, {"192.0.2.1:8443", "[2001:db8::1]:1"},
-                        {{"relay.example.com:443", t.label(Buffer(32))}, {"[2001:db8::2]:1", t.label(Buffer(32, 1))}}};
+                        {{"controller", "relay.example.com:443", t.label(Buffer(32))},
+                         {"00000000000000e1", "[2001:db8::2]:1", t.label(Buffer(32, 1))}}};
   EXPECT_EQ(connector_from_json(to_json(c)).value(), c);
   const auto d = device_self_from_json(to_json(DeviceSelf{"a@b", "d1", "laptop"})).value();
   EXPECT_EQ(d.user + d.device + d.name, "a@bd1laptop");
@@ -101,7 +102,7 @@ TEST(View, refuses_items_with_missing_or_wrong_fields) {
   refuses_bad_fields(to_json(nas()), resource_from_json, {"alias"});
   refuses_bad_fields(to_json(Protocols{}), protocols_from_json);
   const ConnectorInfo c{"00000000000000ff", "home-1", "home", true, {"192.0.2.1:8443"},
-                        {{"relay.example.com:443", "aaaa"}}};
+                        {{"00000000000000e1", "relay.example.com:443", "aaaa"}}};
   refuses_bad_fields(to_json(c), connector_from_json);
   const RelaySelf r{"00000000000000ff", "relay-1", "c0ffee", "relay.example.com:443", Buffer(32, 9)};
   refuses_bad_fields(to_json(r), relay_self_from_json);
@@ -109,6 +110,32 @@ TEST(View, refuses_items_with_missing_or_wrong_fields) {
   const ConnectorSelf s{"00000000000000ff",   "home-1", "home", "c0ffee", Buffer(32, 9), {"r.example.com:443"},
                         std::chrono::hours(3)};
   refuses_bad_fields(to_json(s), connector_self_from_json);
+}
+
+TEST(View, a_relay_is_the_same_way_only_with_the_same_id_and_address) {
+  const ConnectorInfo c{"00000000000000ff", "home-1", "home", true, {"192.0.2.1:8443"}, {{"e1", "r.example.com:443", "aaaa"}}};
+  ConnectorInfo renewed = c, replaced = c, moved = c, gone = c;
+  renewed.relays[0].ticket = "bbbb";
+  replaced.relays[0].relay = "e2";
+  moved.relays[0].address = "s.example.com:443";
+  gone.relays.clear();
+  EXPECT_TRUE(same_ways(c, renewed));
+  EXPECT_TRUE(names_way(renewed, "e1", "r.example.com:443"));
+  for (const ConnectorInfo& other : {replaced, moved, gone}) {
+    EXPECT_FALSE(same_ways(c, other));
+    EXPECT_FALSE(names_way(other, "e1", "r.example.com:443"));
+  }
+}
+
+TEST(View, a_direct_way_is_gone_when_a_connector_that_is_there_names_others) {
+  ConnectorInfo c{"00000000000000ff", "home-1", "home", true, {"192.0.2.1:8443", "192.0.2.2:8443"}, {}};
+  EXPECT_TRUE(names_way(c, "", "192.0.2.2:8443"));
+  EXPECT_FALSE(names_way(c, "", "192.0.2.3:8443"));
+  c.online = false;
+  EXPECT_TRUE(names_way(c, "", "192.0.2.3:8443"));
+  c.online = true;
+  c.direct.clear();
+  EXPECT_TRUE(names_way(c, "", "192.0.2.3:8443"));
 }
 
 TEST(View, refuses_values_that_make_no_sense) {
@@ -131,14 +158,15 @@ TEST(View, refuses_values_that_make_no_sense) {
   bad(c, connector_from_json, "direct", {"192.0.2.1:0"});
   bad(c, connector_from_json, "direct", {"host:1"});
   const auto bad_way = [&](const Json& address, const Json& ticket) {
-    bad(c, connector_from_json, "relays", Json::array({{{"address", address}, {"ticket", ticket}}}));
+    bad(c, connector_from_json, "relays", Json::array({{{"relay", "e1"}, {"address", address}, {"ticket", ticket}}}));
   };
   bad_way("a:1", "not!base32");
   bad_way("a:1", std::string(64, 'a'));
   bad_way("a", "aaaa");
   bad_way("a:1", 7);
   bad(c, connector_from_json, "relays",
-      Json(std::vector<Json>(300, Json{{"address", "a:1"}, {"ticket", "aaaa"}})));
+      Json(std::vector<Json>(300, Json{{"relay", "e1"}, {"address", "a:1"}, {"ticket", "aaaa"}})));
+  bad(c, connector_from_json, "relays", Json::array({{{"address", "a:1"}, {"ticket", "aaaa"}}}));
   const Json s = to_json(ConnectorSelf{"00000000000000ff", "n", "home", "i", Buffer(32), {}, std::chrono::seconds(0)});
   bad(s, connector_self_from_json, "grant_key", base64url(Buffer(31)));
   bad(s, connector_self_from_json, "grace", 18446744073709551615ull);

@@ -16,14 +16,16 @@ RELAY = f'[[relay]]\nname = "relay-1"\naddress = "{PUBLIC_WEB}"\n'     # and the
 POLICY = PEOPLE + RESOURCES + RELAY
 
 
+def at_both(tg: Tg) -> bool:
+    out = json.loads(tg.run(tg.lab.connector, "connector status", "--json").ok().out)
+    return [r["connected"] for r in out["relays"]] == [True, True]
+
+
 def test_with_two_relays_one_may_fail(tg: Tg, lab: Lab, port: int) -> None:
     tg.apply(POLICY).ok()
     try:
         tg.start_relay(tg.token("relay", "relay-1"))
-        def at_both() -> bool:
-            out = json.loads(tg.run(lab.connector, "connector status", "--json").ok().out)
-            return [r["connected"] for r in out["relays"]] == [True, True]
-        wait_for("the connector waits at both relays", at_both, SOON, explain=tg.explain)
+        wait_for("the connector waits at both relays", lambda: at_both(tg), SOON, explain=tg.explain)
         # The embedded relay refuses, as if it had ended; the controller stays.
         lab.internet.nft("table ip wall {\n chain input {\n type filter hook input priority filter\n"
                          " tcp dport 8444 ip daddr 203.0.113.10 reject with tcp reset\n }\n}")
@@ -48,6 +50,53 @@ def test_with_two_relays_one_may_fail(tg: Tg, lab: Lab, port: int) -> None:
     finally:
         if tg.relay:
             tg.relay.signal(signal.SIGCONT)
+        tg.stop()
+        tg.policy = ""
+
+
+# Drops what goes between the controller and a relay on the same machine, which then hears nothing of what is decided.
+CUT_OFF = ("table ip cut {\n chain input {\n type filter hook input priority filter\n"
+           " iif lo tcp dport 8443 drop\n iif lo tcp sport 8443 drop\n }\n}")
+EMBEDDED_REFUSES = ("table ip wall {\n chain input {\n type filter hook input priority filter\n"
+                    " tcp dport 8444 ip daddr 203.0.113.10 reject with tcp reset\n }\n}")
+
+
+@pytest.mark.parametrize("end", ["deleted", "replaced"])
+def test_a_relay_that_is_out_of_service_and_cannot_hear_it_is_left(tg: Tg, lab: Lab, port: int, end: str) -> None:
+    def home() -> dict[str, object]:
+        return next(t for t in tg.status()["tunnels"] if t["connector"] == "home-1")      # type: ignore[attr-defined]
+    def way() -> object:
+        return home().get("address")
+    successor, old = None, f"{PUBLIC_WEB}:8444"
+    tg.apply(POLICY).ok()
+    try:
+        tg.start_relay(tg.token("relay", "relay-1"))
+        wait_for("the connector waits at both relays", lambda: at_both(tg), SOON, explain=tg.explain)
+        lab.internet.nft(EMBEDDED_REFUSES)
+        wait_for("the tunnel is by the relay", lambda: tg.works(0.5) and way() == old, SOON, explain=tg.explain)
+        lab.internet.run("nft delete table ip wall").ok()
+        tg.wait_works(SOON, "both relays serve")
+        assert way() == old
+        with flow(tg, port) as (near, far):
+            lab.internet.nft(CUT_OFF)
+            if end == "deleted":
+                tg.apply(PEOPLE + RESOURCES, "--prune").ok()
+            else:                                            # another machine, which serves elsewhere, takes its place
+                token = tg.token("relay", "relay-1")
+                words = [*tg.words("relay run", "successor"), "--listen", "0.0.0.0:9444", "--token", token]
+                successor = lab.connector.start(words, "tg-successor", env=tg.env())
+            wait_for("new flows go by the other relay", lambda: way() not in (None, old) and tg.works(1.0), SOON, 0.05, tg.explain)
+            near.sendall(b"last words")
+            assert far.recv(100) == b"last words"
+            near.settimeout(8)
+            with pytest.raises(ConnectionResetError):
+                near.recv(1)
+        assert tg.relay and tg.relay.alive()
+        assert "others" not in home()
+    finally:
+        lab.internet.run("nft delete table ip wall; nft delete table ip cut")
+        if successor:
+            successor.kill()
         tg.stop()
         tg.policy = ""
 
