@@ -156,3 +156,23 @@ def test_ten_restarts_of_the_connector_in_a_row(tg: Tg, nothing_exits: None) -> 
         tg.start_connector()
         slowest = max(slowest, tg.wait_works(SOON, f"restart {i + 1} of the connector"))
     print(f"the slowest took {slowest:.2f} s")
+
+
+def test_a_long_ping_outlives_every_tunnel(tg: Tg, lab: Lab, laptop: Host, nothing_exits: None) -> None:
+    ping = laptop.start("ping -i 0.01 -s 1300 nas.home.int".split(), "ping")
+    try:
+        for i in range(5):                                   # 130 KB a second wait for each new tunnel
+            outage(0.2)
+            lab.internet.nft("table ip wall {\n chain input {\n type filter hook input priority filter\n"
+                             " iifname laptop tcp dport 8444 reject with tcp reset\n }\n}")
+            try:
+                outage(0.8)
+            finally:
+                lab.internet.run("nft delete table ip wall").ok()
+            tg.wait_works(SOON, f"end {i} of the tunnel")
+        last = ping.text().count("bytes from")
+        wait_for("pings come back by the sixth", lambda: ping.text().count("bytes from") > last + 20, SOON, 0.1,
+                 lambda: ping.text()[-1000:])
+        assert "Unreachable" not in ping.text(), [line for line in ping.text().splitlines() if "Unreachable" in line]
+    finally:
+        ping.kill()
