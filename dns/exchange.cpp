@@ -212,7 +212,8 @@ void Exchanges::take(Exchange& e, Attempt& a, Bytes reply, Instant now) {
   servers_.answered(endpoint);
   switch (verdict) {
     case Verdict::believed:
-      return finish(e, {e.id, End::answered, std::move(parsed), e.question ? Buffer{} : Buffer(reply.begin(), reply.end())});
+      return finish(e, {e.id, End::answered, std::move(parsed), e.question ? Buffer{} : Buffer(reply.begin(), reply.end()),
+                        endpoint});
     case Verdict::cut:
       drop(e, a.transaction);
       return send(e, server, true, now);
@@ -223,7 +224,10 @@ void Exchanges::take(Exchange& e, Attempt& a, Bytes reply, Instant now) {
       return send(e, server, tcp, now);
     }
     default:
-      if (!e.answered_badly) e.bad.assign(reply.begin(), reply.end());
+      if (!e.answered_badly) {
+        e.bad.assign(reply.begin(), reply.end());
+        e.bad_server = endpoint;
+      }
       e.answered_badly = true;
       e.servers[server].out = true;
       drop(e, a.transaction);
@@ -315,7 +319,7 @@ void Exchanges::give_up(Exchange& e) {
   if (e.answered_badly) end = End::failed;
   else if (std::all_of(e.servers.begin(), e.servers.end(), [](const Server& s) { return s.failures > 0; }))
     end = End::unreachable;
-  finish(e, {e.id, end, {}, std::move(e.bad)});
+  finish(e, {e.id, end, {}, std::move(e.bad), e.bad_server});
 }
 
 // finish ends the exchange; `e` is gone afterwards.

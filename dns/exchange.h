@@ -92,6 +92,7 @@ class Exchanges final : public Asker {
     End end = End::silent;
     Message message;   // own questions, answered
     Buffer bytes;      // verbatim ones, answered (original id not restored) or failed (the first such reply, if any)
+    std::optional<Endpoint> server;   // whose reply that is
   };
 
   explicit Exchanges(Config config);
@@ -146,6 +147,7 @@ class Exchanges final : public Asker {
     Instant due = kNever;               // as in due_
     bool answered_badly = false;
     Buffer bad;                         // the first reply that says that a server cannot
+    std::optional<Endpoint> bad_server;
   };
   enum class Verdict : std::uint8_t { believed, forged, other_case, cut, without_edns, bad };
 

@@ -35,17 +35,17 @@ Forwarder::Forwarder(Config config)
 Forwarder::RequestId Forwarder::forward(Bytes query, bool tcp, Instant now) {
   const RequestId id = next_id_++;
   if (!is_query(query)) {
-    outcomes_.push_back({id, {}});
+    outcomes_.push_back({id, {}, {}});
     return id;
   }
   const auto question = question_size(query);
   if (!question) {
-    outcomes_.push_back({id, make_reply(query.first(kHeaderSize), kRcodeFormErr)});
+    outcomes_.push_back({id, make_reply(query.first(kHeaderSize), kRcodeFormErr), {}});
     return id;
   }
   const Bytes head = query.first(kHeaderSize + *question);
   if (requests_.size() >= config_.max_in_flight) {
-    outcomes_.push_back({id, make_reply(head, kRcodeServFail)});
+    outcomes_.push_back({id, make_reply(head, kRcodeServFail), {}});
     return id;
   }
   const auto exchange = exchanges_.ask_verbatim(Buffer(query.begin(), query.end()), tcp, now, now + config_.total);
@@ -71,10 +71,11 @@ void Forwarder::collect() {
     requests_.erase(it);
     ids_.erase(request.id);
     Buffer bytes = std::move(reply->bytes);
+    const bool theirs = bytes.size() >= kHeaderSize;
     if (reply->end == Exchanges::End::flooded) bytes = make_reply(request.head, kRcodeNoError, true);
-    else if (bytes.size() < kHeaderSize) bytes = make_reply(request.head, kRcodeServFail);
+    else if (!theirs) bytes = make_reply(request.head, kRcodeServFail);
     std::copy_n(request.head.begin(), 2, bytes.begin());   // the id
-    outcomes_.push_back({request.id, std::move(bytes)});
+    outcomes_.push_back({request.id, std::move(bytes), theirs ? reply->server : std::nullopt});
   }
 }
 

@@ -36,6 +36,7 @@ class Forwarder final : public Asker {
   struct Outcome {
     RequestId id = 0;
     Buffer reply;      // empty: drop the query
+    std::optional<Endpoint> server;   // whose reply it is; nothing when it is our own
   };
 
   explicit Forwarder(Config config);

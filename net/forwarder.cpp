@@ -19,7 +19,7 @@ struct Forwarder::State : std::enable_shared_from_this<State> {
       if (it == waiting.end()) continue;
       const Callback callback = std::move(it->second);
       waiting.erase(it);
-      callback(std::move(outcome->reply));
+      callback(std::move(outcome->reply), outcome->server);
     }
   }
   void deliver_soon() {

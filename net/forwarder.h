@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/bytes.h"
@@ -17,8 +18,9 @@ namespace tg::net {
 class Forwarder {
  public:
   using RequestId = dns::Forwarder::RequestId;
-  // `reply` is what to send back, with the query's own id; empty: nothing (the bytes were no query).
-  using Callback = std::function<void(Buffer reply)>;
+  // `reply` is what to send back, with the query's own id; empty: nothing (the bytes were no query). `server` is whose reply
+  // it is; nothing when no server's could be had, and it is our own.
+  using Callback = std::function<void(Buffer reply, std::optional<Endpoint> server)>;
 
   Forwarder(Loop& loop, std::vector<Endpoint> servers);
   // `config.random` may be left empty: it is random_u32.

@@ -107,6 +107,27 @@ TEST(Forwarder, passes_on_nxdomain_and_formerr_as_they_are) {
   }
 }
 
+TEST(Forwarder, tells_whose_reply_it_is) {
+  Forwarding f(2);
+  f.forward(query());
+  const Action first = f.wires.next();
+  f.wires.deliver(first, upstream_reply(first, kRcodeServFail));
+  const Action second = f.wires.next();
+  f.wires.deliver(second, upstream_reply(second));
+  EXPECT_EQ(f.outcome().server, server(2));
+
+  f.forward(query());   // both say that they cannot: the first one's words are passed on
+  for (int i = 0; i < 2; ++i) {
+    const Action sent = f.wires.next();
+    f.wires.deliver(sent, upstream_reply(sent, kRcodeServFail));
+  }
+  EXPECT_EQ(f.outcome().server, server(1));
+
+  Forwarding nobody(0);
+  nobody.forward(query());
+  EXPECT_EQ(nobody.outcome().server, std::nullopt);
+}
+
 TEST(Forwarder, takes_tcp_queries_over_tcp) {
   Forwarding f(2);
   f.forward(query(), true);

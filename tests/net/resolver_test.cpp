@@ -199,7 +199,7 @@ TEST_F(WithDnsmasq, forwards_byte_for_byte) {
   for (const auto& [name, type] : {std::pair{"nas.home.int", dns::kTypeTxt}, {"gone.home.int", dns::kTypeA},
                                    {"WwW.home.int", dns::kTypeA}, {"big.home.int", dns::kTypeTxt}}) {
     const Buffer query = query_bytes(0xBEEF, name, type);
-    f.forward(query, false, [&, expected = direct(server(), query)](Buffer reply) {
+    f.forward(query, false, [&, expected = direct(server(), query)](Buffer reply, auto) {
       EXPECT_EQ(reply, expected);
       t.done();
     });
@@ -209,7 +209,7 @@ TEST_F(WithDnsmasq, forwards_byte_for_byte) {
 
 TEST_F(WithDnsmasq, forwards_tcp_over_tcp) {
   Forwarder f(t.loop, {server()});
-  f.forward(query_bytes(0xBEEF, "big.home.int", dns::kTypeTxt), true, [&](Buffer reply) {
+  f.forward(query_bytes(0xBEEF, "big.home.int", dns::kTypeTxt), true, [&](Buffer reply, auto) {
     const auto m = dns::Message::parse(reply);
     ASSERT_TRUE(m);
     EXPECT_EQ(m->header.id, 0xBEEF);
@@ -223,7 +223,7 @@ TEST_F(WithDnsmasq, forwards_tcp_over_tcp) {
 TEST_F(WithDnsmasq, forwards_to_the_second_server_when_the_first_is_not_there) {
   Forwarder f(t.loop, {closed_port(), server()});
   for (const bool tcp : {false, true}) {
-    f.forward(query_bytes(1, "nas.home.int", dns::kTypeA), tcp, [&](Buffer reply) {
+    f.forward(query_bytes(1, "nas.home.int", dns::kTypeA), tcp, [&](Buffer reply, auto) {
       EXPECT_EQ(dns::Message::parse(reply)->answers.size(), 1u);
       t.done();
     });
@@ -288,7 +288,7 @@ TEST(NetResolver, never_calls_back_after_its_end_or_cancel) {
   r->resolve_host("10.0.0.1", never);
   other.cancel(other.resolve_host("nas.home.int", never));
   other.cancel(other.resolve_host("10.0.0.1", never));
-  Forwarder::Callback no_reply = [](Buffer) { ADD_FAILURE(); };
+  Forwarder::Callback no_reply = [](Buffer, auto) { ADD_FAILURE(); };
   auto f = std::make_unique<Forwarder>(t.loop, std::vector{local_endpoint(silent->get())});
   f->forward(query_bytes(1, "a.int", dns::kTypeA), false, no_reply);
   f->forward(query_bytes(1, "a.int", dns::kTypeA), true, no_reply);
@@ -312,7 +312,7 @@ TEST(NetResolver, may_be_destroyed_by_its_own_callback) {
   }
   auto f = std::make_unique<Forwarder>(t.loop, std::vector{closed_port()});
   for (int i = 0; i < 2; ++i) {
-    f->forward(query_bytes(1, "a.int", dns::kTypeA), false, [&](Buffer) {
+    f->forward(query_bytes(1, "a.int", dns::kTypeA), false, [&](Buffer, auto) {
       ++calls;
       f.reset();
       t.done();
@@ -360,7 +360,7 @@ TEST(NetResolver, believes_nobody_but_the_server) {
     EXPECT_EQ(a.value(), std::vector{ip("10.0.0.1")});
     t.done();
   });
-  f.forward(query_bytes(5, "nas.home.int", dns::kTypeA), false, [&](Buffer reply) {
+  f.forward(query_bytes(5, "nas.home.int", dns::kTypeA), false, [&](Buffer reply, auto) {
     const auto m = dns::Message::parse(reply);
     EXPECT_EQ(dns::address_of(m->answers.at(0)), ip("10.0.0.1"));
     EXPECT_EQ(m->header.id, 5);
