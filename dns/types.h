@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace tg::dns {
 
@@ -68,7 +70,9 @@ inline constexpr std::size_t kPlainUdpMax = 512;     // without EDNS (RFC 1035 s
 inline constexpr std::uint16_t kEdnsUdpSize = 1232;  // what we offer and send at most: no fragments on any IPv6 path
 
 // type_text returns "A", "HTTPS" … or RFC 3597's "TYPE731"; rcode_text "NXDOMAIN" … or "RCODE12".
+// type_number reads either back, in any case, and a plain number; nothing for what is no type.
 std::string type_text(std::uint16_t type);
+std::optional<std::uint16_t> type_number(std::string_view text);
 std::string rcode_text(std::uint16_t rcode);
 
 }  // namespace tg::dns
