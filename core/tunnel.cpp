@@ -179,6 +179,8 @@ std::size_t Tunnel::streams() const noexcept { return state_->streams.size(); }
 bool Tunnel::going_away() const noexcept { return state_->goaway_sent || state_->goaway_received; }
 std::optional<Duration> Tunnel::round_trip() const noexcept { return state_->round_trip; }
 
+Tunnel::Pings Tunnel::pings() const noexcept { return state_->pings; }
+
 void Tunnel::ping(Instant now) {
   State& t = *state_;
   t.now = now;
@@ -306,6 +308,7 @@ void Tunnel::State::send_ping() {
 void Tunnel::State::sample_round_trip() noexcept {
   const Duration sample = now - ping_at;
   round_trip = round_trip ? (*round_trip * 3 + sample) / 4 : sample;
+  pings = {pings.answered + 1, sample};
   ping_out = ping_sent = false;
   said = std::exchange(said_since_ping, kNever);
   late_before = 0;

@@ -139,6 +139,12 @@ class Tunnel {
   std::size_t streams() const noexcept;
   bool going_away() const noexcept;                 // either side has said GOAWAY
   std::optional<Duration> round_trip() const noexcept;   // smoothed, from PINGs
+  // Pings counts the PINGs that were answered; `last` is how long the latest answer took.
+  struct Pings {
+    std::uint64_t answered = 0;
+    Duration last{};
+  };
+  Pings pings() const noexcept;
 
  private:
   struct State;

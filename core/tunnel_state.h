@@ -125,6 +125,7 @@ struct Tunnel::State {
   bool silent = false;
   Instant next_probe;
   std::optional<Duration> round_trip;
+  Pings pings;
 };
 
 }  // namespace tg
