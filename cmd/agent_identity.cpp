@@ -180,7 +180,11 @@ Result<AgentIdentity> AgentIdentity::obtain(const std::string& state, std::strin
   auto known = load(state);
   if (text.empty()) return known;
   const auto token = Token::parse(text);
-  if (!token) return fail(token.error().code, token.error().text);
+  if (!token) {
+    return fail(Errc::invalid_argument, fmt::format("--token: {}; 'tg controller {} token {}' on the server makes one",
+                                                    token.error().text, to_string(role),
+                                                    role == Token::Role::device ? "USER" : "NAME"));
+  }
   // The same command line again, as a service manager does it: the token has done its work.
   if (known && known->token_id_ == hex(token->id)) return known;
   if (token->role != role) {

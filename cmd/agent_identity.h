@@ -24,7 +24,7 @@ class AgentIdentity {
   // obtain returns the identity in `state`; with a `token` that was not used here yet, it enrolls first, which needs
   // the controller. It runs an event loop of its own for at most `timeout`.
   // Errors: login_needed (no token, nothing in `state`); denied or expired (the controller refuses the token);
-  // malformed (no token, or as load); unreachable; invalid_argument (a token for another role).
+  // malformed (as load); unreachable; invalid_argument (no token, or one for another role).
   static Result<AgentIdentity> obtain(const std::string& state, std::string_view token, Token::Role role,
                                       const MakeResolver& dns, std::chrono::seconds timeout);
 

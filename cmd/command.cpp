@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cmd/completion.h"
+#include "cmd/help.h"
 #include "cmd/settings.h"
 #include "core/text.h"
 #include "net/log.h"
@@ -37,18 +38,6 @@ void add_version(CLI::App& app) {
   add_json_option(*version, json);
 }
 
-// unknown_command returns the word that stands where a command should, and is none; or "".
-std::string unknown_command(CLI::App& app, const std::vector<std::string>& arguments) {
-  CLI::App* at = &app;
-  for (const std::string& word : arguments) {
-    if (at->get_subcommands([](CLI::App*) { return true; }).empty() || word.starts_with("-")) return {};
-    const auto named = at->get_subcommands([&](CLI::App* sub) { return sub->get_name() == word; });
-    if (named.empty()) return word;
-    at = named.front();
-  }
-  return {};
-}
-
 }  // namespace
 
 CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& help, Run run) {
@@ -63,11 +52,11 @@ CLI::App* add_command(CLI::App& parent, const std::string& name, const std::stri
 
 void add_state_option(CLI::App& command, std::string& state, const std::string& role) {
   state = "/var/lib/tg/" + role;
-  command.add_option("--state", state, "State directory")->type_name("DIR")->capture_default_str();
+  command.add_option("--state", state, "State directory: keys, log, socket")->type_name("DIR")->capture_default_str();
 }
 
 void add_config_option(CLI::App& command) {
-  command.add_option("--config", "Read options from a TOML file: every option's long name is a key")->type_name("FILE");
+  command.add_option("--config", "TOML file to read options from")->type_name("FILE");
 }
 
 void add_json_option(CLI::App& command, bool& json) {
@@ -78,9 +67,10 @@ void add_timeout_option(CLI::App& command, std::chrono::seconds& timeout, std::c
   timeout = standard;
   command
       .add_option_function<unsigned>(
-          "--timeout", [&timeout](unsigned s) { timeout = std::chrono::seconds(s); }, "The longest to wait for anything")
+          "--timeout", [&timeout](unsigned s) { timeout = std::chrono::seconds(s); },
+          "The longest to wait for anything")
       ->type_name("SECONDS")
-      ->check(CLI::Range(1u, 86400u))
+      ->check(CLI::Range(1u, 86400u, "a number of seconds from 1 to 86400").description(""))
       ->default_str(std::to_string(standard.count()));
 }
 
@@ -95,6 +85,19 @@ void confine(std::initializer_list<net::Right> keep, const std::string& state) {
   }
 }
 
+void declare_commands(CLI::App& app) {
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "tg " TG_VERSION);
+  controller::add_commands(app);
+  connector::add_commands(app);
+  client::add_commands(app);
+  relay::add_commands(app);
+  add_version(app);
+  add_completion(app);
+  name_variables(app);
+  finish_help(app);
+}
+
 int run_command_line(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   // A flow takes a descriptor or two, and the soft limit is often 1024.
@@ -104,18 +107,10 @@ int run_command_line(int argc, char** argv) {
     ::setrlimit(RLIMIT_NOFILE, &files);
   }
   CLI::App app{"tg: access to private Resources by name, without joining the private network", "tg"};
-  app.require_subcommand(1);
-  app.set_version_flag("--version", "tg " TG_VERSION);
-  app.get_formatter()->column_width(34);
-  controller::add_commands(app);
-  connector::add_commands(app);
-  client::add_commands(app);
-  relay::add_commands(app);
-  add_version(app);
-  add_completion(app);
-  name_variables(app);
-
-  auto arguments = with_settings(app, {argv + 1, argv + argc});
+  declare_commands(app);
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  if (const auto mistake = command_mistake(app, words)) return report({Errc::invalid_argument, *mistake});
+  auto arguments = with_settings(app, words);
   if (!arguments) return report(arguments.error());
   std::reverse(arguments->begin(), arguments->end());   // CLI11 takes them from the back
   try {
@@ -125,13 +120,9 @@ int run_command_line(int argc, char** argv) {
   } catch (const CLI::Success& e) {   // --help, --version
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
-    const std::vector<std::string> given{argv + 1, argv + argc};
     std::string text = e.what();
     if (const auto end = text.find('\n'); end != std::string::npos) text.resize(end);
-    if (const std::string word = unknown_command(app, given); !word.empty()) {
-      text = fmt::format("there is no command \"{}{}\"", chosen_command(app, given), word);
-    }
-    return report({Errc::invalid_argument, fmt::format("{}; see 'tg {}--help'", text, chosen_command(app, given))});
+    return report({Errc::invalid_argument, fmt::format("{}; see 'tg {}--help'", text, chosen_command(app, words))});
   }
   return 0;
 }

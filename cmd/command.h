@@ -23,7 +23,8 @@ using Run = std::function<Result<int>()>;
 // environment variable TG_NAME (upper case, '-' as '_') and the key "name" of the file given by --config.
 CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& help, Run run);
 
-// Common options. `role` is "controller", "connector", "client" or "relay"; the state directory is /var/lib/tg/ROLE by default.
+// Common options. `role` is "controller", "connector", "client" or "relay"; the state directory is /var/lib/tg/ROLE by
+// default. What an option is stored in belongs to one command alone: declaring it sets the default.
 void add_state_option(CLI::App& command, std::string& state, const std::string& role);
 void add_config_option(CLI::App& command);
 void add_json_option(CLI::App& command, bool& json);
@@ -35,6 +36,9 @@ void print_json(nlohmann::json object);
 
 // confine gives up what a role needs no more once it runs (see net/confine.h), and warns where the kernel can't.
 void confine(std::initializer_list<net::Right> keep, const std::string& state);
+
+// declare_commands adds every command of tg to `app`, with help, variables and exit statuses.
+void declare_commands(CLI::App& app);
 
 // run_command_line declares every command, parses, runs, and returns the exit status of the process.
 int run_command_line(int argc, char** argv);

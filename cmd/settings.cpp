@@ -2,6 +2,7 @@
 
 #include <cctype>
 #include <cstdlib>
+#include <set>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -34,6 +35,21 @@ CLI::App* descend(CLI::App& app, const std::vector<std::string>& arguments) {
     if (!named.empty()) at = named.front();
   }
   return at;
+}
+
+// The keys that a file may have: the options of all commands of the role, so that one file serves them all.
+void collect_keys(const CLI::App& app, std::set<std::string>& keys) {
+  for (const CLI::Option* o : app.get_options()) {
+    if (is_setting(*o)) keys.insert(o->get_single_name());
+  }
+  for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) collect_keys(*sub, keys);
+}
+
+std::set<std::string> keys_of_role(const CLI::App& app, const CLI::App* command) {
+  while (command->get_parent() != nullptr && command->get_parent() != &app) command = command->get_parent();
+  std::set<std::string> out;
+  collect_keys(*command, out);
+  return out;
 }
 
 std::string value_of(const std::vector<std::string>& arguments, const std::string& option) {
@@ -86,17 +102,14 @@ Result<std::vector<std::string>> with_settings(CLI::App& app, std::vector<std::s
   if (!content) return fail(Errc::invalid_argument, content.error().text);
   const auto settings = parse_toml(*content, file);
   if (!settings) return fail(Errc::invalid_argument, settings.error().text);
-  std::vector<std::string> known;
-  for (const CLI::Option* o : command->get_options()) {
-    if (is_setting(*o)) known.push_back(o->get_single_name());
-  }
+  const std::set<std::string> known = keys_of_role(app, command);
   for (const auto& [key, node] : *settings) {
     const std::string name(key.str());
     const std::string where = fmt::format("{}:{}: {}", file, node.source().begin.line, name);
-    if (std::find(known.begin(), known.end(), name) == known.end()) {
-      return fail(Errc::invalid_argument, fmt::format("{}: unknown key; 'tg {}' knows {}", where,
-                                                      chosen_command(app, arguments), fmt::join(known, ", ")));
+    if (!known.contains(name)) {
+      return fail(Errc::invalid_argument, fmt::format("{}: unknown key; there are {}", where, fmt::join(known, ", ")));
     }
+    if (command->get_option_no_throw("--" + name) == nullptr) continue;   // another command's
     if (given(arguments, "--" + name) || std::getenv(variable_of(name).c_str()) != nullptr) continue;
     std::vector<const toml::node*> values{&node};
     if (const toml::array* list = node.as_array()) {

@@ -13,8 +13,9 @@ namespace tg::cmd {
 // name_variables gives every option below `app` its environment variable: --relay-listen is TG_RELAY_LISTEN.
 void name_variables(CLI::App& app);
 
-// with_settings returns `arguments` and behind them, as --key=value, what the file of --config (or TG_CONFIG) says and neither
-// the arguments nor the environment do. Errors: invalid_argument or malformed, as "FILE:LINE: what is wrong".
+// with_settings returns `arguments` and behind them, as --key=value, what the file of --config (or TG_CONFIG) says and
+// neither the arguments nor the environment do. The file may hold keys of every command of the role, so that one file
+// serves them all. Errors: invalid_argument, as "FILE:LINE: what is wrong".
 Result<std::vector<std::string>> with_settings(CLI::App& app, std::vector<std::string> arguments);
 
 // chosen_command returns the words of `arguments` that name a command, each with a space behind it: "client up ".

@@ -1,5 +1,5 @@
-// toml++ as tg uses it. Always include this instead of <toml++/toml.h>: the parser is inline, and a program may hold only
-// one of them.
+// toml++ as tg uses it. Always include this instead of <toml++/toml.h>: the parser is inline, and a program may hold
+// only one of them.
 #pragma once
 
 // Parse errors are values.

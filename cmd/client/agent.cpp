@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "cmd/client/dns_trace.h"
 #include "dns/resolv_conf.h"
 #include "net/files.h"
 #include "net/log.h"
@@ -61,6 +62,7 @@ Result<> Agent::start() {
   tcp_ = std::make_unique<TcpCapture>(loop_, system_->tun(), *tunnels_, targets_, std::move(*listener));
   datagrams_ = std::make_unique<DatagramCapture>(loop_, system_->tun(), *tunnels_, targets_);
   dns_ = std::make_unique<DnsServer>(loop_, targets_, *tunnels_, *upstream);
+  pings_ = std::make_unique<PingProbes>(loop_, targets_, *tunnels_);
   if (auto listening = dns_->listen(options_.interface, {dns::kOwnResolvers.begin(), dns::kOwnResolvers.end()}); !listening) return listening;
   auto network = net::NetworkMonitor::open();
   if (!network) return pass_on(network);
@@ -296,6 +298,17 @@ void Agent::stop() {
   farewell_.after(kFarewell);
 }
 
+// The connectors as the controller tells of them, for a check of every path.
+Json Agent::paths() const {
+  Json items = Json::object();
+  if (controller_) {
+    for (const auto& [key, item] : controller_->view()) {
+      if (key.starts_with("connector/")) items[key] = item;
+    }
+  }
+  return {{"type", "paths"}, {"items", std::move(items)}};
+}
+
 void Agent::answer(const Json& request, const net::LocalServer::Reply& reply) {
   const std::string type = request["type"];
   if (type == "status") return reply(status());
@@ -305,6 +318,11 @@ void Agent::answer(const Json& request, const net::LocalServer::Reply& reply) {
     if (request.contains("port") && request["port"].is_number_unsigned()) port = request["port"].get<std::uint16_t>();
     return reply(explain(text_or(request, "host", ""), port));
   }
+  if (type == "ping" && pings_) return pings_->probe(request, reply);
+  if (type == "dns" && dns_) {
+    return trace_dns(*dns_, targets_, system_->upstream().value_or(std::vector<Endpoint>()), request, reply);
+  }
+  if (type == "paths") return reply(paths());
   if (type == "down") {
     stop();
     return reply({{"type", "down"}});

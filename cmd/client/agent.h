@@ -11,6 +11,7 @@
 #include "cmd/agent_identity.h"
 #include "cmd/client/datagram_capture.h"
 #include "cmd/client/dns_server.h"
+#include "cmd/client/ping_probe.h"
 #include "cmd/client/system.h"
 #include "cmd/client/targets.h"
 #include "cmd/client/tcp_capture.h"
@@ -50,6 +51,7 @@ class Agent {
   std::string why_not() const;
 
  private:
+  Json paths() const;
   void answer(const Json& request, const net::LocalServer::Reply& reply);
   void load_pool();
   void save_pool();
@@ -78,6 +80,7 @@ class Agent {
   std::unique_ptr<TcpCapture> tcp_;
   std::unique_ptr<DatagramCapture> datagrams_;
   std::unique_ptr<DnsServer> dns_;
+  std::unique_ptr<PingProbes> pings_;
   std::unique_ptr<cmd::ControllerLink> controller_;
   std::optional<net::NetworkMonitor> network_;
   net::Watch tun_watch_, network_watch_;

@@ -29,14 +29,16 @@ Result<net::Fd> bound_to(const std::string& interface, Result<net::Fd> fd) {
 // A question that only the private DNS can answer, on its way.
 class DnsServer::Ask final : public Stream {
  public:
-  Ask(DnsServer& server, std::uint64_t number, Bytes query, dns::Transport transport, tg::Query what, Reply reply)
+  Ask(DnsServer& server, std::uint64_t number, Bytes query, dns::Transport transport, tg::Query what, Reply reply,
+      std::shared_ptr<Trace> trace)
       : server_(server), number_(number), query_(query.begin(), query.end()), transport_(transport), what_(std::move(what)),
-        reply_(std::move(reply)), patience_(server.loop_, [this] { finish(nullptr); }) {
+        reply_(std::move(reply)), trace_(std::move(trace)), patience_(server.loop_, [this] { finish(nullptr); }) {
     patience_.after(dns::Stub::kPatience);
   }
 
   void on_answer(std::uint8_t rcode, Bytes records) override {
     const dns::PrivateAnswer said{rcode, records};
+    if (trace_) trace_->connector_said = true;
     finish(&said);
   }
   void on_end(Code) override { finish(nullptr); }
@@ -56,6 +58,7 @@ class DnsServer::Ask final : public Stream {
   dns::Transport transport_;
   tg::Query what_;
   Reply reply_;
+  std::shared_ptr<Trace> trace_;
   net::Timer patience_;
 };
 
@@ -110,27 +113,33 @@ void DnsServer::receive(const std::shared_ptr<net::Fd>& socket) {
   }
 }
 
-void DnsServer::serve(Bytes query, dns::Transport transport, const Reply& reply) {
+void DnsServer::serve(Bytes query, dns::Transport transport, const Reply& reply, std::shared_ptr<Trace> trace) {
+  const auto went = [&](Trace::Way way) { if (trace) trace->way = way; };
   ++counts_.queries;
   const dns::Verdict verdict = stub_.decide(query, net::Loop::now(), answer_);
   if (std::holds_alternative<dns::Answered>(verdict)) {
     ++counts_.answered;
+    went(Trace::Way::answered);
     reply(answer_);
   } else if (std::holds_alternative<dns::Forward>(verdict)) {
     ++counts_.forwarded;
-    forwarder_.forward(query, transport == dns::Transport::tcp, [reply](const Buffer& answer) {
+    went(Trace::Way::forwarded);
+    forwarder_.forward(query, transport == dns::Transport::tcp, [reply, trace](const Buffer& answer, auto server) {
+      if (trace) trace->server = server;
       if (!answer.empty()) reply(answer);
     });
   } else if (const auto* a = std::get_if<dns::Ask>(&verdict)) {
     ++counts_.asked;
-    ask(query, transport, a->query, reply);
+    went(Trace::Way::asked);
+    ask(query, transport, a->query, reply, std::move(trace));
   }
 }
 
-void DnsServer::ask(Bytes query, dns::Transport transport, const tg::Query& what, Reply reply) {
+void DnsServer::ask(Bytes query, dns::Transport transport, const tg::Query& what, Reply reply,
+                    std::shared_ptr<Trace> trace) {
   const Resource* r = targets_.matcher()->by_id(what.resource);
   const std::uint64_t number = next_++;
-  auto made = std::make_unique<Ask>(*this, number, query, transport, what, std::move(reply));
+  auto made = std::make_unique<Ask>(*this, number, query, transport, what, std::move(reply), std::move(trace));
   Ask& a = *made;
   asks_[number] = std::move(made);
   tg::Query asked = what;

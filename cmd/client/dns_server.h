@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "cmd/client/targets.h"
@@ -36,18 +37,26 @@ class DnsServer {
   };
   const Counts& counts() const noexcept { return counts_; }
 
+  // Trace says how a query was served.
+  struct Trace {
+    enum class Way { dropped, answered, asked, forwarded };   // asked: a connector
+    Way way = Way::dropped;
+    bool connector_said = false;                              // asked, and it could say
+    std::optional<Endpoint> server;                           // forwarded: whose reply it is
+  };
+  using Reply = std::function<void(Bytes)>;
+  // serve handles one query; `reply` is called once at most, now or later. `trace`, if given, is filled by then.
+  void serve(Bytes query, dns::Transport transport, const Reply& reply, std::shared_ptr<Trace> trace = {});
+
  private:
   class Ask;
   struct Connection;
-  using Reply = std::function<void(Bytes)>;
 
   void receive(const std::shared_ptr<net::Fd>& fd);
   void accepted(net::Fd peer);
   void read(std::uint64_t number);
   void write(std::uint64_t number, Bytes message);
-  // serve handles one query; `reply` is called once at most, now or later.
-  void serve(Bytes query, dns::Transport transport, const Reply& reply);
-  void ask(Bytes query, dns::Transport transport, const tg::Query& what, Reply reply);
+  void ask(Bytes query, dns::Transport transport, const tg::Query& what, Reply reply, std::shared_ptr<Trace> trace);
 
   net::Loop& loop_;
   Targets& targets_;

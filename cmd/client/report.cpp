@@ -8,7 +8,12 @@ namespace tg::client {
 namespace {
 
 Json resource_json(const Resource& r, const AddressPool& pool) {
-  Json j = {{"id", r.id}, {"name", r.name}, {"network", r.network}, {"address", r.address.text()}, {"protocols", r.protocols.to_string()}, {"state", "ready"}};
+  Json j = {{"id", r.id},
+            {"name", r.name},
+            {"network", r.network},
+            {"address", r.address.text()},
+            {"protocols", r.protocols.to_string()},
+            {"state", "ready"}};
   if (!r.alias.empty()) j["alias"] = r.alias;
   if (r.address.kind() == Address::Kind::name) {
     if (const auto lent = pool.find(r.address.text())) j["local"] = IpAddress(*lent).to_string();
@@ -41,7 +46,8 @@ Json Agent::status() const {
             {"version", TG_VERSION},
             {"state", problem.empty() ? "online" : "offline"},
             {"device", identity_.self().id},
-            {"controller", {{"address", identity_.controller().to_string()}, {"connected", controller_ && controller_->up()}}},
+            {"controller",
+             {{"address", identity_.controller().to_string()}, {"connected", controller_ && controller_->up()}}},
             {"interface", options_.interface},
             {"range", targets_.pool().range().to_string()},
             {"resources", targets_.matcher()->resources().size()},
@@ -51,7 +57,11 @@ Json Agent::status() const {
   if (self_) j["user"] = self_->user;
   if (dns_) {
     const auto& c = dns_->counts();
-    j["dns"] = {{"owner", kResolvConf}, {"queries", c.queries}, {"answered", c.answered}, {"asked", c.asked}, {"forwarded", c.forwarded}};
+    j["dns"] = {{"owner", kResolvConf},
+                {"queries", c.queries},
+                {"answered", c.answered},
+                {"asked", c.asked},
+                {"forwarded", c.forwarded}};
     Json upstream = Json::array();
     if (const auto servers = system_->upstream()) {
       for (const Endpoint& e : *servers) upstream.push_back(e.to_string());
@@ -101,7 +111,8 @@ Json Agent::explain(const std::string& text, std::optional<std::uint16_t> port) 
   }
   if (port) {
     j["port"] = *port;
-    j["allowed"] = {{"tcp", winner.protocols.allow(Protocol::tcp, *port)}, {"udp", winner.protocols.allow(Protocol::udp, *port)}};
+    j["allowed"] = {{"tcp", winner.protocols.allow(Protocol::tcp, *port)},
+                    {"udp", winner.protocols.allow(Protocol::udp, *port)}};
   } else {
     j["allowed"] = {{"icmp", winner.protocols.icmp}};
   }

@@ -33,6 +33,7 @@ class Stream {
 
   bool begun() const noexcept { return tunnel_ != nullptr; }
   net::TunnelLink& link() const noexcept;
+  const ClientTunnel& tunnel() const noexcept { return *tunnel_; }
   StreamId id() const noexcept { return id_; }
 
  private:

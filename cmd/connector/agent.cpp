@@ -12,6 +12,8 @@ constexpr Duration kFarewell = std::chrono::milliseconds(300);   // for goodbyes
 // Tunnels whose client has not shown who it is: in all, and by one relay or from one source.
 constexpr std::size_t kStrangersMax = 1024;
 constexpr std::size_t kStrangersOfOne = 256;
+constexpr std::int64_t kProbeMost = 10'000;                      // milliseconds for DNS servers to answer
+constexpr std::size_t kProbesMax = 8;
 constexpr Duration kSettle = std::chrono::milliseconds(200);     // a network change comes as several messages
 
 net::ResolveHost resolve_with(net::Resolver& resolver) {
@@ -34,7 +36,7 @@ Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identit
 Result<> Agent::start() {
   auto local = net::LocalServer::start(loop_, options_.state + "/control.sock",
                                        [this](const Json& request, const net::LocalServer::Reply& reply) {
-                                         if (request["type"] == "status") return reply(status());
+                                         if (request["type"] == "status") return answer_status(request, reply);
                                          reply(net::local_error({Errc::unsupported, "unknown request"}));
                                        });
   if (!local) return pass_on(local);
@@ -168,6 +170,22 @@ void Agent::stop() {
   farewell_.after(kFarewell);
 }
 
+// With "probe_ms", the DNS servers are asked first.
+void Agent::answer_status(const Json& request, const net::LocalServer::Reply& reply) {
+  const auto patience = std::chrono::milliseconds(std::min<std::int64_t>(number_or(request, "probe_ms", 0), kProbeMost));
+  if (patience.count() <= 0 || probes_.size() >= kProbesMax) return reply(status());
+  const std::uint64_t number = next_session_++;
+  probes_[number] = std::make_unique<cmd::DnsProbe>(
+      loop_, resolver_.servers(), cmd::DnsProbe::root_servers(), false, patience,
+      [this, number, reply](const std::vector<cmd::DnsHealth>& found) {
+        Json answer = status();
+        answer["dns"] = Json::array();
+        for (const cmd::DnsHealth& h : found) answer["dns"].push_back(to_json(h));
+        reply(answer);
+        const auto gone = probes_.extract(number);
+      });
+}
+
 Json Agent::status() const {
   Json relays = Json::array();
   bool reachable = static_cast<bool>(listener_);
@@ -178,7 +196,7 @@ Json Agent::status() const {
   std::size_t flows = 0;
   for (const auto& [number, s] : sessions_) flows += s->flows();
   Json servers = Json::array();
-  for (const Endpoint& e : resolver_.servers()) servers.push_back(e.to_string());
+  for (const Endpoint& e : resolver_.servers()) servers.push_back({{"server", e.to_string()}});
   return {{"type", "status"},
           {"role", "connector"},
           {"version", TG_VERSION},

@@ -11,6 +11,7 @@
 #include "cmd/agent_identity.h"
 #include "cmd/connector/session.h"
 #include "cmd/controller_link.h"
+#include "cmd/dns_probe.h"
 #include "core/crowd.h"
 #include "net/acceptor.h"
 #include "net/local_socket.h"
@@ -38,6 +39,7 @@ class Agent {
   Json status() const;
 
  private:
+  void answer_status(const Json& request, const net::LocalServer::Reply& reply);
   void view_changed();
   void update_relays();
   // `way`: the relay or the source that it comes by.
@@ -62,6 +64,7 @@ class Agent {
   std::map<std::uint64_t, std::unique_ptr<Session>> sessions_;
   Crowd strangers_;                                 // those whose client has not shown who it is
   std::uint64_t next_session_ = 1;
+  std::map<std::uint64_t, std::unique_ptr<cmd::DnsProbe>> probes_;
   std::unique_ptr<net::LocalServer> local_;
   std::optional<net::NetworkMonitor> network_;
   net::Watch network_watch_;

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "cmd/command.h"
+#include "cmd/help.h"
 #include "cmd/relay/agent.h"
 #include "cmd/system_dns.h"
 #include "net/files.h"
@@ -18,15 +19,21 @@ namespace {
 
 constexpr std::uint16_t kPort = 8444;
 
-struct Flags {
+struct Run {
   Options options;
   std::string listen = "0.0.0.0:8444";
   std::vector<std::string> dns;
-  bool json = false;
   bool verbose = false;
 };
 
-Result<int> run(Flags& f) {
+// Ask is what `status` and `health` can be told.
+struct Ask {
+  std::string state;
+  bool json = false;
+  std::chrono::seconds timeout{};
+};
+
+Result<int> run(Run& f) {
   if (f.verbose) net::set_log_level(net::Level::debug);
   auto at = Endpoint::parse(f.listen, kPort);
   if (!at) return fail(Errc::invalid_argument, fmt::format("--listen {}: {}", f.listen, at.error().text));
@@ -46,15 +53,19 @@ Result<int> run(Flags& f) {
   return 0;
 }
 
-Result<Json> ask(const Flags& f) {
-  return net::local_request(f.options.state + "/control.sock", "relay", {{"type", "status"}}, f.options.timeout);
+Result<Json> ask(const Ask& o) {
+  return net::local_request(o.state + "/control.sock", "relay", {{"type", "status"}}, o.timeout);
 }
 
-Result<int> status(const Flags& f) {
-  auto s = ask(f);
+Result<int> status(const Ask& o) {
+  auto s = ask(o);
+  if (!s && o.json && s.error().code == Errc::unreachable) {
+    cmd::print_json({{"role", "relay"}, {"state", "not-running"}});
+    return exit_code(Errc::unreachable);
+  }
   if (!s) return pass_on(s);
   s->erase("type");
-  if (f.json) {
+  if (o.json) {
     cmd::print_json(*s);
     return 0;
   }
@@ -68,19 +79,25 @@ Result<int> status(const Flags& f) {
   return 0;
 }
 
-Result<int> health(const Flags& f) {
-  auto s = ask(f);
-  if (!s) return pass_on(s);
-  const std::string state = text_or(*s, "state", "");
-  if (f.json) cmd::print_json({{"healthy", state == "online"}, {"state", state}});
-  if (state == "online") return 0;
-  return fail(Errc::unreachable, fmt::format("the relay is {}", state));
+// For service managers and containers, whose health checks know 0 and 1 only.
+Result<int> health(const Ask& o) {
+  const auto s = ask(o);
+  const std::string state = s ? text_or(*s, "state", "") : "not-running";
+  const bool healthy = state == "online";
+  if (o.json) {
+    cmd::print_json({{"healthy", healthy}, {"state", state}});
+    return healthy ? 0 : 1;
+  }
+  if (!s) return fail(Errc::io, "unhealthy: " + s.error().text);
+  if (!healthy) return fail(Errc::io, "unhealthy: the relay is " + state);
+  fmt::print("healthy: {} connectors, {} connections\n", number_or(*s, "connectors", 0), number_or(*s, "joined", 0));
+  return 0;
 }
 
 }  // namespace
 
 void add_commands(CLI::App& app) {
-  static Flags f;   // the command line's values live as long as the process
+  static Run f;   // the command line's values live as long as the process
   CLI::App* relay = app.add_subcommand("relay", "Pass ciphertext between clients and connectors");
   relay->require_subcommand(1);
 
@@ -95,7 +112,7 @@ void add_commands(CLI::App& app) {
   run_command->add_option("--dns", f.dns, "DNS server that knows the controller; may be repeated (default: those of "
                                           "/etc/resolv.conf)")
       ->type_name("IP[:PORT]");
-  run_command->add_flag("--verbose", f.verbose, "Say more");
+  run_command->add_flag("--verbose", f.verbose, "Log more, for finding out what goes wrong");
   cmd::add_timeout_option(*run_command, f.options.timeout, std::chrono::seconds(20));
   run_command->footer("The controller embeds a relay; this is for more of them, elsewhere. Name it in the desired state, with\n"
                       "the address at which agents find it:\n\n"
@@ -103,15 +120,18 @@ void add_commands(CLI::App& app) {
                       "  name = \"relay-1\"\n"
                       "  address = \"relay.example.com:8444\"");
 
-  CLI::App* status_command = cmd::add_command(*relay, "status", "Say how the running relay does", [] { return status(f); });
-  CLI::App* health_command =
-      cmd::add_command(*relay, "health", "Exit 0 when the running relay can serve, 3 when not", [] { return health(f); });
-  for (CLI::App* c : {status_command, health_command}) {
-    cmd::add_state_option(*c, f.options.state, "relay");
+  const auto add_asking = [&](const std::string& name, const std::string& help, Result<int> (*ask_it)(const Ask&)) {
+    auto o = std::make_shared<Ask>();
+    CLI::App* c = cmd::add_command(*relay, name, help, [o, ask_it] { return ask_it(*o); });
+    cmd::add_state_option(*c, o->state, "relay");
     cmd::add_config_option(*c);
-    cmd::add_json_option(*c, f.json);
-    cmd::add_timeout_option(*c, f.options.timeout, std::chrono::seconds(5));
-  }
+    cmd::add_json_option(*c, o->json);
+    cmd::add_timeout_option(*c, o->timeout, std::chrono::seconds(5));
+    return c;
+  };
+  add_asking("status", "Say how the running relay does", status);
+  CLI::App* health_command = add_asking("health", "Say in one line whether the running relay can be used", health);
+  cmd::set_exit_status(*health_command, "0 healthy, 1 not, 2 wrong usage");
 }
 
 }  // namespace tg::relay

@@ -84,11 +84,12 @@ def test_a_token_may_name_its_controller_and_a_name_that_nobody_knows_is_said(tg
 
 @pytest.mark.parametrize("token", ["nonsense", "tg1_", "tg1_AAAA", "tg2_AAAA"])
 def test_what_is_no_token_is_said_to_be_none(tg: Tg, token: str) -> None:
-    one_line(stranger(tg, "client", token), (FAILED, USAGE), "token")
+    one_line(stranger(tg, "client", token), USAGE, "--token", "'tg controller device token USER'")
+    one_line(stranger(tg, "connector", token), USAGE, "--token", "'tg controller connector token NAME'")
 
 
 def test_a_token_cut_short_is_said_to_be(tg: Tg) -> None:
-    one_line(stranger(tg, "client", tg.token("device", "alice@example.com")[:-9]), (FAILED, USAGE), "token")
+    one_line(stranger(tg, "client", tg.token("device", "alice@example.com")[:-9]), USAGE, "token")
 
 
 def test_a_token_for_the_other_role_says_so(tg: Tg) -> None:

@@ -164,7 +164,7 @@ def test_stopped_it_says_goodbye_and_ends_well(own: Tg) -> None:
     assert own.relay
     assert own.relay.stop() == 0
     result = own.run(own.lab.internet, "relay health")
-    assert result.code == 3 and result.err.count("\n") == 1, result
+    assert result.code == 1 and result.err.count("\n") == 1, result
     own.start_relay()
     own.wait_works(SOON, "the relay was started again")
 
@@ -177,7 +177,7 @@ def test_a_relay_that_is_removed_serves_nobody_and_says_why(own: Tg, port: int) 
         near.settimeout(5)
         with pytest.raises(ConnectionResetError):
             near.recv(1)
-    wait_for("the relay is out of service", lambda: own.run(own.lab.internet, "relay health").code == 3, SOON)
+    wait_for("the relay is out of service", lambda: own.run(own.lab.internet, "relay health").code == 1, SOON)
     assert "removed" in own.run(own.lab.internet, "relay status").ok().out
     own.apply(POLICY).ok()
     assert own.relay

@@ -43,7 +43,7 @@ def wrong_include(path: str, system: str | None, own: str | None) -> str | None:
             return f"<{system}>: {room} is pure"
         if system.startswith(("asio/", "asio.", "boost/asio")) and path != "net/loop.cpp":
             return f"<{system}>: asio is known to net/loop.cpp alone"
-        if system.startswith(("CLI/", "toml++/", "toml.hpp")) and room != "cmd":
+        if system.startswith(("CLI/", "toml++/", "toml.hpp")) and room != "cmd" and not path.startswith("tests/cmd/"):
             return f"<{system}>: CLI11 and toml++ are cmd's alone"
         return None
     target, *inside = (own or "").split("/")

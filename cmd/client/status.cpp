@@ -1,0 +1,97 @@
+// tg client status, tg client resources
+#include <algorithm>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <fmt/format.h>
+
+#include "cmd/client/commands.h"
+
+namespace tg::client {
+namespace {
+
+std::string tunnel_line(const Json& t) {
+  const std::string who = fmt::format("{} ({})", text_or(t, "connector", ""), text_or(t, "network", ""));
+  if (text_or(t, "state", "") != "up") return fmt::format("{}: down: {}", who, text_or(t, "problem", ""));
+  return fmt::format("{}: {} by {}, {:.1f} ms, {} flows", who, text_or(t, "path", ""), text_or(t, "address", ""),
+                     t.value("round_trip_ms", 0.0), number_or(t, "flows", 0));
+}
+
+void print_status(const Json& j, bool online) {
+  fmt::print("client     {}{}\n", text_or(j, "state", ""), online ? "" : ": " + text_or(j, "problem", ""));
+  fmt::print("user       {}\n", text_or(j, "user", "unknown"));
+  fmt::print("controller {}: {}\n", j["controller"].value("address", ""),
+             j["controller"].value("connected", false) ? "connected" : "not connected");
+  fmt::print("resources  {}\n", number_or(j, "resources", 0));
+  fmt::print("interface  {}, range {}\n", text_or(j, "interface", ""), text_or(j, "range", ""));
+  if (j.contains("dns")) {
+    std::string upstream;
+    for (const Json& u : j["dns"]["upstream"]) upstream += (upstream.empty() ? "" : ", ") + u.get<std::string>();
+    fmt::print("dns        {}; everything else goes to {}\n", text_or(j["dns"], "owner", ""),
+               upstream.empty() ? "nobody" : upstream);
+  }
+  for (const Json& t : j["tunnels"]) fmt::print("tunnel     {}\n", tunnel_line(t));
+}
+
+Result<int> status(const Common& common) {
+  auto s = common.ask({{"type", "status"}});
+  if (!s) {
+    if (common.json && s.error().code == Errc::unreachable) {
+      cmd::print_json({{"role", "client"}, {"state", "not-running"}});
+      return exit_code(Errc::unreachable);
+    }
+    return pass_on(s);
+  }
+  s->erase("type");
+  const bool online = text_or(*s, "state", "") == "online";
+  if (common.json) cmd::print_json(*s);
+  else print_status(*s, online);
+  return online ? 0 : exit_code(Errc::unreachable);
+}
+
+Result<int> resources(const Common& common) {
+  const auto answer = common.ask({{"type", "resources"}});
+  if (!answer) return tl::unexpected(answer.error());
+  const Json& list = (*answer)["resources"];
+  if (common.json) {
+    cmd::print_json({{"resources", list}});
+    return 0;
+  }
+  std::size_t name = 4, address = 7, alias = 5, local = 5;
+  for (const Json& r : list) {
+    name = std::max(name, text_or(r, "name", "").size());
+    address = std::max(address, text_or(r, "address", "").size());
+    alias = std::max(alias, text_or(r, "alias", "").size());
+    local = std::max(local, text_or(r, "local", "").size());
+  }
+  const auto row = [&](const std::string& n, const std::string& a, const std::string& second, const std::string& l,
+                       const std::string& state, const std::string& protocols) {
+    fmt::print("{:<{}}  {:<{}}  {:<{}}  {:<{}}  {:<6}  {}\n", n, name, a, address, second, alias, l, local, state,
+               protocols);
+  };
+  row("NAME", "ADDRESS", "ALIAS", "LOCAL", "STATE", "PROTOCOLS");
+  for (const Json& r : list) {
+    row(text_or(r, "name", ""), text_or(r, "address", ""), text_or(r, "alias", "-"), text_or(r, "local", "-"),
+        text_or(r, "state", ""), text_or(r, "protocols", ""));
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_status(CLI::App& client) {
+  auto common = std::make_shared<Common>();
+  common->add_to(*cmd::add_command(client, "status", "Say how the client does; exit 0 when online, 3 when not",
+                                   [common] { return status(*common); }),
+                 std::chrono::seconds(5));
+}
+
+void add_resources(CLI::App& client) {
+  auto common = std::make_shared<Common>();
+  common->add_to(*cmd::add_command(client, "resources", "List the Resources of this device",
+                                   [common] { return resources(*common); }),
+                 std::chrono::seconds(5));
+}
+
+}  // namespace tg::client

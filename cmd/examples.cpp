@@ -1,0 +1,105 @@
+#include "cmd/examples.h"
+
+#include <utility>
+
+namespace tg::cmd {
+namespace {
+
+constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
+    {"client up", "tg client up --token tg1_…            # the first time\n"
+                  "tg client up                          # from then on\n"
+                  "tg client up --foreground             # in a service or a container\n"},
+    {"client down", "tg client down\n"},
+    {"client status", "tg client status\n"
+                      "tg client status --json | jq -r .state\n"},
+    {"client resources", "tg client resources\n"
+                         "tg client resources --json | jq -r '.resources[].address'\n"},
+    {"client explain", "tg client explain nas.home.int\n"
+                       "tg client explain 10.0.5.7:22\n"},
+    {"client ping", "tg client ping nas.home.int\n"
+                    "tg client ping 10.0.5.7 --count 1 --timeout 2\n"},
+    {"client dns", "tg client dns nas.home.int\n"
+                   "tg client dns home.int MX\n"
+                   "tg client dns 100.109.250.71          # which name has this address\n"},
+    {"client netcheck", "sudo tg client netcheck\n"
+                        "sudo tg client netcheck --json | jq '.checks[] | select(.state == \"failed\")'\n"},
+    {"client report", "sudo tg client report                 # writes tg-report-TIME.txt here\n"
+                      "sudo tg client report - | less\n"
+                      "sudo tg client report --full report.txt\n"},
+    {"client logout", "sudo tg client logout\n"
+                      "sudo tg client logout --yes           # without a question\n"},
+    {"connector run", "tg connector run --token tg1_…        # the first time\n"
+                      "tg connector run                      # from then on\n"
+                      "tg connector run --dns 192.168.1.1 --listen 192.168.1.88:8445\n"},
+    {"connector status", "tg connector status\n"
+                         "tg connector status --json | jq .relays\n"},
+    {"connector health", "tg connector health\n"
+                         "HEALTHCHECK CMD [\"tg\", \"connector\", \"health\"]\n"},
+    {"controller serve", "tg controller serve --public 203.0.113.10\n"
+                         "tg controller serve --public tg.example.org:443 --listen 0.0.0.0:443\n"},
+    {"controller apply", "tg controller apply home.toml --dry-run\n"
+                         "tg controller apply home.toml\n"},
+    {"controller status", "tg controller status\n"},
+    {"controller network list", "tg controller network list\n"},
+    {"controller network show", "tg controller network show home\n"},
+    {"controller network create", "tg controller network create home\n"},
+    {"controller network delete", "tg controller network delete home\n"},
+    {"controller network update", "tg controller network update home --rename cottage\n"},
+    {"controller relay list", "tg controller relay list\n"},
+    {"controller relay show", "tg controller relay show relay-1\n"},
+    {"controller relay create", "tg controller relay create relay-1 --address relay.example.com:8444\n"},
+    {"controller relay update", "tg controller relay update relay-1 --address relay.example.com:443\n"},
+    {"controller relay delete", "tg controller relay delete relay-1\n"},
+    {"controller relay token", "tg controller relay token relay-1\n"},
+    {"relay run", "tg relay run --token tg1_…             # the first time\n"
+                  "tg relay run --listen 0.0.0.0:443      # from then on\n"},
+    {"relay status", "tg relay status\n"},
+    {"relay health", "tg relay health\n"
+                     "HEALTHCHECK CMD [\"tg\", \"relay\", \"health\"]\n"},
+    {"controller connector list", "tg controller connector list\n"},
+    {"controller connector show", "tg controller connector show home-1\n"},
+    {"controller connector create", "tg controller connector create home-1 --network home\n"},
+    {"controller connector update", "tg controller connector update home-1 --network office\n"},
+    {"controller connector delete", "tg controller connector delete home-1\n"},
+    {"controller connector token", "tg controller connector token home-1\n"
+                                   "tg controller connector token home-1 --expires 60\n"},
+    {"controller user list", "tg controller user list\n"},
+    {"controller user show", "tg controller user show alice@example.com\n"},
+    {"controller user create", "tg controller user create alice@example.com\n"},
+    {"controller user update", "tg controller user update alice@example.com --rename alice@example.org\n"},
+    {"controller user delete", "tg controller user delete alice@example.com\n"},
+    {"controller group list", "tg controller group list\n"},
+    {"controller group show", "tg controller group show family\n"},
+    {"controller group create", "tg controller group create family --member alice@example.com\n"},
+    {"controller group update", "tg controller group update family --add bob@example.com\n"},
+    {"controller group delete", "tg controller group delete family\n"},
+    {"controller resource list", "tg controller resource list\n"},
+    {"controller resource show", "tg controller resource show NAS\n"},
+    {"controller resource create",
+     "tg controller resource create NAS --network home --address nas.home.int --group family --tcp 22,80\n"},
+    {"controller resource update", "tg controller resource update NAS --tcp all --icmp false\n"},
+    {"controller resource delete", "tg controller resource delete NAS\n"},
+    {"controller device list", "tg controller device list\n"},
+    {"controller device show", "tg controller device show 3f2a9c0d1e4b5a67\n"},
+    {"controller device create", "tg controller device create alice@example.com\n"},
+    {"controller device update", "tg controller device update 3f2a9c0d1e4b5a67 --to blocked\n"},
+    {"controller device delete", "tg controller device delete 3f2a9c0d1e4b5a67\n"},
+    {"controller device token", "tg controller device token alice@example.com\n"},
+    {"version", "tg version\n"},
+    {"completion bash", "source <(tg completion bash)          # in this shell; in ~/.bashrc for all of them\n"},
+    {"completion zsh", "source <(tg completion zsh)           # in ~/.zshrc\n"
+                       "tg completion zsh > ~/.zfunc/_tg      # or in a directory of $fpath\n"},
+    {"completion fish", "tg completion fish | source\n"
+                        "tg completion fish > ~/.config/fish/completions/tg.fish\n"},
+};
+
+}  // namespace
+
+std::string_view examples_of(std::string_view command) noexcept {
+  for (const auto& [name, lines] : kExamples) {
+    if (name == command) return lines;
+  }
+  return {};
+}
+
+}  // namespace tg::cmd
