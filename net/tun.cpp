@@ -20,11 +20,6 @@ namespace {
 
 constexpr const char* kDevice = "/dev/net/tun";
 
-bool is_interface_name(std::string_view s) {
-  if (s.empty() || s.size() >= IFNAMSIZ || s == "." || s == "..") return false;
-  return s.find_first_of("/%: \t\n") == std::string_view::npos;
-}
-
 Error no_right() {
   return {Errc::denied, "could not make a TUN interface: it needs root or CAP_NET_ADMIN; run with sudo"};
 }
@@ -48,6 +43,11 @@ Error attach_error(int err, const std::string& name) {
 }
 
 }  // namespace
+
+bool is_interface_name(std::string_view s) noexcept {
+  if (s.empty() || s.size() >= IFNAMSIZ || s == "." || s == "..") return false;
+  return s.find_first_of("/%: \t\n") == std::string_view::npos;
+}
 
 Result<Tun> Tun::open(const Options& options) {
   if (!is_interface_name(options.name)) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "core/bytes.h"
 #include "core/result.h"
@@ -10,6 +11,9 @@
 #include "net/socket.h"
 
 namespace tg::net {
+
+// is_interface_name says whether Linux takes `s` as the name of an interface: 1 to 15 characters, no space, no slash.
+bool is_interface_name(std::string_view s) noexcept;
 
 // Tun owns an interface, which goes away with it. Packets carry a VnetHeader: checksums and segmentation of TCP over
 // IPv4 are left to whoever takes a packet last, so that one read or write moves up to 64 KiB.

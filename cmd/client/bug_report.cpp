@@ -179,43 +179,50 @@ std::string text_of(const Report& o, const std::vector<Section>& all) {
 
 // A new file, for its owner's eyes; whoever typed sudo gets it. Nothing that exists is written over, and no link
 // followed.
-Result<> write_new(const std::string& path, const std::string& text) {
-  const net::Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+Result<net::Fd> new_file(const std::string& path) {
+  net::Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd && errno == EEXIST) return fail(Errc::conflict, path + " exists already; choose another name");
   if (!fd) return tl::unexpected(net::os_error(errno, "write " + path));
-  for (std::string_view rest = text; !rest.empty();) {
-    const ssize_t n = ::write(fd.get(), rest.data(), rest.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return tl::unexpected(net::os_error(errno, "write " + path));
-    rest.remove_prefix(static_cast<std::size_t>(n));
-  }
   const char* user = std::getenv("SUDO_UID");
   const char* group = std::getenv("SUDO_GID");
-  if (::geteuid() != 0 || user == nullptr || group == nullptr) return {};
+  if (::geteuid() != 0 || user == nullptr || group == nullptr) return fd;
   uid_t uid = 0;
   gid_t gid = 0;
   const bool numbers = std::from_chars(user, user + std::string_view(user).size(), uid).ec == std::errc() &&
                        std::from_chars(group, group + std::string_view(group).size(), gid).ec == std::errc();
   if (numbers && ::fchown(fd.get(), uid, gid) != 0) return tl::unexpected(net::os_error(errno, "give away " + path));
+  return fd;
+}
+
+Result<> write_all(const net::Fd& fd, std::string_view rest, const std::string& path) {
+  while (!rest.empty()) {
+    const ssize_t n = ::write(fd.get(), rest.data(), rest.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return tl::unexpected(net::os_error(errno, "write " + path));
+    rest.remove_prefix(static_cast<std::size_t>(n));
+  }
   return {};
 }
 
 Result<int> report(Report& o) {
   o.options.state = o.common.state;
   o.options.timeout = o.common.timeout;
+  const bool to_stdout = o.file == "-";
+  const std::string path = o.file.empty() ? "tg-report-" + now_text("{:%Y%m%d-%H%M%S}") + ".txt" : o.file;
+  auto file = to_stdout ? Result<net::Fd>(net::Fd()) : new_file(path);   // said before anything takes its time
+  if (!file) return pass_on(file);
   Redactor redactor(o.full ? Redactor::Keep::names_and_addresses : Redactor::Keep::nothing);
   const auto all = sections(o, redactor);
-  std::string text = text_of(o, all);
-  Json list = Json::array();
-  for (const Section& s : all) list.push_back({{"title", s.title}, {"text", s.text}});
-  if (o.file == "-") {
+  const std::string text = text_of(o, all);
+  if (to_stdout) {
+    Json list = Json::array();
+    for (const Section& s : all) list.push_back({{"title", s.title}, {"text", s.text}});
     if (o.common.json) cmd::print_json({{"sections", std::move(list)}});
     else std::fputs(text.c_str(), stdout);
     return 0;
   }
-  const std::string path = o.file.empty() ? "tg-report-" + now_text("{:%Y%m%d-%H%M%S}") + ".txt" : o.file;
-  if (auto written = write_new(path, text); !written) return pass_on(written);
-  if (o.common.json) cmd::print_json({{"file", path}, {"sections", std::move(list)}});
+  if (auto written = write_all(*file, text, path); !written) return pass_on(written);
+  if (o.common.json) cmd::print_json({{"file", path}});
   else std::puts(path.c_str());
   std::fputs(
       fmt::format(

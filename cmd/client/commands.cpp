@@ -5,6 +5,7 @@
 #include <CLI/Formatter.hpp>
 
 #include "core/ip.h"
+#include "core/resource.h"
 #include "net/local_socket.h"
 
 namespace tg::client {
@@ -22,9 +23,11 @@ Result<Json> Common::ask(const Json& request, std::chrono::seconds patience) con
 
 Result<HostPort> parse_target(const std::string& text) {
   // A bare IPv6 address has colons and no port.
-  if (text.find(':') == std::string::npos || IpAddress::parse(text)) return HostPort{text, 0};
-  auto out = HostPort::parse(text);
+  const bool bare = text.find(':') == std::string::npos || IpAddress::parse(text);
+  auto out = bare ? Result<HostPort>(HostPort{text, 0}) : HostPort::parse(text);
   if (!out) return fail(Errc::invalid_argument, text + ": " + out.error().text);
+  if (const auto host = parse_host(out->host); !host)
+    return fail(Errc::invalid_argument, text + ": " + host.error().text);
   return out;
 }
 

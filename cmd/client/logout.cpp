@@ -54,8 +54,9 @@ Result<int> logout(const Logout& o) {
   const bool anything = net::state_dir_used(state);
   const auto known = cmd::AgentIdentity::load(state);
   if (!known && known.error().code == Errc::denied) return tl::unexpected(known.error());
-  const std::string device = known ? known->self().id : "";
-  if (known && !agreed(o)) {
+  // A damaged identity is one too.
+  const bool logged_in = known || known.error().code != Errc::login_needed;
+  if (logged_in && !agreed(o)) {
     std::fputs("tg: nothing was changed\n", stderr);
     return 1;
   }
@@ -65,12 +66,12 @@ Result<int> logout(const Logout& o) {
     if (auto forgotten = forget(state); !forgotten) return pass_on(forgotten);
   }
   if (o.common.json) {
-    Json out = {{"state", "logged-out"}, {"was_logged_in", known.has_value()}};
-    if (known) out["device"] = device;
+    Json out = {{"state", "logged-out"}, {"was_logged_in", logged_in}};
+    if (known) out["device"] = known->self().id;
     cmd::print_json(out);
-  } else if (known) {
+  } else if (logged_in) {
     std::fputs(fmt::format("tg: logged out; the controller still lists this device: an administrator removes it with\n"
-                           "tg: tg controller device delete {}\n", device).c_str(), stderr);
+                           "tg: tg controller device delete {}\n", known ? known->self().id : "ID").c_str(), stderr);
   } else {
     std::fputs("tg: this device was not logged in\n", stderr);
   }

@@ -17,6 +17,9 @@ struct NetcheckCommand {
 };
 
 Result<int> run(NetcheckCommand& o) {
+  if (const auto range = Cidr::parse(o.options.range); !range) {
+    return fail(Errc::invalid_argument, "--range: " + range.error().text);
+  }
   o.options.state = o.common.state;
   o.options.timeout = o.common.timeout;
   const auto checks = netcheck(o.options);

@@ -56,6 +56,10 @@ Result<int> up(Up& o) {
   o.options.timeout = o.common.timeout;
   const auto range = range_of(o);
   if (!range) return tl::unexpected(range.error());
+  if (!net::is_interface_name(o.options.interface)) {   // said before a token is spent
+    return fail(Errc::invalid_argument,
+                fmt::format("--interface: \"{}\" is no name of an interface: 1 to 15 characters", o.options.interface));
+  }
   if (o.foreground) return serve(o, *range, [] {});
   if (auto running = o.common.ask({{"type", "status"}})) {
     return fail(Errc::conflict, fmt::format("the client runs already ({}); 'tg client down' ends it",

@@ -26,7 +26,11 @@ def one_line(result: Result, code: int, *words: str) -> None:
     assert all(w in result.err for w in words), f"{words} is not in: {result.err}"
 
 
-# -- ping -------------------------------------------------------------------------------------------------------------------
+def first_probe(result: Result) -> dict[str, str]:
+    return answer(result)["probes"][0]                              # type: ignore[index,no-any-return]
+
+
+# -- ping ------------------------------------------------------------------------------------------------------------
 def test_ping_measures_tunnel_and_host(tg: Tg) -> None:
     got = answer(tg.client("ping nas.home.int --count 2 --json"))
     assert (got["host"], got["sent"], got["received"]) == ("nas.home.int", 2, 2)
@@ -39,8 +43,8 @@ def test_ping_measures_tunnel_and_host(tg: Tg) -> None:
 def test_ping_prints_a_line_a_probe(tg: Tg) -> None:
     lines = tg.client("ping nas.home.int --count 2").ok().out.splitlines()
     assert lines[0] == "nas.home.int is the Resource NAS (network home)"
-    assert [bool(re.match(rf"{i}  home-1: relayed by \S+, tunnel [\d.]+ ms, nas.home.int [\d.]+ ms, together", lines[i]))
-            for i in (1, 2)] == [True, True], lines
+    for i in (1, 2):
+        assert re.match(rf"{i}  home-1: relayed by \S+, tunnel [\d.]+ ms, nas.home.int [\d.]+ ms, together", lines[i]), lines
     assert lines[3].startswith("2 of 2 answered; ")
 
 
@@ -58,7 +62,7 @@ def test_ping_takes_the_address_that_stands_for_a_name(tg: Tg) -> None:
 ])
 def test_ping_says_how_far_it_came(tg: Tg, host: str, code: int, state: str, words: str) -> None:
     result = tg.client(f"ping {host} --count 1 --timeout 1 --json")
-    probe = answer(result)["probes"][0]                             # type: ignore[index]
+    probe = first_probe(result)
     assert (result.code, probe["state"]) == (code, state), result
     assert words in probe["text"]
     shown = tg.client(f"ping {host} --count 1 --timeout 1")
@@ -69,7 +73,7 @@ def test_ping_says_that_the_connector_is_offline(tg: Tg) -> None:
     assert tg.connector
     tg.connector.stop()
     def state() -> str:
-        return str(answer(tg.client("ping nas.home.int --count 1 --timeout 1 --json"))["probes"][0]["state"])   # type: ignore[index]
+        return str(first_probe(tg.client("ping nas.home.int --count 1 --timeout 1 --json"))["state"])
     wait_for("ping says that the connector is offline", lambda: state() == "no-connector", 15)
     result = tg.client("ping nas.home.int --count 1 --timeout 1")
     assert result.code == UNREACHABLE and "the connector home-1 is offline" in result.out, result
@@ -84,7 +88,7 @@ def test_ping_says_that_there_is_no_path(tg: Tg, lab: Lab) -> None:
 }}""")
     try:
         def probe() -> dict[str, str]:
-            return answer(tg.client("ping nas.home.int --count 1 --timeout 1 --json"))["probes"][0]   # type: ignore
+            return first_probe(tg.client("ping nas.home.int --count 1 --timeout 1 --json"))
         wait_for("ping says that there is no path", lambda: probe()["state"] == "path-down", 20)
         assert "no path to home-1: " in probe()["text"]
     finally:
@@ -92,26 +96,28 @@ def test_ping_says_that_there_is_no_path(tg: Tg, lab: Lab) -> None:
     tg.wait_works(10, "the relay may be reached again")
 
 
-@pytest.mark.parametrize("words", ["ping nas.home.int:80", "ping http://nas.home.int/", "ping nas..home", "ping nas --count 0",
-                                   "ping", "dns", "dns nas.home.int BLAH", "dns nas..int", "ping nas.home.int --timeout 0",
-                                   "netcheck --timeout x", "logout now"])
+@pytest.mark.parametrize("words", [
+    "ping nas.home.int:80", "ping http://nas.home.int/", "ping nas..home", "ping nas --count 0", "ping", "dns",
+    "dns nas.home.int BLAH", "dns nas..int", "ping nas.home.int --timeout 0", "netcheck --timeout x", "netcheck --range x",
+    "logout now", "explain nas..home", "up --interface a/b", "up --range 10.0.0.1/8", "up --timeout 0"])
 def test_wrong_usage_has_one_line(tg: Tg, words: str) -> None:
     one_line(tg.client(words), USAGE)
 
 
-# -- dns --------------------------------------------------------------------------------------------------------------------
+# -- dns -------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("question,code,expect,rule", [
-    ("nas.home.int", 0, {"by": "tg", "rcode": "NOERROR", "resource": "NAS"}, "the Resource NAS (nas.home.int, network home)"),
+    ("nas.home.int", 0, {"by": "tg", "rcode": "NOERROR", "resource": "NAS"}, "Resource NAS (nas.home.int, network home)"),
     ("nas.tg", 0, {"by": "tg", "resource": "NAS"}, "of which it is the alias"),
     ("nas.home.int AAAA", 0, {"by": "tg", "rcode": "NOERROR", "records": []}, "AAAA is left empty"),
     ("nas.home.int MX", 0, {"by": "connector"}, "a connector asked the private DNS"),
-    ("b.lab.home.int", 0, {"by": "connector", "resource": "Lab"}, "(*.lab.home.int, network home); a connector says that the name exists"),
+    ("b.lab.home.int", 0, {"by": "connector", "resource": "Lab"}, "home); a connector says that the name exists"),
     ("nope2.lab.home.int", FAILED, {"by": "connector", "rcode": "NXDOMAIN"}, "does not exist there"),
     ("example.org", 0, {"by": "server", "server": f"{ISP_DNS}:53"}, "no Resource matches"),
     ("no.such.example.org", FAILED, {"by": "server", "rcode": "NXDOMAIN"}, "no Resource matches"),
     ("use-application-dns.net", FAILED, {"by": "tg", "rcode": "NXDOMAIN"}, "browsers"),
 ])
-def test_dns_says_what_is_answered_and_why(tg: Tg, question: str, code: int, expect: dict[str, object], rule: str) -> None:
+def test_dns_says_what_is_answered_and_why(tg: Tg, question: str, code: int, expect: dict[str, object],
+                                           rule: str) -> None:
     result = tg.client(f"dns {question} --json")
     got = answer(result)
     assert result.code == code and rule in str(got["rule"]), result
@@ -121,7 +127,8 @@ def test_dns_says_what_is_answered_and_why(tg: Tg, question: str, code: int, exp
 def test_dns_shows_what_an_application_gets(tg: Tg) -> None:
     address = tg.lookup("nas.home.int")
     shown = tg.client("dns nas.home.int").ok().out
-    assert f"           nas.home.int. 15 IN A {address}\n" in shown and "flags qr aa rd ra ad, 1 record\n" in shown, shown
+    assert f"           nas.home.int. 15 IN A {address}\n" in shown, shown
+    assert "flags qr aa rd ra ad, 1 record\n" in shown, shown
     assert answer(tg.client("dns nas.home.int --json"))["local"] == address
     assert f"example.org. 60 IN A {PUBLIC_WEB}\n" in tg.client("dns example.org").ok().out
     assert " IN PTR nas.home.int.\n" in tg.client(f"dns {address}").ok().out
@@ -132,12 +139,13 @@ def test_dns_says_that_nobody_answers(tg: Tg, lab: Lab) -> None:
     lab.isp_dns.stop()
     try:
         result = tg.client("dns example.org", timeout=15)
-        assert result.code == UNREACHABLE and f"no DNS server of the system answers ({ISP_DNS}:53)" in result.out, result
+        assert result.code == UNREACHABLE, result
+        assert f"no DNS server of the system answers ({ISP_DNS}:53)" in result.out, result
     finally:
         lab.start_isp_dns()
 
 
-# -- netcheck ---------------------------------------------------------------------------------------------------------------
+# -- netcheck --------------------------------------------------------------------------------------------------------
 def checks(tg: Tg, code: int = 0, more: str = "") -> dict[str, list[dict[str, str]]]:
     result = tg.client(f"netcheck --json --timeout 3 {more}", timeout=30)
     assert result.code == code, result
@@ -149,8 +157,8 @@ def checks(tg: Tg, code: int = 0, more: str = "") -> dict[str, list[dict[str, st
 
 def test_netcheck_finds_everything_well(tg: Tg) -> None:
     found = checks(tg)
-    for name in ("client", "identity", "controller", "clock", "relay", "dns", "tg's dns", "tun", "nftables", "resolv.conf",
-                 "uplink", "range"):
+    for name in ("client", "identity", "controller", "clock", "relay", "dns", "tg's dns", "tun", "nftables",
+                 "resolv.conf", "uplink", "range"):
         assert [c["state"] for c in found[name]] == ["ok"], found[name]
     assert found["controller"][0]["address"] == f"{CONTROLLER}:8443"
     relayed = [c for c in found["connector"] if c["state"] == "ok"]
@@ -214,11 +222,12 @@ def test_netcheck_sees_who_else_has_the_range(tg: Tg, lab: Lab) -> None:
 
 def test_netcheck_of_a_stranger(tg: Tg) -> None:
     result = tg.run(tg.lab.nas, "client netcheck --timeout 3", state="nobody", timeout=20)
-    assert result.code == LOGIN and re.search(r"^failed +identity +this machine is not enrolled", result.out, re.M), result
+    assert result.code == LOGIN, result
+    assert re.search(r"^failed +identity +this machine is not enrolled", result.out, re.M), result
     assert re.search(rf"^ok +dns +{HOME_DNS}:53", result.out, re.M) and "unchecked  controller" in result.out, result
 
 
-# -- report -----------------------------------------------------------------------------------------------------------------
+# -- report ----------------------------------------------------------------------------------------------------------
 def secrets_of(tg: Tg) -> list[str]:
     """Everything in the state directory that must not leave it."""
     keys = [line for name in ("key.pem", "chain.pem", "root.pem")
@@ -228,13 +237,14 @@ def secrets_of(tg: Tg) -> list[str]:
 
 def test_a_report_holds_no_secret_and_no_name(tg: Tg) -> None:
     token = tg.token("device", "alice@example.com")
-    (tg.state("client") / "client.log").open("a").write(f"2026-01-01T00:00:00Z info nas.home.int at 192.168.1.50: {token}\n")
+    with (tg.state("client") / "client.log").open("a") as log:
+        log.write(f"2026-01-01T00:00:00Z info nas.home.int at 192.168.1.50: {token}\n")
     text = tg.client("report -", timeout=30).ok().out
-    for private in ["alice", "nas.home.int", "home-1", "NAS", "192.168.1.50", CONTROLLER, LAPTOP, ISP_DNS, "10.0.5.", token,
-                    *secrets_of(tg)]:
+    for private in ["alice", "nas.home.int", "home-1", "NAS", "192.168.1.50", CONTROLLER, LAPTOP, ISP_DNS, "10.0.5.",
+                    token, *secrets_of(tg)]:
         assert private not in text, private
-    for there in ["== status", "== netcheck", "== routes", "== resolv.conf", "== log", "tg         ", "kernel     Linux",
-                  "100.96.0.0/12", "nameserver 100.95.0.251", f"{CLIENT_ADDRESS}/32"]:
+    for there in ["== status", "== netcheck", "== routes", "== resolv.conf", "== log", "tg         ",
+                  "kernel     Linux", "100.96.0.0/12", "nameserver 100.95.0.251", f"{CLIENT_ADDRESS}/32"]:
         assert there in text, there
 
 
@@ -247,7 +257,8 @@ def test_a_full_report_keeps_names_and_still_no_secret(tg: Tg) -> None:
 
 
 def test_a_report_is_a_new_file_for_its_owner(tg: Tg, laptop: Host) -> None:
-    result = laptop.run(f"{' '.join(tg.words('client report'))}", timeout=30, env={**tg.env(), "SUDO_UID": "65534", "SUDO_GID": "65534"})
+    result = laptop.run(tg.words("client report"), timeout=30,
+                        env={**tg.env(), "SUDO_UID": "65534", "SUDO_GID": "65534"})
     path = tg.lab.root / result.ok().out.strip()
     assert re.fullmatch(r"tg-report-\d{8}-\d{6}\.txt", path.name)
     assert path.stat().st_mode & 0o777 == 0o600 and path.stat().st_uid == 65534
@@ -258,6 +269,7 @@ def test_a_report_is_a_new_file_for_its_owner(tg: Tg, laptop: Host) -> None:
     link.symlink_to("/etc/tg-nobody-made-this")
     one_line(tg.client("report", str(link), timeout=30), CONFLICT)
     assert path.read_text() == before
+    one_line(tg.client("report", "/nowhere/report.txt"), FAILED, "/nowhere/report.txt")
     named = tg.lab.root / f"named-{os.urandom(4).hex()}.txt"
     assert answer(tg.client("report --json", str(named), timeout=30))["file"] == str(named) and named.exists()
 
@@ -268,7 +280,7 @@ def test_a_report_without_the_client(tg: Tg) -> None:
     assert "tg client is not running" in text and "== netcheck" in text and "== resolv.conf" in text
 
 
-# -- logout -----------------------------------------------------------------------------------------------------------------
+# -- logout ----------------------------------------------------------------------------------------------------------
 def test_logout_forgets_everything(tg: Tg, laptop: Host) -> None:
     device = tg.status()["device"]
     result = tg.client("logout")
@@ -283,6 +295,14 @@ def test_logout_forgets_everything(tg: Tg, laptop: Host) -> None:
     assert tg.works()
 
 
+def test_logout_forgets_a_damaged_identity_too(tg: Tg) -> None:
+    (tg.state("client") / "key.pem").write_text("nonsense")
+    got = answer(tg.client("logout --json").ok())
+    assert got["was_logged_in"] is True and "device" not in got
+    assert sorted(p.name for p in tg.state("client").iterdir()) == ["lock"]
+    tg.stop()
+
+
 @pytest.mark.parametrize("said,stays", [("n", True), ("", True), ("y", False)])
 def test_logout_asks_at_a_terminal(tg: Tg, laptop: Host, said: str, stays: bool) -> None:
     words = " ".join(tg.words("client logout"))
@@ -294,8 +314,9 @@ def test_logout_asks_at_a_terminal(tg: Tg, laptop: Host, said: str, stays: bool)
         tg.stop()
 
 
-# -- everywhere -------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("words", ["ping nas.home.int", "dns nas.home.int", "resources", "explain nas.home.int", "status"])
+# -- everywhere ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("words", ["ping nas.home.int", "dns nas.home.int", "resources", "explain nas.home.int",
+                                   "status"])
 def test_without_the_client_there_is_one_clear_line(cold_tg: Tg, words: str) -> None:
     one_line(cold_tg.run(cold_tg.lab.nas, f"client {words}", state="never"), UNREACHABLE, "tg client is not running")
 
@@ -323,7 +344,8 @@ def deaf_home(tg: Tg, lab: Lab) -> Iterator[Tg]:
 def test_connector_status_tells_whether_its_dns_answers(tg: Tg) -> None:
     shown = tg.run(tg.lab.connector, "connector status").ok().out
     assert re.search(rf"^dns        {HOME_DNS}:53: answers in [\d.]+ ms", shown, re.M), shown
-    assert "connector  home-1 of network home: online\n" in shown and f"relay      {CONTROLLER}:8444: connected\n" in shown
+    assert "connector  home-1 of network home: online\n" in shown, shown
+    assert f"relay      {CONTROLLER}:8444: connected\n" in shown, shown
 
 
 def test_connector_status_tells_that_its_dns_is_silent(deaf_home: Tg) -> None:
@@ -336,7 +358,8 @@ def test_connector_health_is_one_line_and_0_or_1(tg: Tg) -> None:
     assert tg.connector and tg.controller
     well = tg.run(tg.lab.connector, "connector health")
     assert (well.code, well.err) == (0, "") and re.fullmatch(r"healthy: \d+ tunnels, \d+ flows\n", well.out), well
-    one_line(tg.run(tg.lab.connector, "connector health", state="never"), FAILED, "unhealthy: tg connector is not running")
+    one_line(tg.run(tg.lab.connector, "connector health", state="never"), FAILED,
+             "unhealthy: tg connector is not running")
     tg.controller.stop()
     wait_for("health says so", lambda: tg.run(tg.lab.connector, "connector health").code == FAILED, 10)
     one_line(tg.run(tg.lab.connector, "connector health"), FAILED, "unhealthy: controller: ")

@@ -46,8 +46,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 def environment(place: pathlib.Path) -> dict[str, str]:
-    return {"PATH": f"{place}/bin:{os.environ['PATH']}", "HOME": str(place), "TERM": "dumb", "LC_ALL": "C", "COLUMNS": "300",
-            "LINES": "60"}
+    return {"PATH": f"{place}/bin:{os.environ['PATH']}", "HOME": str(place), "TERM": "dumb", "LC_ALL": "C",
+            "COLUMNS": "300", "LINES": "60"}
 
 
 def in_bash(place: pathlib.Path, line: str) -> set[str]:
@@ -57,9 +57,10 @@ def in_bash(place: pathlib.Path, line: str) -> set[str]:
     script = f"""source {place}/tg.bash
         compopt() {{ COMPOPT="$*"; }}
         COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; COMP_LINE='{line}'; COMP_POINT={len(line)}
-        $(complete -p tg | sed 's/.*-F \\([^ ]*\\).*/\\1/') tg "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD-1]}}"
+        complete=$(complete -p tg); complete=${{complete#*-F }}
+        ${{complete%% *}} tg "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD-1]}}"
         printf '%s\\n' "${{COMPREPLY[@]}}"
-        case $COMPOPT in *default*) [[ ${{#COMPREPLY[@]}} = 0 ]] && compgen -f -- "${{COMP_WORDS[COMP_CWORD]}}";; esac; true"""
+        case ${{#COMPREPLY[@]}}$COMPOPT in 0*default*) compgen -f -- "${{COMP_WORDS[COMP_CWORD]}}" ;; esac; true"""
     done = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, check=True, cwd=place,
                           env=environment(place))
     assert done.stderr == ""
@@ -67,8 +68,8 @@ def in_bash(place: pathlib.Path, line: str) -> set[str]:
 
 
 def in_fish(place: pathlib.Path, line: str) -> set[str]:
-    done = subprocess.run(["fish", "--no-config", "-c", f"source {place}/tg.fish; complete -C '{line}'"], capture_output=True,
-                          text=True, check=True, cwd=place, env=environment(place))
+    done = subprocess.run(["fish", "--no-config", "-c", f"source {place}/tg.fish; complete -C '{line}'"], text=True,
+                          capture_output=True, check=True, cwd=place, env=environment(place))
     assert done.stderr == ""
     return {entry.split("\t")[0] for entry in done.stdout.splitlines()}
 
@@ -103,7 +104,8 @@ def in_zsh(place: pathlib.Path, line: str) -> set[str]:
     """zsh completes in a terminal only. What it offers is caught where the completion system hands it over."""
     caught = place / "caught"
     caught.write_text("")
-    start = (f"PS1='> '; autoload -Uz compinit && compinit -u; zstyle ':completion:*' verbose no; source {place}/tg.zsh; "
+    start = ("PS1='> '; autoload -Uz compinit && compinit -u; zstyle ':completion:*' verbose no; "
+             f"source {place}/tg.zsh; "
              f"compadd() {{ local -a got; builtin compadd -O got \"$@\"; print -rl -- $got >> {caught}; "
              "builtin compadd \"$@\"; }")
     at_terminal(place, ["zsh", "-f", "-i"], start, line, tabs=2)
@@ -135,6 +137,6 @@ def test_zsh_loads_the_script_from_fpath(place: pathlib.Path) -> None:
     functions = place / "functions"
     functions.mkdir()
     shutil.copy(place / "tg.zsh", functions / "_tg")
-    shown = at_terminal(place, ["zsh", "-f", "-i"], f"PS1='> '; fpath=({functions} $fpath); autoload -Uz compinit && compinit -u -D",
-                        "tg client netch")
+    start = f"PS1='> '; fpath=({functions} $fpath); autoload -Uz compinit && compinit -u -D"
+    shown = at_terminal(place, ["zsh", "-f", "-i"], start, "tg client netch")
     assert "tg client netcheck" in shown.replace("\b", "").replace("\a", ""), repr(shown)
