@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "core/encoding.h"
+#include "core/json.h"
 #include "core/text.h"
 #include "net/files.h"
 #include "net/keys.h"

@@ -14,6 +14,7 @@
 #include "cmd/completion.h"
 #include "cmd/help.h"
 #include "cmd/settings.h"
+#include "core/json.h"
 #include "core/text.h"
 #include "net/log.h"
 

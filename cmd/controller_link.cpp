@@ -2,6 +2,7 @@
 
 #include "core/backoff.h"
 #include "core/encoding.h"
+#include "core/json.h"
 #include "core/text.h"
 #include "net/files.h"
 #include "net/log.h"

@@ -1,5 +1,6 @@
 #include "cmd/dns_probe.h"
 
+#include "core/json.h"
 #include "net/dns_sockets.h"
 
 namespace tg::cmd {

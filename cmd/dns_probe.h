@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "core/json.h"
+#include "core/json_fwd.h"
 #include "core/time.h"
 #include "dns/message.h"
 #include "net/forwarder.h"

@@ -10,11 +10,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/json_fwd.h"
 #include "core/result.h"
 
 namespace tg {
-
-using Json = nlohmann::json;
 
 // parse_json returns nothing for bytes that are not one JSON value in UTF-8, or that nest deeper than kJsonDepth.
 inline constexpr int kJsonDepth = 64;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <openssl/rand.h>
 
+#include "core/json.h"
 #include "net/log.h"
 
 namespace tg::net {

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "core/json.h"
 #include "core/text.h"
 #include "net/acceptor.h"
 

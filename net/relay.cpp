@@ -13,6 +13,7 @@
 #include "core/client_hello.h"
 #include "core/crowd.h"
 #include "core/encoding.h"
+#include "core/json.h"
 #include "core/ticket.h"
 #include "core/view.h"
 #include "net/acceptor.h"

@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "core/json.h"
 #include "net/relay_protocol.h"
 
 namespace tg::net {

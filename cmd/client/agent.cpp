@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "cmd/client/dns_trace.h"
+#include "core/json.h"
 #include "dns/resolv_conf.h"
 #include "net/files.h"
 #include "net/log.h"

@@ -19,6 +19,7 @@
 #include "cmd/client/commands.h"
 #include "cmd/client/netcheck.h"
 #include "cmd/client/system.h"
+#include "core/json.h"
 #include "core/redact.h"
 #include "core/text.h"
 #include "dns/resolv_conf.h"

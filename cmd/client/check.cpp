@@ -1,4 +1,5 @@
 #include "cmd/client/check.h"
+#include "core/json.h"
 
 #include <algorithm>
 

@@ -5,6 +5,7 @@
 #include <CLI/Formatter.hpp>
 
 #include "core/ip.h"
+#include "core/json.h"
 #include "core/resource.h"
 #include "net/local_socket.h"
 

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "cmd/client/commands.h"
+#include "core/json.h"
 #include "dns/name.h"
 #include "dns/types.h"
 

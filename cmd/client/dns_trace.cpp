@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/json.h"
 #include "dns/record_text.h"
 #include "net/dns_sockets.h"
 

@@ -6,6 +6,7 @@
 
 #include "cmd/client/commands.h"
 #include "core/ip.h"
+#include "core/json.h"
 
 namespace tg::client {
 namespace {

@@ -11,6 +11,7 @@
 
 #include "cmd/agent_identity.h"
 #include "cmd/client/commands.h"
+#include "core/json.h"
 #include "core/text.h"
 #include "net/files.h"
 

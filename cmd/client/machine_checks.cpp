@@ -15,6 +15,7 @@
 
 #include "cmd/client/netcheck.h"
 #include "cmd/client/system.h"
+#include "core/json.h"
 #include "dns/resolv_conf.h"
 #include "net/collisions.h"
 #include "net/files.h"

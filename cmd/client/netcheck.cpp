@@ -15,6 +15,7 @@
 #include "cmd/dns_probe.h"
 #include "cmd/system_dns.h"
 #include "core/frame.h"
+#include "core/json.h"
 #include "core/text.h"
 #include "dns/resolv_conf.h"
 #include "net/files.h"

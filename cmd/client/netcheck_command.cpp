@@ -7,6 +7,7 @@
 
 #include "cmd/client/commands.h"
 #include "cmd/client/netcheck.h"
+#include "core/json.h"
 
 namespace tg::client {
 namespace {

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "core/json.h"
 #include "net/control_stream.h"
 #include "net/log.h"
 #include "net/relay_protocol.h"

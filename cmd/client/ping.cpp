@@ -9,6 +9,7 @@
 #include <poll.h>
 
 #include "cmd/client/commands.h"
+#include "core/json.h"
 #include "net/loop.h"
 
 namespace tg::client {

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "cmd/client/client_tunnel.h"
+#include "core/json.h"
 
 namespace tg::client {
 namespace {

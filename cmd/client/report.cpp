@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cmd/client/agent.h"
+#include "core/json.h"
 #include "core/text.h"
 
 namespace tg::client {

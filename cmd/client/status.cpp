@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "cmd/client/commands.h"
+#include "core/json.h"
 
 namespace tg::client {
 namespace {

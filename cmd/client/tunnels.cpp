@@ -4,6 +4,7 @@
 #include <set>
 
 #include "core/encoding.h"
+#include "core/json.h"
 #include "net/log.h"
 
 namespace tg::client {

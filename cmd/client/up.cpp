@@ -10,6 +10,7 @@
 #include "cmd/client/background.h"
 #include "cmd/client/commands.h"
 #include "cmd/system_dns.h"
+#include "core/json.h"
 #include "net/files.h"
 #include "net/log.h"
 

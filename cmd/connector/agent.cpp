@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "core/json.h"
 #include "net/log.h"
 
 namespace tg::connector {

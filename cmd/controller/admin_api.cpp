@@ -4,6 +4,7 @@
 
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/edits.h"
+#include "core/json.h"
 #include "core/text.h"
 #include "net/local_socket.h"
 

@@ -19,7 +19,7 @@
 #include "cmd/controller/pki.h"
 #include "cmd/controller/store.h"
 #include "core/ip.h"
-#include "core/json.h"
+#include "core/json_fwd.h"
 
 namespace tg::controller {
 

@@ -1,6 +1,7 @@
 // The command's end of the admin socket.
 #include "cmd/controller/admin_api.h"
 #include "cmd/controller/state_dir.h"
+#include "core/json.h"
 #include "net/local_socket.h"
 
 namespace tg::controller {

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "cmd/controller/admin_api.h"
+#include "core/json.h"
 #include "core/text.h"
 #include "core/view.h"
 

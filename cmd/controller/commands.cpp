@@ -13,6 +13,7 @@
 #include "cmd/controller/desired_file.h"
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/serve.h"
+#include "core/json.h"
 #include "core/text.h"
 #include "net/files.h"
 

@@ -9,6 +9,7 @@
 
 #include "cmd/controller/commands.h"
 #include "cmd/controller/table.h"
+#include "core/json.h"
 #include "core/text.h"
 
 namespace tg::controller {

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "core/json.h"
 #include "core/text.h"
 #include "net/control_stream.h"
 

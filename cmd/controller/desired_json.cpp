@@ -1,6 +1,7 @@
 #include "cmd/controller/desired_json.h"
 
 #include "cmd/controller/names.h"
+#include "core/json.h"
 #include "core/text.h"
 #include "core/view.h"
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/desired_state.h"
-#include "core/json.h"
+#include "core/json_fwd.h"
 
 namespace tg::controller {
 

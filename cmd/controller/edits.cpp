@@ -6,6 +6,7 @@
 
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/names.h"
+#include "core/json.h"
 #include "core/text.h"
 
 namespace tg::controller {

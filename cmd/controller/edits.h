@@ -5,7 +5,7 @@
 #include <string>
 
 #include "core/desired_state.h"
-#include "core/json.h"
+#include "core/json_fwd.h"
 
 namespace tg::controller {
 

@@ -9,6 +9,7 @@
 #include "cmd/command.h"
 #include "cmd/controller/admin_api.h"
 #include "core/duration.h"
+#include "core/json.h"
 #include "core/text.h"
 
 namespace tg::controller {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/json.h"
 #include "net/log.h"
 
 namespace tg::controller {

@@ -1,4 +1,5 @@
 #include "cmd/controller/views.h"
+#include "core/json.h"
 
 #include <algorithm>
 

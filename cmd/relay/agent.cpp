@@ -2,6 +2,7 @@
 
 #include <csignal>
 
+#include "core/json.h"
 #include "net/log.h"
 
 namespace tg::relay {

@@ -10,6 +10,7 @@
 #include "cmd/help.h"
 #include "cmd/relay/agent.h"
 #include "cmd/system_dns.h"
+#include "core/json.h"
 #include "net/files.h"
 #include "net/local_socket.h"
 #include "net/log.h"

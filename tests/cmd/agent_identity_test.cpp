@@ -2,6 +2,7 @@
 
 #include "cmd/controller/pki.h"
 #include "controller_support.h"
+#include "core/json.h"
 #include "net/files.h"
 #include "net/keys.h"
 

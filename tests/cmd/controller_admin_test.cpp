@@ -14,6 +14,7 @@
 #include "cmd/controller/table.h"
 #include "controller_support.h"
 #include "core/encoding.h"
+#include "core/json.h"
 #include "net/files.h"
 
 namespace tg::controller {

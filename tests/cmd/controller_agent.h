@@ -7,6 +7,7 @@
 
 #include "cmd/controller/pki.h"
 #include "core/encoding.h"
+#include "core/json.h"
 #include "core/view.h"
 #include "controller_support.h"
 #include "net/keys.h"

@@ -5,6 +5,7 @@
 #include "cmd/controller/views.h"
 #include "controller_support.h"
 #include "core/frame.h"
+#include "core/json.h"
 #include "core/view.h"
 
 namespace tg::controller {

@@ -5,6 +5,7 @@
 
 #include "cmd/controller/serve.h"
 #include "controller_agent.h"
+#include "core/json.h"
 #include "net/files.h"
 
 namespace tg::controller {

@@ -1,6 +1,7 @@
 #include "cmd/controller/views.h"
 
 #include "controller_support.h"
+#include "core/json.h"
 
 namespace tg::controller {
 namespace {

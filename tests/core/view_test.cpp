@@ -1,3 +1,4 @@
+#include "core/json.h"
 #include "core/view.h"
 
 #include <gtest/gtest.h>

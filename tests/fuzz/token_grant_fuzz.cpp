@@ -6,6 +6,7 @@
 
 #include "core/encoding.h"
 #include "core/grant.h"
+#include "core/json.h"
 #include "core/ticket.h"
 #include "core/token.h"
 #include "core/view.h"

@@ -4,6 +4,7 @@
 
 #include "cmd/controller/desired_file.h"
 #include "cmd/controller/desired_json.h"
+#include "core/json.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace tg;

@@ -1,3 +1,4 @@
+#include "core/json.h"
 #include "net/local_socket.h"
 
 #include <fcntl.h>
