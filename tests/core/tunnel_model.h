@@ -94,6 +94,11 @@ class World {
   // run does `steps` of anything, then lets everything finish. It returns what went wrong, or "".
   std::string run(int steps);
 
+  // run_cut does `steps` of anything and cuts the link, one way or both, without a word; the owners go on as if nothing
+  // were. Both ends must find out in time, a client with streams within seconds suspect it, and neither does anything
+  // more. It returns what went wrong, or "".
+  std::string run_cut(int steps);
+
   void wrong(const std::string& what) {
     if (problem_.empty()) problem_ = what;
   }
@@ -117,6 +122,7 @@ class World {
   bool quiet() const;
   void finish();
   void judge();
+  void judge_dead(int side);
 
   Dice dice_;
   std::array<TunnelLimits, 2> limits_;
@@ -126,6 +132,9 @@ class World {
   Tunnel client_;
   Tunnel connector_;
   std::array<Wire, 2> wires_;      // [0]: from the client
+  std::array<bool, 2> cut_{};      // what this side sends gets nowhere
+  std::array<std::size_t, 2> room_{65536, 65536};   // what the socket of a cut link still takes
+  std::array<bool, 2> dead_{};     // this side has found the tunnel dead
   bool finishing_ = false;
   std::string problem_;
 };
@@ -353,7 +362,13 @@ inline void World::carry() {
   std::array<std::uint8_t, kFrameMax> record{};
   for (int side = 0; side < 2; ++side) {
     Wire& w = wires_[static_cast<std::size_t>(side)];
-    while (w.free < now_ + std::chrono::milliseconds(2)) {     // the socket takes no more than that
+    std::size_t& room = room_[static_cast<std::size_t>(side)];
+    while (cut_[static_cast<std::size_t>(side)] && room >= kFrameMax) {
+      const std::size_t n = tunnel(side).produce(record, now_);
+      room -= n;
+      if (n == 0) break;
+    }
+    while (!cut_[static_cast<std::size_t>(side)] && w.free < now_ + std::chrono::milliseconds(2)) {     // the socket takes no more than that
       const std::size_t n = tunnel(side).produce(record, now_);
       if (n == 0) break;
       w.free = std::max(w.free, now_) + std::chrono::nanoseconds(n * 1'000'000'000 / w.rate);
@@ -374,8 +389,13 @@ inline void World::carry() {
     }
   }
   for (int side = 0; side < 2; ++side) {
-    if (now_ < tunnel(side).next_deadline()) continue;
-    if (const auto ok = tunnel(side).on_timeout(now_); !ok) wrong("on_timeout: " + ok.error().text);
+    bool& dead = dead_[static_cast<std::size_t>(side)];
+    if (dead || now_ < tunnel(side).next_deadline()) continue;
+    const auto ok = tunnel(side).on_timeout(now_);
+    if (ok) continue;
+    if (!cut_[0] && !cut_[1]) wrong("on_timeout: " + ok.error().text);
+    if (ok.error().code != Errc::timed_out) wrong("a cut link is not what it died of: " + ok.error().text);
+    dead = cut_[0] = cut_[1] = true;         // a dead end closes its socket
   }
 }
 
@@ -444,6 +464,52 @@ inline std::string World::run(int steps) {
   if (problem_.empty()) finish();
   if (problem_.empty() && client_.streams() + connector_.streams() > 0) wrong("streams are left over");
   return problem_;
+}
+
+inline std::string World::run_cut(int steps) {
+  for (int i = 0; i < steps && problem_.empty(); ++i) {
+    now_ += std::chrono::microseconds(dice(3'000));
+    for (std::uint32_t n = dice(4); n > 0; --n) act();
+    for (int side = 0; side < 2; ++side) read(side);
+    carry();
+  }
+  if (c_.goodbye || s_.goodbye) return problem_;
+  const auto ways = 1 + dice(3);
+  cut_ = {(ways & 1) != 0, (ways & 2) != 0};
+  for (std::size_t side = 0; side < 2; ++side) {
+    if (cut_[side]) wires_[side].chunks.clear();
+  }
+  const Instant since = now_;
+  const auto asks = client_.open({7, Protocol::tcp, 80, "host"});
+  if (asks) c_.ends[*asks].protocol = Protocol::tcp;
+  bool suspected = false;
+  const Duration found = limits_[0].ping_after + limits_[0].dead_after;
+  while (problem_.empty() && !(dead_[0] && dead_[1])) {
+    now_ += std::chrono::milliseconds(1 + dice(400));
+    if (now_ - since > 2 * found + std::chrono::seconds(5)) wrong("a dead link was not found out");
+    if (now_ - since < std::chrono::seconds(20)) act();
+    for (int side = 0; side < 2; ++side) read(side);
+    carry();
+    suspected = suspected || client_.silent();
+  }
+  if (problem_.empty() && asks && !suspected) wrong("a client that waits for an answer did not suspect anything");
+  for (int side = 0; side < 2 && problem_.empty(); ++side) judge_dead(side);
+  return problem_;
+}
+
+// judge_dead goes on using a tunnel that is over: it must take it, and do nothing.
+inline void World::judge_dead(int side) {
+  Tunnel& t = tunnel(side);
+  std::array<std::uint8_t, kFrameMax> record{};
+  if (side == 0 && client_.open({7, Protocol::tcp, 80, "host"})) wrong("a stream was opened on a dead tunnel");
+  for (auto& [id, e] : owner(side).ends) {
+    if (dice(2) == 0) t.readable(id);
+    if (dice(2) == 0) t.reset(id, Code::reset);
+  }
+  while (t.produce(record, now_) > 0) {
+  }
+  if (t.wants_output()) wrong("a dead tunnel wants to say more");
+  if (t.next_deadline() != kNever) wrong("a dead tunnel waits for something");
 }
 
 }  // namespace tg::model

@@ -39,6 +39,13 @@ TEST(TunnelModel, holds_with_windows_of_a_few_bytes) {
   }
 }
 
+TEST(TunnelModel, a_link_that_is_cut_is_found_out_and_delivers_nothing_wrong_before) {
+  for (std::uint64_t seed = 1; seed <= kLives / 2; ++seed) {
+    model::World world(seeded(seed + 2'000'000));
+    ASSERT_EQ(world.run_cut(20 + static_cast<int>(seed % 150)), "") << "seed " << seed;
+  }
+}
+
 // Road is a Pair on a link of some rate and delay each way, whose connector reads at once, or not at all.
 struct Road : Pair {
   struct Chunk {
