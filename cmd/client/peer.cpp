@@ -247,6 +247,12 @@ void Peer::close() {
   for (const Standing& s : tunnels_) s.tunnel->link().close(Code::shutting_down);
 }
 
+std::size_t Peer::streams() const {
+  std::size_t n = 0;
+  for (const Standing& s : tunnels_) n += s.tunnel->streams();
+  return n;
+}
+
 Json Peer::status() const {
   Json j = {{"connector", info_.name}, {"id", info_.id}, {"network", info_.network}, {"online", info_.online}};
   const ClientTunnel* active = this->active();

@@ -40,6 +40,8 @@ class Peer {
   ClientTunnel* active() const noexcept;
   // hopeful says that there is a tunnel, or that one may still come of what is under way.
   bool hopeful() const noexcept { return plan_.hopeful(); }
+  // streams counts what lives on its tunnels, whichever they are.
+  std::size_t streams() const;
   Json status() const;
 
  private:

@@ -19,6 +19,13 @@ std::string tunnel_line(const Json& t) {
                      t.value("round_trip_ms", 0.0), number_or(t, "flows", 0));
 }
 
+// A tunnel that gets no new flows: it is silent, or runs dry.
+std::string other_line(const Json& t) {
+  const std::string silent = t.contains("silent_s") ? fmt::format(" for {:.0f} s", t.value("silent_s", 0.0)) : "";
+  return fmt::format("  {}{}: {} by {}, {} flows", text_or(t, "state", ""), silent, text_or(t, "path", ""),
+                     text_or(t, "address", ""), number_or(t, "flows", 0));
+}
+
 void print_status(const Json& j, bool online) {
   fmt::print("client     {}{}\n", text_or(j, "state", ""), online ? "" : ": " + text_or(j, "problem", ""));
   fmt::print("user       {}\n", text_or(j, "user", "unknown"));
@@ -32,7 +39,11 @@ void print_status(const Json& j, bool online) {
     fmt::print("dns        {}; everything else goes to {}\n", text_or(j["dns"], "owner", ""),
                upstream.empty() ? "nobody" : upstream);
   }
-  for (const Json& t : j["tunnels"]) fmt::print("tunnel     {}\n", tunnel_line(t));
+  for (const Json& t : j["tunnels"]) {
+    fmt::print("tunnel     {}\n", tunnel_line(t));
+    if (!t.contains("others")) continue;
+    for (const Json& other : t["others"]) fmt::print("           {}\n", other_line(other));
+  }
 }
 
 Result<int> status(const Common& common) {

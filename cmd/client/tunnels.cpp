@@ -1,10 +1,9 @@
 #include "cmd/client/tunnels.h"
 
 #include <algorithm>
-#include <set>
 
-#include "core/encoding.h"
 #include "core/json.h"
+#include "core/rendezvous.h"
 #include "net/log.h"
 
 namespace tg::client {
@@ -39,24 +38,25 @@ void Tunnels::update(const View& view) {
       else net::log(net::Level::error, "the controller sent a connector that makes no sense: {}", info.error().text);
     }
   }
-  // Devices spread over a network's connectors by a hash; connectors that the controller sees come first.
   std::map<std::string, std::unique_ptr<Peer>> wanted;
-  for (auto& [network, infos] : by_network) {
-    const auto rank = [&](const ConnectorInfo& c) {
-      return std::pair(!c.online, hex(sha256(as_bytes(identity_.self().id + c.id))));
-    };
-    std::sort(infos.begin(), infos.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
-    if (infos.size() > kPerNetwork) infos.resize(kPerNetwork);
-    for (const ConnectorInfo& info : infos) {
+  for (const auto& [network, infos] : by_network) {
+    std::vector<Candidate> candidates;
+    for (const ConnectorInfo& c : infos) {
+      const auto known = peers_.find(c.id);
+      const bool up = known != peers_.end() && known->second->active() != nullptr;
+      candidates.push_back({c.id, c.online || up, known != peers_.end() && known->second->streams() > 0});
+    }
+    for (const std::string& id : choose_connectors(identity_.self().id, std::move(candidates), kPerNetwork)) {
+      const ConnectorInfo& info = *std::find_if(infos.begin(), infos.end(), [&](const auto& c) { return c.id == id; });
       const std::string& grant = grants_[network];
-      if (auto known = peers_.extract(info.id)) {
+      if (auto known = peers_.extract(id)) {
         known.mapped()->update(info, grant);
         wanted.insert(std::move(known));
       } else {
-        wanted[info.id] = std::make_unique<Peer>(
+        wanted[id] = std::make_unique<Peer>(
             loop_, identity_, resolve_, info, grant,
             Peer::Callbacks{[this] { serve_.after(Duration::zero()); },
-                            [this, network = info.network](ClientTunnel::Pending p) { reopen(network, p); }});
+                            [this, network = network](ClientTunnel::Pending p) { reopen(network, p); }});
       }
     }
   }
@@ -66,13 +66,13 @@ void Tunnels::update(const View& view) {
 
 Peer* Tunnels::best(const std::string& network) {
   Peer* found = nullptr;
-  std::string rank;
+  std::string lowest;
   for (const auto& [id, peer] : peers_) {
     if (peer->info().network != network || peer->active() == nullptr) continue;
-    const std::string r = hex(sha256(as_bytes(identity_.self().id + id)));
-    if (found == nullptr || r < rank) {
+    std::string weight = rendezvous_weight(identity_.self().id, id);
+    if (found == nullptr || weight < lowest) {
       found = peer.get();
-      rank = r;
+      lowest = std::move(weight);
     }
   }
   return found;
