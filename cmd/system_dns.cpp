@@ -30,9 +30,7 @@ Result<std::vector<Endpoint>> parse_dns(const std::vector<std::string>& texts) {
 
 MakeResolver resolver_for(std::vector<Endpoint> servers) {
   return [servers = std::move(servers)](net::Loop& loop) -> net::ResolveHost {
-    dns::Resolver::Config config;
-    config.servers.servers = servers;
-    auto resolver = std::make_shared<net::Resolver>(loop, std::move(config));
+    auto resolver = std::make_shared<net::Resolver>(loop, servers);
     return [resolver](const std::string& name, auto callback) { resolver->resolve_host(name, std::move(callback)); };
   };
 }

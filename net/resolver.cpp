@@ -99,10 +99,17 @@ dns::Resolver::Config with_random(dns::Resolver::Config config) {
   return config;
 }
 
+dns::Resolver::Config asking(std::vector<Endpoint> servers) {
+  dns::Resolver::Config config;
+  config.servers.servers = std::move(servers);
+  return config;
+}
+
 }  // namespace
 
 Resolver::Resolver(Loop& loop, dns::Resolver::Config config)
     : state_(std::make_shared<State>(loop, with_random(std::move(config)))) {}
+Resolver::Resolver(Loop& loop, std::vector<Endpoint> servers) : Resolver(loop, asking(std::move(servers))) {}
 Resolver::~Resolver() { state_->alive = false; }
 
 Resolver::RequestId Resolver::resolve_host(std::string_view name, HostCallback callback) {
@@ -138,5 +145,9 @@ void Resolver::cancel(RequestId id) {
 
 void Resolver::set_servers(std::vector<Endpoint> servers) { state_->resolver.set_servers(std::move(servers)); }
 const std::vector<Endpoint>& Resolver::servers() const noexcept { return state_->resolver.servers(); }
+
+ResolveHost resolve_with(Resolver& resolver) {
+  return [&resolver](const std::string& name, auto callback) { resolver.resolve_host(name, std::move(callback)); };
+}
 
 }  // namespace tg::net

@@ -10,6 +10,7 @@
 #include "core/ip.h"
 #include "core/result.h"
 #include "dns/resolver.h"
+#include "net/dial.h"
 #include "net/loop.h"
 
 namespace tg::net {
@@ -27,6 +28,8 @@ class Resolver {
 
   // `config.servers.random` may be left empty: it is random_u32.
   Resolver(Loop& loop, dns::Resolver::Config config);
+  // Asks `servers`, and is otherwise as Config has it.
+  Resolver(Loop& loop, std::vector<Endpoint> servers);
   ~Resolver();
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;
@@ -42,5 +45,8 @@ class Resolver {
   struct State;
   std::shared_ptr<State> state_;
 };
+
+// resolve_with resolves names with `resolver`, which must outlive what is returned.
+ResolveHost resolve_with(Resolver& resolver);
 
 }  // namespace tg::net

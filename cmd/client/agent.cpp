@@ -20,12 +20,6 @@ constexpr Duration kNap = std::chrono::seconds(1);               // a shorter sl
 constexpr Duration kFarewell = std::chrono::milliseconds(200);   // for goodbyes to leave
 constexpr int kPacketsPerTurn = 256;
 
-dns::Resolver::Config dns_config(std::vector<Endpoint> servers) {
-  dns::Resolver::Config config;
-  config.servers.servers = std::move(servers);
-  return config;
-}
-
 }  // namespace
 
 Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, Cidr range, std::function<void()> online)
@@ -47,7 +41,7 @@ Result<> Agent::start() {
   auto upstream = system_->upstream();
   if (!upstream) return pass_on(upstream);
 
-  resolver_ = std::make_unique<net::Resolver>(loop_, dns_config(*upstream));
+  resolver_ = std::make_unique<net::Resolver>(loop_, *upstream);
   resolve_ = [this](const std::string& name, auto callback) {
     resolver_->resolve_host(name, [this, name, callback](Result<net::Addresses> found) {
       if (found && resolved_[name] != *found) {

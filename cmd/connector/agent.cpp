@@ -17,20 +17,10 @@ constexpr std::int64_t kProbeMost = 10'000;                      // milliseconds
 constexpr std::size_t kProbesMax = 8;
 constexpr Duration kSettle = std::chrono::milliseconds(200);     // a network change comes as several messages
 
-net::ResolveHost resolve_with(net::Resolver& resolver) {
-  return [&resolver](const std::string& name, auto callback) { resolver.resolve_host(name, std::move(callback)); };
-}
-
-dns::Resolver::Config dns_config(std::vector<Endpoint> servers) {
-  dns::Resolver::Config config;
-  config.servers.servers = std::move(servers);
-  return config;
-}
-
 }  // namespace
 
 Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, std::vector<Endpoint> dns)
-    : loop_(loop), options_(options), identity_(std::move(identity)), resolver_(loop, dns_config(std::move(dns))),
+    : loop_(loop), options_(options), identity_(std::move(identity)), resolver_(loop, std::move(dns)),
       own_(net::local_addresses().value_or(std::vector<IpAddress>())), own_addresses_([this] { return own_; }),
       strangers_(kStrangersMax, kStrangersOfOne) {}
 
@@ -53,7 +43,7 @@ Result<> Agent::start() {
   if (!network) return pass_on(network);
   watch_network(std::move(*network));
   controller_ = std::make_unique<cmd::ControllerLink>(
-      loop_, identity_, resolve_with(resolver_), [this] { return Json{{"direct", direct_addresses()}}; },
+      loop_, identity_, net::resolve_with(resolver_), [this] { return Json{{"direct", direct_addresses()}}; },
       cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [this] {
                                        rules_.controller_since = controller_->up_since();
                                        for (auto& [number, s] : sessions_) s->rules_changed();
@@ -98,7 +88,7 @@ void Agent::update_relays() {
     auto where = HostPort::parse(relay);
     if (!where) continue;
     wanted[relay] = std::make_unique<net::RelayClient>(
-        loop_, *where, resolve_with(resolver_), [this] { return identity_.client_context(net::kAlpnRelay); },
+        loop_, *where, net::resolve_with(resolver_), [this] { return identity_.client_context(net::kAlpnRelay); },
         identity_.self().network,
         net::RelayClient::Callbacks{[this, relay](net::Fd fd) { take_client(std::move(fd), relay); },
                                     [relay](bool up, const Error* why) {

@@ -22,16 +22,14 @@ namespace tg::connector {
 
 struct Options {
   std::string state;
-  std::string token;
-  std::vector<std::string> dns;      // IP[:PORT]; empty: those of /etc/resolv.conf
   std::optional<Endpoint> listen;    // for direct paths
-  std::chrono::seconds timeout{20};  // for the first contact
 };
 
 // Agent is one running connector: the line to the controller, to the relays, a listener for direct paths, and a Session for
 // each client. run() returns when SIGTERM or SIGINT has come and goodbye is said.
 class Agent {
  public:
+  // `dns` are the servers of the private network. `loop` must outlive this.
   Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, std::vector<Endpoint> dns);
 
   // start errors: conflict (the port of --listen, or the state directory's socket, is taken); denied.

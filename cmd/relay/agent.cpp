@@ -11,16 +11,10 @@ namespace {
 constexpr Duration kFarewell = std::chrono::milliseconds(300);   // for goodbyes to leave
 constexpr Duration kRenewalCheck = std::chrono::seconds(60);
 
-dns::Resolver::Config dns_config(std::vector<Endpoint> servers) {
-  dns::Resolver::Config config;
-  config.servers.servers = std::move(servers);
-  return config;
-}
-
 }  // namespace
 
 Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, std::vector<Endpoint> dns)
-    : loop_(loop), options_(options), identity_(std::move(identity)), resolver_(loop, dns_config(std::move(dns))) {
+    : loop_(loop), options_(options), identity_(std::move(identity)), resolver_(loop, std::move(dns)) {
   renewal_ = net::Timer(loop_, [this] { renew(); });
 }
 
@@ -38,8 +32,7 @@ Result<> Agent::start() {
   listening_ = net::local_endpoint(listener_.get());
   controller_ = std::make_unique<cmd::ControllerLink>(
       loop_, identity_,
-      [this](const std::string& name, auto callback) { resolver_.resolve_host(name, std::move(callback)); },
-      [] { return Json::object(); }, cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [] {}});
+      net::resolve_with(resolver_), [] { return Json::object(); }, cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [] {}});
   renewal_.after(kRenewalCheck);
   loop_.on_signal({SIGTERM, SIGINT}, [this](int) { stop(); });
   return {};

@@ -16,9 +16,7 @@ namespace tg::relay {
 
 struct Options {
   std::string state;
-  std::string token;
   Endpoint listen;
-  std::chrono::seconds timeout{20};  // for the first contact
 };
 
 // Agent is one running relay. It serves from the moment that the controller has told it who it is, goes on when the
