@@ -64,7 +64,8 @@ struct AddressPool::State {
   std::vector<Entry> entries;
   FlatIndex names, lent;
   // The queue of entries that no flow pins, least recently used first. Whoever joins it is held from the latest time
-  // known, so that it is in the order of held_until as well, and its head alone says whether anybody can give way.
+  // known, so that it is in the order of held_until as well, and its head alone says whether anybody can give way. (What
+  // is loaded late stands before those that are held for less: they then give way a little later than they could.)
   std::uint32_t oldest = kNobody, newest = kNobody;
   Instant latest = Instant::min();
   std::uint64_t changes = 0;
@@ -226,7 +227,7 @@ std::string AddressPool::save() const {
   return out;
 }
 
-Result<> AddressPool::load(std::string_view text) {
+Result<> AddressPool::load(std::string_view text, Instant now) {
   std::vector<Line> lines;
   FlatIndex names, addresses;   // of this text
   for (int number = 1; number == 1 || !text.empty(); ++number) {
@@ -253,10 +254,14 @@ Result<> AddressPool::load(std::string_view text) {
   }
   // From the newest to the oldest, each before all others: the order of the text is kept, behind nobody who is here
   // already.
+  State& s = *state_;
+  s.latest = std::max(s.latest, now);
   for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
-    State& s = *state_;
     if (!s.range.contains(line->address) || s.addresses.taken(line->address.value - s.first)) continue;
-    if (s.find(line->name) == kNobody) s.join_as_oldest(s.add(line->address, line->name));
+    if (s.find(line->name) != kNobody) continue;
+    const std::uint32_t i = s.add(line->address, line->name);
+    s.hold(s.entries[i]);
+    s.join_as_oldest(i);
   }
   return {};
 }

@@ -50,10 +50,10 @@ class AddressPool {
 
   // save returns the whole mapping as text, a line "ADDRESS NAME" each under a header line; load takes it back, and
   // drops lines that no longer fit the range (another range was configured) or what the pool has lent already. What was
-  // loaded counts as used before all else, in the order of the text, and is not held. load errors: Errc::malformed with
-  // the line number; the pool is then unchanged.
+  // loaded counts as used before all else, in the order of the text, and is held until now + kHold: it may have been
+  // answered just before the restart. load errors: Errc::malformed with the line number; the pool is then unchanged.
   std::string save() const;
-  Result<> load(std::string_view text);
+  Result<> load(std::string_view text, Instant now);
   // changes counts how often the mapping changed: save again when it differs from the last time.
   std::uint64_t changes() const noexcept;
 

@@ -89,7 +89,7 @@ Result<> Agent::start() {
 void Agent::load_pool() {
   const auto text = net::read_file(options_.state + "/addresses");
   if (!text) return;
-  if (auto loaded = targets_.pool().load(*text); !loaded) {
+  if (auto loaded = targets_.pool().load(*text, net::Loop::now()); !loaded) {
     net::log(net::Level::warning, "{}/addresses: {}; addresses are lent anew", options_.state, loaded.error().text);
   }
   saved_changes_ = targets_.pool().changes();

@@ -4,9 +4,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/address_pool.h"
 #include "core/matcher.h"
+#include "dns/resolv_conf.h"
+#include "net/routes.h"
 
 namespace tg::client {
 
@@ -19,7 +22,13 @@ struct Target {
 // Targets knows the Resources of the device and the names that addresses were lent to.
 class Targets {
  public:
-  explicit Targets(Cidr range) : pool_(range), matcher_(std::make_shared<Matcher>()) {}
+  // Of `range`, addresses that the client itself has or routes are not lent (see own_networks).
+  explicit Targets(Cidr range) : pool_(range, own_networks()), matcher_(std::make_shared<Matcher>()) {}
+
+  // own_networks are those of the resolvers, and of the listener with its peers: no name can have an address of them.
+  static std::vector<Cidr> own_networks() {
+    return {Cidr(IpAddress(dns::kOwnResolvers[0]), 29), net::Routes::Config().peers};
+  }
 
   AddressPool& pool() noexcept { return pool_; }
   const AddressPool& pool() const noexcept { return pool_; }

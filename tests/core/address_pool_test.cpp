@@ -119,15 +119,28 @@ TEST(AddressPool, comes_back_from_its_text_in_the_same_order) {
   ASSERT_TRUE(pool.acquire("n2", kStart));
   pool.pin(*pool.find("n0"));
   AddressPool back(net("10.0.0.0/29"));
-  ASSERT_TRUE(back.load(pool.save()));
+  ASSERT_TRUE(back.load(pool.save(), kStart));
   EXPECT_EQ(back.save(), pool.save());
   for (int i = 0; i < 6; ++i) EXPECT_EQ(back.find("n" + std::to_string(i)), pool.find("n" + std::to_string(i)));
-  // What was loaded is not held, and goes in the order in which it was used: n1 first, n0 (a flow was live) last.
+  // What was loaded goes, once it is not held, in the order in which it was used: n1 first, n0 (a flow was live) last.
   const std::vector<const char*> order{"n1", "n3", "n4", "n5", "n2", "n0"};
   for (std::size_t i = 0; i < order.size(); ++i) {
     const Ipv4 was = *back.find(order[i]);
-    EXPECT_EQ(back.acquire("m" + std::to_string(i), kStart).value(), was) << i;
+    EXPECT_EQ(back.acquire("m" + std::to_string(i), kStart + AddressPool::kHold).value(), was) << i;
   }
+}
+
+TEST(AddressPool, never_reuses_after_a_restart_what_may_have_been_answered_just_before_it) {
+  AddressPool pool(net("10.0.0.0/30"));   // two addresses
+  ASSERT_TRUE(pool.acquire("a", kStart));
+  ASSERT_TRUE(pool.acquire("b", kStart));
+  const Instant restart = kStart + seconds(1);
+  AddressPool back(net("10.0.0.0/30"));
+  ASSERT_TRUE(back.load(pool.save(), restart));
+  EXPECT_EQ(back.acquire("c", restart).error().code, Errc::exhausted);
+  EXPECT_EQ(back.acquire("c", restart + AddressPool::kHold - Duration(1)).error().code, Errc::exhausted);
+  EXPECT_EQ(back.find("a"), pool.find("a"));
+  EXPECT_EQ(back.acquire("c", restart + AddressPool::kHold).value(), *pool.find("a"));
 }
 
 TEST(AddressPool, keeps_what_it_has_when_it_loads_later) {
@@ -135,7 +148,8 @@ TEST(AddressPool, keeps_what_it_has_when_it_loads_later) {
   const Ipv4 a = pool.acquire("a", kStart).value();
   const Ipv4 other{a.value == 0x0A000001 ? 0x0A000002u : 0x0A000001u};
   ASSERT_TRUE(
-      pool.load("# tg addresses 1\n" + text_of(a) + " b\n" + text_of(other) + " a\n" + text_of(other) + "0 far\n"));
+      pool.load("# tg addresses 1\n" + text_of(a) + " b\n" + text_of(other) + " a\n" + text_of(other) + "0 far\n",
+                kStart));
   EXPECT_EQ(pool.find("a"), a);
   EXPECT_EQ(pool.find("b"), std::nullopt);
   EXPECT_EQ(pool.size(), 1u);
@@ -143,7 +157,7 @@ TEST(AddressPool, keeps_what_it_has_when_it_loads_later) {
 
 TEST(AddressPool, drops_what_does_not_fit_another_range) {
   AddressPool pool(net("10.0.0.0/24"), {net("10.0.0.7/32")});
-  ASSERT_TRUE(pool.load("# tg addresses 1\n10.0.0.5 a\n10.0.1.5 b\n10.0.0.0 c\n10.0.0.255 d\n10.0.0.7 e\n"));
+  ASSERT_TRUE(pool.load("# tg addresses 1\n10.0.0.5 a\n10.0.1.5 b\n10.0.0.0 c\n10.0.0.255 d\n10.0.0.7 e\n", kStart));
   EXPECT_EQ(pool.size(), 1u);
   EXPECT_EQ(pool.find("a"), Ipv4{0x0A000005});
 }
@@ -152,7 +166,7 @@ TEST(AddressPool, refuses_a_text_that_is_not_its_own) {
   const std::string good = "# tg addresses 1\n10.0.0.5 a\n";
   AddressPool pool(net("10.0.0.0/24"));
   const auto says = [&](const std::string& text) {
-    const auto r = pool.load(text);
+    const auto r = pool.load(text, kStart);
     EXPECT_FALSE(r) << text;
     EXPECT_EQ(r ? Errc::io : r.error().code, Errc::malformed);
     EXPECT_EQ(pool.size(), 0u);
@@ -171,7 +185,7 @@ TEST(AddressPool, refuses_a_text_that_is_not_its_own) {
   EXPECT_EQ(says(good + "10.0.0.6 \x1b[0m\n"), "line 3");
   EXPECT_EQ(says(good + "10.0.0.6 a\n"), "line 3");     // twice
   EXPECT_EQ(says(good + "10.0.0.5 b\n"), "line 3");
-  EXPECT_TRUE(pool.load(good));
+  EXPECT_TRUE(pool.load(good, kStart));
 }
 
 // The pool beside a model of what it promises.
@@ -232,7 +246,7 @@ RC_GTEST_PROP(AddressPool, keeps_its_promises_whatever_happens, ()) {
     }
   }
   AddressPool back(pool.range(), {net("10.0.0.8/31")});
-  RC_ASSERT(back.load(pool.save()).has_value());
+  RC_ASSERT(back.load(pool.save(), kStart).has_value());
   for (const auto& [address, lent] : model) RC_ASSERT(back.name_of(address) == lent.name);
 }
 
@@ -258,7 +272,7 @@ TEST(AddressPool, survives_a_flood_of_a_million_names) {
   EXPECT_EQ(pool.name_of(nas), "nas.home.int");
   EXPECT_EQ(pool.size(), capacity);
   AddressPool back(net("100.96.0.0/12"));
-  ASSERT_TRUE(back.load(pool.save()));
+  ASSERT_TRUE(back.load(pool.save(), kStart));
   EXPECT_EQ(back.size(), capacity);
 }
 
