@@ -1,6 +1,7 @@
 #include "core/view.h"
 
 #include "core/json.h"
+#include "core/text.h"
 
 namespace tg {
 
@@ -21,6 +22,8 @@ void apply(View& view, const Delta& delta) {
   for (const std::string& key : delta.remove) view.erase(key);
   for (const auto& [key, value] : delta.set) view.insert_or_assign(key, value);
 }
+
+std::string unknown_message(std::string_view type) { return "unknown message \"" + printable(type, 64) + "\""; }
 
 void ControlReader::feed(Bytes b) {
   // What was read goes when it is at least half of what is held: each byte is moved once on average.

@@ -107,6 +107,11 @@ Result<RelaySelf> relay_self_from_json(const Json& j);
 inline constexpr std::size_t kControlFrameMax = 64u << 20;
 inline constexpr std::size_t kControlBeforeIdentity = 64u << 10;
 
+// unknown_message says that a message has a type that its reader does not know: "unknown message "TYPE"". Whoever hears
+// one says so in an "error" and closes, controller, agent and relay alike: a newer side says what is new only to a peer
+// whose hello told of it.
+std::string unknown_message(std::string_view type);
+
 // ControlReader cuts a byte stream into messages. Sans-I/O.
 class ControlReader {
  public:

@@ -82,10 +82,11 @@ struct ControlStream::State {
     dial.reset();
   }
 
-  void lost(const Error& error) {
+  void lost(const Error& error) { lost(error, backoff.next()); }
+  void lost(const Error& error, Duration pause) {
     drop();
     if (closed) return;
-    retry.after(backoff.next());
+    retry.after(pause);
     callbacks.on_down(error);
   }
 };
@@ -112,6 +113,13 @@ void ControlStream::send(const Json& message) {
   const auto frame = try_control_frame(message);
   if (!frame) return log(Level::error, "{}: {}", state_->peer.to_string(), frame.error().text);
   state_->tls->write(*frame);
+}
+
+void ControlStream::refuse(const std::string& type) {
+  const std::string text = unknown_message(type);
+  send({{"type", "error"}, {"code", to_string(Errc::protocol)}, {"text", text}});
+  if (state_->tls) state_->tls->flush();
+  state_->lost({Errc::protocol, "it sent an " + text}, kLongestRetry);
 }
 
 void ControlStream::retry_now() {

@@ -46,6 +46,8 @@ class ControlStream {
   Instant heard() const noexcept;
   // send drops the message when the stream is down.
   void send(const Json& message);
+  // refuse tells the peer that it does not know a message of this type, hangs up, and dials again after kLongestRetry.
+  void refuse(const std::string& type);
   // retry_now dials at once, dropping a connection that may be dead: the network has changed.
   void retry_now();
   // retry_after hangs up, and dials again after `delay`.

@@ -189,8 +189,14 @@ struct Relay::State {
       if (!*message) return;
       const std::string type = (**message)["type"];
       if (c.tls->queued() > Tls::kHighWater) return control_down(number);   // asks, and does not listen
-      if (type == "ping") c.tls->write(control_frame({{"type", "pong"}}));
       if (type == "goodbye") return control_down(number);
+      if (type == "error") return control_down(number);   // it knows our messages no better than we know its
+      if (type != "ping") {
+        c.tls->write(control_frame({{"type", "error"}, {"code", "protocol"}, {"text", unknown_message(type)}}));
+        c.tls->flush();
+        return control_down(number);
+      }
+      c.tls->write(control_frame({{"type", "pong"}}));
     }
   }
 
@@ -222,6 +228,7 @@ std::size_t Relay::connectors() const noexcept { return state_->online.size(); }
 std::size_t Relay::joined() const noexcept { return state_->splices.size(); }
 
 void Relay::goodbye() {
+  state_->accepting = {};
   for (auto& [number, c] : state_->controls) c.tls->write(control_frame({{"type", "goodbye"}}));
 }
 

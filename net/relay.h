@@ -29,7 +29,8 @@ class Relay {
   // set_context is for a renewed certificate; connections that stand keep theirs.
   void set_context(const TlsContext& control);
   void set_ticket_key(Buffer key);
-  // goodbye tells the connectors that this relay is about to end; it leaves when the Loop turns.
+  // goodbye tells the connectors that this relay is about to end, and takes no connection any more: whoever comes back
+  // is refused at once. It leaves when the Loop turns.
   void goodbye();
 
  private:

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "core/json.h"
+#include "core/text.h"
 #include "net/relay_protocol.h"
 
 namespace tg::net {
@@ -23,25 +24,39 @@ struct RelayClient::State {
   std::map<std::uint64_t, std::unique_ptr<Dial>> dials{};
   std::uint64_t next = 1;
   Timer ping{}, silence{};
-  bool welcome = false;   // the relay knows who we are
+  bool welcome = false;      // the relay knows who we are
+  std::string problem{};     // why not, as it was last told
 
-  void set_up(bool up, const Error* why) {
-    if (up == welcome && up) return;
-    welcome = up;
-    callbacks.on_state(up, why);
+  void set_up() {
+    if (std::exchange(welcome, true)) return;
+    problem.clear();
+    callbacks.on_state(true, nullptr);
+  }
+  void set_down(const Error& why) {
+    ping.cancel();
+    silence.cancel();
+    const bool told = !std::exchange(welcome, false) && problem == why.text;
+    problem = why.text;
+    if (!told) callbacks.on_state(false, &why);
   }
 
   void on_message(const Json& m) {
     silence.cancel();
     const std::string type = m["type"];
     if (type == "welcome") {
-      set_up(true, nullptr);
+      set_up();
       ping.after(kPingEvery);
     } else if (type == "dial") {
       const std::string rendezvous = text_or(m, "rendezvous", "");
       if (rendezvous.starts_with(kRendezvousPrefix) && rendezvous.size() < 64) dial_back(rendezvous);
     } else if (type == "goodbye") {
+      set_down({Errc::closed, "it says goodbye"});
       stream->retry_now();
+    } else if (type == "error") {
+      set_down({Errc::denied, printable(text_or(m, "text", "it refuses"))});
+      stream->retry_after(kLongestRetry);
+    } else if (type != "pong") {
+      stream->refuse(type);
     }
   }
 
@@ -69,17 +84,12 @@ RelayClient::RelayClient(Loop& loop, HostPort relay, ResolveHost resolve, std::f
     s->silence.after(kPingPatience);
   });
   s->silence = Timer(loop, [s] {
-    const Error dead{Errc::timed_out, "the relay is silent"};
-    s->set_up(false, &dead);
+    s->set_down({Errc::timed_out, "it is silent"});
     s->stream->retry_now();
   });
   s->stream = std::make_unique<ControlStream>(loop, s->relay, s->resolve, std::move(context), std::move(instance), "relay",
                                               ControlStream::Callbacks{[] {}, [s](const Json& m) { s->on_message(m); },
-                                                                       [s](const Error& e) {
-                                                                         s->ping.cancel();
-                                                                         s->silence.cancel();
-                                                                         s->set_up(false, &e);
-                                                                       }});
+                                                                       [s](const Error& e) { s->set_down(e); }});
 }
 RelayClient::~RelayClient() = default;
 

@@ -15,7 +15,7 @@ class RelayClient {
  public:
   struct Callbacks {
     std::function<void(Fd)> on_client;
-    std::function<void(bool up, const Error* why)> on_state;
+    std::function<void(bool up, const Error* why)> on_state;   // up() or why not has changed; `why` while down
   };
   RelayClient(Loop& loop, HostPort relay, ResolveHost resolve, std::function<Result<TlsContext>()> context,
               std::string instance, Callbacks callbacks);

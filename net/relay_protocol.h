@@ -3,6 +3,8 @@
 //   TICKET.tg      a client that wants to reach a connector: nothing is answered, the bytes are passed on
 //   r-NONCE.tg     a connector that dials back: this one ClientHello is swallowed, then bytes are passed on
 //   anything else  a connector's control stream (TLS, mutual), on which the relay says {"type":"dial","rendezvous":"r-NONCE"}
+// On the control stream the relay says welcome, dial, pong, goodbye and error; the connector ping, goodbye and error.
+// A message of any other type is answered with {"type":"error","text":"unknown message …"} and ends the stream.
 #pragma once
 
 #include <string>

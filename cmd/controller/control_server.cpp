@@ -11,6 +11,7 @@
 #include "core/json.h"
 #include "core/text.h"
 #include "net/control_stream.h"
+#include "net/log.h"
 
 namespace tg::controller {
 namespace {
@@ -107,11 +108,15 @@ void ControlServer::said(Session& s, const Json& message) {
   if (s.full() && type == "ping") return;   // it hears enough
   if (s.full()) return s.close();           // asks, and does not listen
   if (type == "goodbye") return s.close();
+  if (type == "error") {   // it refuses what it was told
+    net::log(net::Level::warning, "{}: {}", net::to_uri(s.who()), printable(text_or(message, "text", "it refuses")));
+    return s.close();
+  }
   if (type == "hello") return hello(s, message);
   if (s.state() != Session::State::ready) return s.refuse(Errc::protocol, "\"hello\" comes first", now);
   if (type == "ping") return s.send({{"type", "pong"}, {"time", now.time_since_epoch().count()}});
   if (type == "renew") return renew(s, message);
-  s.refuse(Errc::protocol, fmt::format("unknown message \"{}\"", printable(type, 64)), now);
+  s.refuse(Errc::protocol, unknown_message(type), now);
 }
 
 void ControlServer::ended(Session& s) {

@@ -10,6 +10,7 @@
 #include "cmd/controller/pki.h"
 #include "controller_agent.h"
 #include "core/ticket.h"
+#include "net/acceptor.h"
 #include "net/relay_client.h"
 #include "net/relay_protocol.h"
 
@@ -32,7 +33,12 @@ class RelayTest : public ::testing::Test {
     const net::Credentials own = must(pki_.own(role, kConnectorId, now_));
     return std::make_unique<net::RelayClient>(
         loop_, HostPort{"127.0.0.1", at_.port}, net::ResolveHost{}, [own] { return net::TlsContext::client(own, net::kAlpnRelay); },
-        pki_.instance(), net::RelayClient::Callbacks{[this](net::Fd fd) { rung_.push_back(std::move(fd)); }, [](bool, const Error*) {}});
+        pki_.instance(),
+        net::RelayClient::Callbacks{[this](net::Fd fd) { rung_.push_back(std::move(fd)); },
+                                    [this](bool up, const Error* why) { told_.push_back(up ? "up" : why->text); }});
+  }
+  net::TlsContext connector_context() {
+    return must(net::TlsContext::client(must(pki_.own("connector", kConnectorId, now_)), net::kAlpnRelay));
   }
 
   // dial sends the first bytes of a client: a ClientHello with this SNI, and something behind it.
@@ -71,6 +77,7 @@ class RelayTest : public ::testing::Test {
   Endpoint at_;
   Buffer hello_;
   std::vector<net::Fd> rung_;
+  std::vector<std::string> told_;   // by on_state
   std::unique_ptr<net::Relay> relay_;
 };
 
@@ -157,6 +164,65 @@ TEST_F(RelayTest, only_connectors_of_this_instance_may_wait_for_clients) {
   ASSERT_TRUE(turner_.until([&] { return ended; }));
   EXPECT_EQ(relay_->connectors(), 0u);
   EXPECT_FALSE(device->up());
+}
+
+TEST_F(RelayTest, says_goodbye_to_a_control_stream_and_takes_nobody_any_more) {
+  const Agent control(loop_, at_, connector_context());
+  ASSERT_TRUE(turner_.until([&] { return control.last("welcome") != nullptr; }));
+  relay_->goodbye();
+  EXPECT_TRUE(turner_.until([&] { return control.last("goodbye") != nullptr; }));
+  EXPECT_FALSE(control.closed) << "it is said before anything is cut";
+  const auto late = net::tcp_connect(at_);
+  EXPECT_TRUE(!late || turner_.until([&] { return net::connect_error(late->get()) == ECONNREFUSED; }));
+}
+
+TEST_F(RelayTest, a_connector_leaves_at_once_when_it_hears_goodbye_and_waits_in_quiet) {
+  const auto c = connector();
+  ASSERT_TRUE(turner_.until([&] { return c->up(); }));
+  relay_->goodbye();
+  EXPECT_TRUE(turner_.until([&] { return !c->up() && relay_->connectors() == 0; }, std::chrono::seconds(1)));
+  ASSERT_TRUE(turner_.until([&] { return told_.size() >= 3; }));
+  const Instant begin = net::Loop::now();
+  turner_.until([&] { return net::Loop::now() - begin > std::chrono::seconds(2); });   // some attempts
+  ASSERT_EQ(told_.size(), 3u) << "the same is not told twice";
+  EXPECT_EQ(told_[0], "up");
+  EXPECT_EQ(told_[1], "it says goodbye");
+  EXPECT_NE(told_[2].find("refused"), std::string::npos) << told_[2];
+}
+
+TEST_F(RelayTest, a_message_of_an_unknown_type_is_refused_by_its_name) {
+  Agent control(loop_, at_, connector_context());
+  ASSERT_TRUE(turner_.until([&] { return control.last("welcome") != nullptr; }));
+  control.say({{"type", "ping"}});
+  ASSERT_TRUE(turner_.until([&] { return control.last("pong") != nullptr; }));
+  control.say({{"type", "dance"}});
+  ASSERT_TRUE(turner_.until([&] { return control.closed; }));
+  ASSERT_NE(control.last("error"), nullptr);
+  EXPECT_EQ((*control.last("error"))["text"], "unknown message \"dance\"");
+  EXPECT_EQ(relay_->connectors(), 0u);
+}
+
+TEST_F(RelayTest, a_connector_refuses_a_relays_message_of_an_unknown_type) {
+  net::Fd listener = must(net::tcp_listen(must(Endpoint::parse("127.0.0.1:0"))));
+  at_ = net::local_endpoint(listener.get());
+  const auto context = must(net::TlsContext::server(must(pki_.own("relay", "aa", now_)), net::kAlpnRelay));
+  std::unique_ptr<net::Tls> strange;
+  std::string heard;
+  const net::Acceptor acceptor(loop_, std::move(listener), [&](net::Fd fd, const Endpoint&) {
+    if (strange) return;   // it comes again
+    strange = std::make_unique<net::Tls>(
+        loop_, std::move(fd), context,
+        net::Tls::Callbacks{[&] {
+                              strange->write(control_frame({{"type", "welcome"}}));
+                              strange->write(control_frame({{"type", "dance"}}));
+                            },
+                            [&](Bytes b) { heard += as_text(b); }, {}, [](const Error&) {}});
+  });
+  const auto c = connector();
+  ASSERT_TRUE(turner_.until([&] { return told_.size() >= 2; }));
+  EXPECT_FALSE(c->up());
+  EXPECT_NE(told_[1].find("sent an unknown message \"dance\""), std::string::npos) << told_[1];
+  EXPECT_TRUE(turner_.until([&] { return heard.find("unknown message \\\"dance\\\"") != std::string::npos; })) << heard;
 }
 
 TEST_F(RelayTest, a_made_up_rendezvous_is_closed) {

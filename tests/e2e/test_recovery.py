@@ -1,11 +1,12 @@
 """Whatever dies or goes away comes back by itself: new flows work within 5 s of the way being there again."""
 from __future__ import annotations
 
+import signal
 import threading
 
 import pytest
 from support.flows import flow
-from support.lab import LAPTOP, Lab
+from support.lab import CONTROLLER, LAPTOP, Lab
 from support.netns import Host, wait_for
 from support.tg import STUB, Tg
 
@@ -44,10 +45,22 @@ def test_the_controller_is_away_for_long(tg: Tg, nothing_exits: None) -> None:
 
 
 def test_the_controller_stops_and_starts(tg: Tg, nothing_exits: None) -> None:
-    assert tg.controller
-    assert tg.controller.stop() == 0
+    assert tg.controller and tg.connector
+    connector, client = tg.connector, tg.state("client") / "client.log"
+    before = len(connector.text()), len(client.read_text())
+    def said() -> list[list[str]]:
+        """What connector and client have logged since, without the time."""
+        texts = connector.text()[before[0]:], client.read_text()[before[1]:]
+        return [[line.split(" ", 1)[1] for line in text.splitlines()] for text in texts]
+    tg.controller.signal(signal.SIGTERM)
+    goodbye = f"warning controller {CONTROLLER}:8443: the controller is restarting"
+    wait_for("both have heard goodbye", lambda: all(goodbye in lines for lines in said()), 1, explain=tg.explain)
+    assert tg.controller.wait() == 0
     tg.start_controller()
     tg.wait_works(SOON, "the controller was restarted")
+    tg.wait_connector(2)
+    for lines in said():
+        assert not [line for line in lines if line.startswith("error")] and len(lines) <= 6, lines
     assert tg.admin("status").code == 0
 
 

@@ -161,12 +161,22 @@ def test_killed_it_comes_back_by_itself(own: Tg) -> None:
 
 
 def test_stopped_it_says_goodbye_and_ends_well(own: Tg) -> None:
-    assert own.relay
-    assert own.relay.stop() == 0
+    assert own.relay and own.connector
+    connector = own.connector
+    before = len(connector.text())
+    def said() -> list[str]:
+        return [line.split(" ", 1)[1] for line in connector.text()[before:].splitlines()]
+    own.relay.signal(signal.SIGTERM)
+    wait_for("the connector has left", lambda: said(), 1, explain=own.explain)
+    assert said()[0] == f"warning relay {PUBLIC_WEB}:8444: it says goodbye"
+    assert own.relay.wait() == 0
+    status = json.loads(own.run(own.lab.connector, "connector status", "--json").ok().out)
+    assert [r["connected"] for r in status["relays"]] == [False] and status["state"] == "unreachable", status
     result = own.run(own.lab.internet, "relay health")
     assert result.code == 1 and result.err.count("\n") == 1, result
     own.start_relay()
     own.wait_works(SOON, "the relay was started again")
+    assert len(said()) <= 4 and "error" not in " ".join(said()) and said()[-1].endswith(": connected"), said()
 
 
 def test_a_relay_that_is_removed_serves_nobody_and_says_why(own: Tg, port: int) -> None:
