@@ -4,20 +4,19 @@
 
 #include <fmt/format.h>
 
+#include "cmd/clock.h"
 #include "core/encoding.h"
 #include "core/json.h"
 #include "core/text.h"
 #include "net/files.h"
 #include "net/keys.h"
-#include "net/log.h"
 
 namespace tg::cmd {
 namespace {
 
-constexpr std::chrono::seconds kClockTolerance{120};
-
 struct Enrolled {
   std::string key, chain, root;
+  std::string clock;   // why the controller's certificate is not valid by this machine's clock; "" when it is
 };
 
 // enroll spends the token: one connection, one question, one answer.
@@ -70,23 +69,22 @@ class Enrolment {
     if (!*next) return;
     const Json& m = **next;
     if (m["type"] == "enrolled") return finish(accept(m));
+    if (m["type"] != "error") {
+      return finish(fail(Errc::protocol, fmt::format("{} sent an {}", token_.controller.to_string(),
+                                                     unknown_message(m["type"].get<std::string>()))));
+    }
     const std::string code = text_or(m, "code", "denied");
     const std::string text = printable(text_or(m, "text", "the controller refuses the token"));
     finish(fail(code == "expired" ? Errc::expired : Errc::denied, text));
   }
 
   Result<Enrolled> accept(const Json& m) const {
-    const auto now = net::Loop::wall().time_since_epoch();
-    const std::chrono::seconds theirs(number_or(m, "time", 0));
-    const auto off = now - theirs;
-    if (off > kClockTolerance || off < -kClockTolerance) {
-      // The token is spent: what it bought is kept, and works once the clock is right.
-      net::log(net::Level::warning, "this machine's clock is {} s {} the controller's; set it",
-               std::abs(off.count()),
-               off.count() > 0 ? "ahead of" : "behind");
-    }
+    const UnixTime now = net::Loop::wall();
+    const auto& controller = *tls_->identity();
+    const bool valid = now + kClockTolerance >= controller.not_before && now - kClockTolerance <= controller.not_after;
     // The root that the token pins, whatever the message says.
-    return Enrolled{key_, text_or(m, "chain", ""), tls_->root_pem()};
+    return Enrolled{key_, text_or(m, "chain", ""), tls_->root_pem(),
+                    valid ? "" : clock_problem(now, told_time(m).value_or(now))};
   }
 
   void ended(const Error& e) {
@@ -204,7 +202,12 @@ Result<AgentIdentity> AgentIdentity::obtain(const std::string& state, std::strin
   out.token_id_ = hex(token->id);
   out.credentials_ = {enrolled->key, enrolled->chain, enrolled->root};
   if (auto read = out.read_leaf(); !read) return pass_on(read);
+  // The token is spent: what it bought is kept, and works once the clock is right.
   if (auto saved = out.save(); !saved) return pass_on(saved);
+  if (!enrolled->clock.empty()) {
+    return fail(Errc::unreachable, fmt::format("{}, and start again; until then no certificate is valid here",
+                                               enrolled->clock));
+  }
   return out;
 }
 

@@ -24,7 +24,8 @@ class AgentIdentity {
   // obtain returns the identity in `state`; with a `token` that was not used here yet, it enrolls first, which needs
   // the controller. It runs an event loop of its own for at most `timeout`.
   // Errors: login_needed (no token, nothing in `state`); denied or expired (the controller refuses the token);
-  // malformed (as load); unreachable; invalid_argument (no token, or one for another role).
+  // malformed (as load); unreachable, also when this machine's clock is so far off that the controller's certificate is
+  // not valid by it (the identity is in `state` all the same); invalid_argument (no token, or one for another role).
   static Result<AgentIdentity> obtain(const std::string& state, std::string_view token, Token::Role role,
                                       const MakeResolver& dns, std::chrono::seconds timeout);
 

@@ -1,5 +1,6 @@
 #include "cmd/controller_link.h"
 
+#include "cmd/clock.h"
 #include "core/backoff.h"
 #include "core/encoding.h"
 #include "core/json.h"
@@ -35,6 +36,7 @@ struct ControllerLink::State {
   std::unique_ptr<net::ControlStream> stream{};
   View view{};
   std::string problem = "not connected yet";
+  std::string clock{};
   std::optional<Instant> up_since{};
   bool refused = false;
   Instant asked{};
@@ -78,6 +80,7 @@ struct ControllerLink::State {
   void on_message(const Json& m) {
     silence.cancel();
     const std::string type = m["type"];
+    if (const auto theirs = told_time(m)) compare_clocks(*theirs);
     if (type == "snapshot") {
       View fresh;
       if (m.contains("items") && m["items"].is_object()) {
@@ -104,7 +107,16 @@ struct ControllerLink::State {
       stream->retry_now();
     } else if (type == "error") {
       turned_away(text_or(m, "code", ""), printable(text_or(m, "text", "refused")));
+    } else if (type != "pong") {
+      stream->refuse(type);
     }
+  }
+
+  void compare_clocks(UnixTime theirs) {
+    const bool was_right = clock.empty();
+    clock = clock_problem(net::Loop::wall(), theirs);
+    if (was_right && !clock.empty()) net::log(net::Level::warning, "{}", clock);
+    if (!was_right && clock.empty()) net::log(net::Level::info, "this machine's clock is right again");
   }
 
   void turned_away(const std::string& code, const std::string& why) {
@@ -123,7 +135,8 @@ struct ControllerLink::State {
       return net::log(net::Level::error, "certificate: {}", done.error().text);
     }
     if (!identity.wants_renewal(net::Loop::wall())) return;
-    net::log(net::Level::warning, "the controller's certificates are not valid by this machine's clock; set it");
+    net::log(net::Level::warning, "the controller's certificates are not valid by this machine's clock; {}",
+             kSetTheClock);
     renewal.after(kRenewalAgain);
   }
 
@@ -166,6 +179,7 @@ ControllerLink::~ControllerLink() = default;
 const View& ControllerLink::view() const noexcept { return state_->view; }
 std::optional<Instant> ControllerLink::up_since() const noexcept { return state_->up_since; }
 const std::string& ControllerLink::problem() const noexcept { return state_->problem; }
+const std::string& ControllerLink::clock() const noexcept { return state_->clock; }
 bool ControllerLink::refused() const noexcept { return state_->refused; }
 void ControllerLink::check_now() {
   if (!state_->stream->up()) return state_->stream->retry_now();

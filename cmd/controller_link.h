@@ -32,6 +32,8 @@ class ControllerLink {
   bool up() const noexcept { return up_since().has_value(); }   // the stream stands and a snapshot has come
   std::optional<Instant> up_since() const noexcept;
   const std::string& problem() const noexcept;   // why it is down; "" while it is up
+  // clock says how far this machine's clock is off, and what to do; "" while it is near enough to the controller's.
+  const std::string& clock() const noexcept;
   // refused says that the controller does not let this agent in: an administrator removed or blocked it, another
   // machine was enrolled in its place, or another process uses its identity. The View is then empty.
   bool refused() const noexcept;

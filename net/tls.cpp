@@ -232,7 +232,7 @@ Error Tls::State::ssl_error(int code, const char* doing) {
   const std::uint32_t reason = ERR_peek_error();
   if (code == SSL_ERROR_SSL && ERR_GET_REASON(reason) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
     ERR_clear_error();
-    return {Errc::denied, "the peer was not believed: " + verify_error(SSL_get_verify_result(ssl.get()))};
+    return verify_error(ssl.get());
   }
   const char* text = ERR_reason_error_string(reason);
   const bool alert = ERR_GET_REASON(reason) >= SSL_AD_REASON_OFFSET;

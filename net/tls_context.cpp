@@ -7,6 +7,7 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include "core/encoding.h"
@@ -177,6 +178,19 @@ UnixTime to_unix(const ASN1_TIME* time) {
   return UnixTime(std::chrono::seconds(seconds));
 }
 
+// begins_or_ends returns when the last certificate of the peer's chain begins to be valid, or the first ends.
+std::string begins_or_ends(const SSL* ssl, bool begins) {
+  std::optional<UnixTime> when;
+  STACK_OF(X509)* chain = SSL_get_peer_full_cert_chain(ssl);
+  for (std::size_t i = 0; chain != nullptr && i < sk_X509_num(chain); ++i) {
+    const X509* one = sk_X509_value(chain, i);
+    const UnixTime at = to_unix(begins ? X509_get0_notBefore(one) : X509_get0_notAfter(one));
+    if (!when || (begins ? at > *when : at < *when)) when = at;
+  }
+  if (!when) return "another time";
+  return fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(static_cast<std::time_t>(when->time_since_epoch().count())));
+}
+
 bool plain_part(std::string_view s) {
   if (s.empty() || s.size() > 64) return false;
   return s.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string_view::npos;
@@ -227,18 +241,24 @@ Result<Identity> leaf_identity(const std::string& chain_pem) {
   return read_identity(leaf.get());
 }
 
-std::string verify_error(long code) {
+Error verify_error(const SSL* ssl) {
+  const long code = SSL_get_verify_result(ssl);
+  const auto denied = [](const std::string& why) { return Error{Errc::denied, "the peer was not believed: " + why}; };
   switch (code) {
     case X509_V_ERR_CERT_NOT_YET_VALID:
-      return "its certificate is not valid yet; check this machine's clock";
+      return {Errc::unreachable,
+              fmt::format("the peer's certificate is valid only from {} on: this machine's clock is behind; set it "
+                          "(timedatectl set-ntp true)", begins_or_ends(ssl, true))};
     case X509_V_ERR_CERT_HAS_EXPIRED:
-      return "its certificate has expired; check this machine's clock";
+      return {Errc::unreachable,
+              fmt::format("the peer's certificate was valid until {}: if it is earlier than that, set this machine's "
+                          "clock (timedatectl set-ntp true)", begins_or_ends(ssl, false))};
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-      return "its certificate is from another CA than expected";
-    default: return fmt::format("its certificate was refused: {}", X509_verify_cert_error_string(code));
+      return denied("its certificate is from another CA than expected");
+    default: return denied(fmt::format("its certificate was refused: {}", X509_verify_cert_error_string(code)));
   }
 }
 

@@ -18,8 +18,9 @@ struct TlsContext::State {
 // URI.
 Result<Identity> read_identity(X509* leaf);
 
-// verify_error says in one line why a peer's certificate was refused.
-std::string verify_error(long code);
+// verify_error says in one line why a peer's certificate was refused. Errc::unreachable when it is a matter of dates,
+// which pass or are mended by setting a clock; otherwise denied.
+Error verify_error(const SSL* ssl);
 
 // root_of returns the PEM of the root that the peer's chain carries: the one whose key has the pinned hash.
 std::string pinned_root_pem(const SSL* ssl, Bytes pin);

@@ -12,6 +12,7 @@
 #include "cmd/agent_identity.h"
 #include "cmd/client/path_check.h"
 #include "cmd/client/system.h"
+#include "cmd/clock.h"
 #include "cmd/dns_probe.h"
 #include "cmd/system_dns.h"
 #include "core/frame.h"
@@ -28,7 +29,7 @@ namespace {
 using State = Check::State;
 
 constexpr std::size_t kDirectMax = 4;                       // addresses of one connector, as the client tries
-constexpr std::chrono::seconds kClockFine{2}, kClockBad{60};   // certificates forgive a minute
+constexpr std::chrono::seconds kClockFine{2};
 
 double ms(Duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
 
@@ -190,7 +191,10 @@ class Netcheck {
     if (r.problem) {
       add("controller", State::failed, fmt::format("{}: {}{}", where, r.problem->text, hint_of(r)), r.problem->code,
           figures_of(r));
-      return add("clock", State::unchecked, "the controller did not tell the time");
+      const bool dates = r.stage == PathResult::Stage::tls && r.problem->code == Errc::unreachable;
+      if (!dates) return add("clock", State::unchecked, "the controller did not tell the time");
+      return add("clock", State::failed, fmt::format("not within the dates of the controller's certificate; {}",
+                                                     cmd::kSetTheClock));
     }
     ControlReader reader;
     reader.feed(r.heard);
@@ -206,18 +210,21 @@ class Netcheck {
           figures_of(r));
       if (agent_.is_null() && answer.contains("items")) take_items(answer["items"]);
     }
-    check_clock(number_or(answer, "time", 0));
+    check_clock(cmd::told_time(answer));
   }
 
-  void check_clock(std::int64_t theirs) {
-    if (theirs == 0) return add("clock", State::unchecked, "the controller did not tell the time");
-    const auto off = net::Loop::wall().time_since_epoch() - std::chrono::seconds(theirs);
-    const auto size = off < std::chrono::seconds(0) ? -off : off;
+  void check_clock(std::optional<UnixTime> theirs) {
+    if (!theirs) return add("clock", State::unchecked, "the controller did not tell the time");
+    const UnixTime now = net::Loop::wall();
+    const auto off = now - *theirs;
+    const auto size = off < off.zero() ? -off : off;
     const Json more = {{"offset_s", off.count()}};
     if (size <= kClockFine) return add("clock", State::ok, "as the controller's", Errc::unreachable, more);
-    const std::string text =
-        fmt::format("{} s {} the controller's; set it", size.count(), off.count() > 0 ? "ahead of" : "behind");
-    add("clock", size > kClockBad ? State::failed : State::warning, text, Errc::conflict, more);
+    const std::string problem = cmd::clock_problem(now, *theirs);
+    if (!problem.empty()) return add("clock", State::failed, problem, Errc::unreachable, more);
+    add("clock", State::warning, fmt::format("{} s {} the controller's; {}", size.count(),
+                                             off > off.zero() ? "ahead of" : "behind", cmd::kSetTheClock),
+        Errc::unreachable, more);
   }
 
   void check_dns() {

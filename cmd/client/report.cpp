@@ -55,6 +55,7 @@ Json Agent::status() const {
             {"flows", {{"tcp", tcp_ ? tcp_->flows() : 0}, {"datagram", datagrams_ ? datagrams_->flows() : 0}}},
             {"tunnels", tunnels_ ? tunnels_->status() : Json::array()}};
   if (!problem.empty()) j["problem"] = problem;
+  if (controller_ && !controller_->clock().empty()) j["clock"] = controller_->clock();
   if (self_) j["user"] = self_->user;
   if (dns_) {
     const auto& c = dns_->counts();

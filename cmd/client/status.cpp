@@ -31,6 +31,7 @@ void print_status(const Json& j, bool online) {
   fmt::print("user       {}\n", text_or(j, "user", "unknown"));
   fmt::print("controller {}: {}\n", j["controller"].value("address", ""),
              j["controller"].value("connected", false) ? "connected" : "not connected");
+  if (j.contains("clock")) fmt::print("clock      {}\n", text_or(j, "clock", ""));
   fmt::print("resources  {}\n", number_or(j, "resources", 0));
   fmt::print("interface  {}, range {}\n", text_or(j, "interface", ""), text_or(j, "range", ""));
   if (j.contains("dns")) {

@@ -11,6 +11,7 @@
 #include "cmd/client/commands.h"
 #include "cmd/system_dns.h"
 #include "core/json.h"
+#include "core/text.h"
 #include "net/files.h"
 #include "net/log.h"
 
@@ -30,6 +31,10 @@ Result<Cidr> range_of(const Up& o) {
   if (!range->base().is_v4() || range->prefix() < 8 || range->prefix() > 30) {
     return fail(Errc::invalid_argument,
                 fmt::format("--range {}: must be an IPv4 network between /8 and /30", o.options.range));
+  }
+  if (AddressPool(*range, Targets::own_networks()).capacity() == 0) {
+    return fail(Errc::invalid_argument,
+                fmt::format("--range {}: has only addresses that tg itself uses; choose another", o.options.range));
   }
   return *range;
 }
@@ -77,6 +82,9 @@ Result<int> up(Up& o) {
       });
   if (!started) return pass_on(started);
   auto s = o.common.ask({{"type", "status"}});
+  if (s && s->contains("clock")) {
+    std::fputs(fmt::format("tg: warning: {}\n", printable(text_or(*s, "clock", ""))).c_str(), stderr);
+  }
   if (o.common.json && s) {
     s->erase("type");
     cmd::print_json(*s);

@@ -188,19 +188,21 @@ Json Agent::status() const {
   for (const auto& [number, s] : sessions_) flows += s->flows();
   Json servers = Json::array();
   for (const Endpoint& e : resolver_.servers()) servers.push_back({{"server", e.to_string()}});
-  return {{"type", "status"},
-          {"role", "connector"},
-          {"version", TG_VERSION},
-          {"state", controller_->up() && reachable ? "online" : controller_->up() ? "unreachable" : "offline"},
-          {"name", rules_.self.name},
-          {"network", rules_.self.network},
-          {"id", identity_.self().id},
-          {"controller", {{"address", identity_.controller().to_string()}, {"connected", controller_->up()}, {"problem", controller_->problem()}}},
-          {"relays", relays},
-          {"direct", direct_addresses()},
-          {"dns", servers},
-          {"tunnels", sessions_.size()},
-          {"flows", flows}};
+  Json j = {{"type", "status"},
+            {"role", "connector"},
+            {"version", TG_VERSION},
+            {"state", controller_->up() && reachable ? "online" : controller_->up() ? "unreachable" : "offline"},
+            {"name", rules_.self.name},
+            {"network", rules_.self.network},
+            {"id", identity_.self().id},
+            {"controller", {{"address", identity_.controller().to_string()}, {"connected", controller_->up()}, {"problem", controller_->problem()}}},
+            {"relays", relays},
+            {"direct", direct_addresses()},
+            {"dns", servers},
+            {"tunnels", sessions_.size()},
+            {"flows", flows}};
+  if (!controller_->clock().empty()) j["clock"] = controller_->clock();
+  return j;
 }
 
 }  // namespace tg::connector

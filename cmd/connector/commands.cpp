@@ -55,6 +55,7 @@ void print_status(const Json& j) {
   fmt::print("connector  {} of network {}: {}\n", text_or(j, "name", "unknown"), text_or(j, "network", "unknown"),
              text_or(j, "state", ""));
   fmt::print("controller {}\n", cmd::controller_line(j));
+  if (j.contains("clock")) fmt::print("clock      {}\n", text_or(j, "clock", ""));
   for (const Json& r : j["relays"]) {
     fmt::print("relay      {}: {}\n", text_or(r, "relay", ""),
                r.value("connected", false) ? "connected" : "not connected");

@@ -92,18 +92,20 @@ void Agent::stop() {
 }
 
 Json Agent::status() const {
-  return {{"type", "status"},
-          {"role", "relay"},
-          {"version", TG_VERSION},
-          {"state", relay_ ? "online" : "offline"},
-          {"name", self_.name},
-          {"id", identity_.self().id},
-          {"listen", listening_.to_string()},
-          {"address", self_.address},
-          {"controller", {{"address", identity_.controller().to_string()}, {"connected", controller_->up()},
-                          {"problem", controller_->problem()}}},
-          {"connectors", relay_ ? relay_->connectors() : 0},
-          {"joined", relay_ ? relay_->joined() : 0}};
+  Json j = {{"type", "status"},
+            {"role", "relay"},
+            {"version", TG_VERSION},
+            {"state", relay_ ? "online" : "offline"},
+            {"name", self_.name},
+            {"id", identity_.self().id},
+            {"listen", listening_.to_string()},
+            {"address", self_.address},
+            {"controller", {{"address", identity_.controller().to_string()}, {"connected", controller_->up()},
+                            {"problem", controller_->problem()}}},
+            {"connectors", relay_ ? relay_->connectors() : 0},
+            {"joined", relay_ ? relay_->joined() : 0}};
+  if (!controller_->clock().empty()) j["clock"] = controller_->clock();
+  return j;
 }
 
 }  // namespace tg::relay

@@ -157,6 +157,20 @@ TEST_F(TlsTest, a_controller_whose_leaf_has_not_begun_is_refused) {
                          client(pki_, "device", net::kAlpnControl));
   ASSERT_TRUE(turner_.until([&] { return e->client_end.has_value(); }));
   EXPECT_FALSE(e->client_open);
+  EXPECT_EQ(e->client_end->code, Errc::unreachable) << "it is not somebody else";
+  EXPECT_NE(e->client_end->text.find("valid only from 20"), std::string::npos) << e->client_end->text;
+}
+
+TEST_F(TlsTest, a_controller_whose_leaf_is_over_is_refused_with_the_date) {
+  const Pki pki = must(Pki::create(now_ - std::chrono::hours(72)));
+  const net::Credentials old = must(pki.own("controller", "main", now_ - std::chrono::hours(48)));
+  const auto e = connect(must(net::TlsContext::server(old, net::kAlpnControl, false)),
+                         client(pki, "device", net::kAlpnControl));
+  ASSERT_TRUE(turner_.until([&] { return e->client_end.has_value(); }));
+  EXPECT_FALSE(e->client_open);
+  EXPECT_EQ(e->client_end->code, Errc::unreachable);
+  EXPECT_NE(e->client_end->text.find("was valid until 20"), std::string::npos) << e->client_end->text;
+  EXPECT_NE(e->client_end->text.find("set this machine's clock (timedatectl set-ntp true)"), std::string::npos);
 }
 
 TEST_F(TlsTest, garbage_instead_of_a_handshake_ends_in_an_error) {
