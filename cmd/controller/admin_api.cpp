@@ -185,7 +185,7 @@ Result<Json> AdminApi::edit_device(const std::string& verb, const std::string& n
   } else {
     const std::string state = fields.value("state", Json()).is_string() ? fields["state"].get<std::string>() : "";
     if (state != "active" && state != "blocked") {
-      return fail(Errc::invalid_argument, "--state must be active or blocked");
+      return fail(Errc::invalid_argument, "--to must be active or blocked");
     }
     if (device.blocked == (state == "blocked")) return Json{{"changes", Json::array()}};
     change.verb = Change::Verb::update;
