@@ -14,7 +14,7 @@ import pathlib
 import shutil
 import subprocess
 
-from support.netns import Host, Process, Space
+from support.netns import Host, Process, Space, wait_for
 
 CONTROLLER, PUBLIC_WEB, ISP_DNS = "203.0.113.10", "203.0.113.80", "198.51.100.1"
 LAPTOP, LAPTOP_AT_HOME = "198.51.100.10", "192.168.1.20"
@@ -50,6 +50,7 @@ ISP_RECORDS = [
     f"host-record=example.org,www.example.org,{PUBLIC_WEB}",
     f"host-record=shop.example.org,{PUBLIC_WEB}",
     f"host-record=controller.example.org,{CONTROLLER}",
+    "host-record=relay.example.com,203.0.113.90",
     *(f"txt-record=big.example.org,{i:04d}{'y' * 196}" for i in range(15)),
     "address=/#/",                                         # and no other name in the world
 ]
@@ -95,8 +96,7 @@ class Lab(Space):
                     "addr add 10.0.5.7/32 dev lo", "link set lan0 up", f"route add default via {HOME_DNS}")
         self.connector.ip(f"addr add {CONNECTOR}/24 dev lan0", "addr add fd00:1::88/64 dev lan0", "link set lan0 up",
                           f"route add default via {HOME_DNS}", f"route add 10.0.1.0/24 via {NAS}",
-                          f"route add 10.0.5.0/24 via {NAS}", "route add unreachable 192.168.66.0/24",
-                          "route add throw 192.168.67.0/24")             # EHOSTUNREACH and ENETUNREACH, at once
+                          f"route add 10.0.5.0/24 via {NAS}")
         self.laptop.ip("route add default via 198.51.100.1")
         self.router.nft("""table inet home {
           chain nat { type nat hook postrouting priority srcnat
@@ -129,6 +129,8 @@ class Lab(Space):
         self.laptop.ip("link set home0 down", "addr flush dev home0", "addr flush dev eth0", f"addr add {address}/24 dev eth0",
                        "link set eth0 up", "route add default via 198.51.100.1")
         self.laptop.resolv_conf.write_text(f"nameserver {ISP_DNS}\n")
+        # The kernel says so up to a second later (net/core/link_watch.c), and tests compare how the laptop looks.
+        wait_for("eth0 is up", lambda: " UP " in self.laptop.run("ip -br link show dev eth0").out)
 
     # -- the servers --------------------------------------------------------------------------------------------------------
     def _services(self) -> None:

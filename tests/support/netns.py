@@ -68,11 +68,10 @@ class Result:
 
 
 class Process:
-    """A process started in a host; what it prints goes to `log`."""
+    """A process started in a host; what it prints goes to `log`, which had `start` bytes before."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], name: str, log: pathlib.Path) -> None:
-        self.popen, self.name, self.log = popen, name, log
-        self._start = log.stat().st_size
+    def __init__(self, popen: subprocess.Popen[bytes], name: str, log: pathlib.Path, start: int) -> None:
+        self.popen, self.name, self.log, self._start = popen, name, log, start
 
     @property
     def pid(self) -> int:
@@ -211,9 +210,10 @@ class Host:
         """Starts a process that stays; with `ready`, waits until it has printed that."""
         path = self.space.logs / f"{self.name}-{name}.log"
         with path.open("ab") as log:
+            start = log.tell()
             popen = subprocess.Popen(self.argv(command), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                                      start_new_session=True, env={**os.environ, **(env or {})}, cwd=self.space.root)
-        started = Process(popen, f"{self.name}-{name}", path)
+        started = Process(popen, f"{self.name}-{name}", path, start)
         self.space.processes.append(started)
         if ready is not None:
             started.wait_text(ready, deadline)
