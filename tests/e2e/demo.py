@@ -207,6 +207,8 @@ def down(s: Story, before: dict[str, object]) -> None:
     after = system_state(s.lab.laptop)
     for what, was in before.items():
         s.check(f"{what}: the same as before", after[what] == was)
+        if after[what] != was:
+            print(f"before:\n{was}\nafter:\n{after[what]}")
     s.check("no process of tg is left", not s.tg.client_pids())
     s.check("the name is unknown again", "NXDOMAIN" in s.shell(s.lab.laptop, "dig nas.home.int").out)
 
