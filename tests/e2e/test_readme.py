@@ -1,17 +1,23 @@
-"""README's chapter "Three real machines", done by its text alone: every command that it shows is typed on the machine of its
-prompt, and every line that it shows as an answer has to come."""
+"""README's chapter "Three real machines", done by its text alone: every command that it shows is typed on the machine of
+its prompt, and every line that it shows as an answer has to come. Its systemd units are read by systemd-analyze, and
+their commands run as their users with their rights."""
 from __future__ import annotations
 
 import os
+import pathlib
 import re
+import shutil
+import subprocess
 from dataclasses import dataclass, field
 from typing import Iterator
 
 import pytest
-from support.lab import Lab
+from support.lab import ISP_DNS, Lab
 from support.netns import Failed, Host, Process, Result, kill_and_wait, wait_for
 from support.tg import REPOSITORY, Tg, binary
 
+SERVICE = 61235                # the user id of the services
+RELAY = "203.0.113.90"        # relay.example.com, as the ISP's DNS says
 STAYS = re.compile(r"tg (controller serve|connector run|relay run)\b")
 # What differs from one machine or day to another.
 VARIES = [
@@ -54,15 +60,25 @@ def plain(line: str) -> str:
     return line.strip()
 
 
+def own_relay(lab: Lab) -> Host:
+    """A machine on the internet that has nothing yet, reached as relay.example.com."""
+    host = lab.host("relay")
+    host.ip(f"link add eth0 type veth peer name relay netns {lab.internet.namespace}", f"addr add {RELAY}/29 dev eth0",
+            "link set eth0 up", "route add default via 203.0.113.89")
+    lab.internet.ip("addr add 203.0.113.89/29 dev relay", "link set relay up")
+    host.resolv_conf.write_text(f"nameserver {ISP_DNS}\n")
+    return host
+
+
 class Newcomer:
-    """Somebody with three machines and the README."""
+    """Somebody with three machines, later a fourth, and the README."""
 
     def __init__(self, lab: Lab) -> None:
-        self.hosts = {"server": lab.internet, "home": lab.connector, "laptop": lab.laptop}
+        self.hosts = {"server": lab.internet, "home": lab.connector, "laptop": lab.laptop, "relay": own_relay(lab)}
         self.lab, self.token, self.stays = lab, "", dict[str, Process]()
         tools = lab.root / "newcomer/bin"
         tools.mkdir(parents=True)
-        (tools / "tg").symlink_to(binary())
+        self.tg = pathlib.Path(shutil.copy(binary(), tools / "tg"))       # where every user may run it
         (tools / "sudo").write_text('#!/bin/sh\nexec "$@"\n')
         (tools / "sudo").chmod(0o755)
         self.path = f"{tools}:{os.environ['PATH']}"
@@ -74,14 +90,18 @@ class Newcomer:
     def run(self, machine: str, command: str) -> Result:
         return self.hosts[machine].run(f"cd newcomer && {command}", 40, env=self.env(machine))
 
+    def start(self, machine: str, command: list[str]) -> Process:
+        process = self.hosts[machine].start(command, f"newcomer-{machine}", env=self.env(machine))
+        self.stays[machine] = process
+        return process
+
     def type(self, step: Step) -> None:
         command = re.sub(r"tg1_…", self.token, step.command)
         assert "…" not in command, command
         if STAYS.search(command):
             if old := self.stays.pop(step.machine, None):
                 assert old.stop() == 0
-            process = self.hosts[step.machine].start(command.split(), f"newcomer-{step.machine}", env=self.env(step.machine))
-            self.stays[step.machine] = process
+            process = self.start(step.machine, command.split())
             for wanted in step.answers:
                 wait_for(f"{command} says {wanted!r}", lambda: plain(wanted) in map(plain, process.text().splitlines()), 10,
                          explain=process.text)
@@ -94,14 +114,23 @@ class Newcomer:
         if found := re.fullmatch(r"(tg1_\S+)\n", result.out):
             self.token = found[1]
 
+    def works(self) -> bool:
+        return self.run("laptop", "curl -sS -m 2 http://nas.home.int/").out.startswith("Hello from the NAS")
+
+    def goes_by(self, relay: str) -> None:
+        wait_for(f"the laptop reaches the NAS by {relay}",
+                 lambda: self.works() and f"relayed by {relay}" in self.run("laptop", "tg client status").out, 15, 0.1,
+                 lambda: str(self.run("laptop", "tg client status")) + self.lab.log_tails(only="newcomer"))
+
     def follow(self, text: str) -> None:
         for step in steps(text):
             self.type(step)
 
     def close(self) -> None:
         self.run("laptop", "tg client down")
+        self.hosts["home"].sysctl("net.ipv4.ping_group_range", "0 2147483647")
         for host in self.hosts.values():
-            kill_and_wait(host.pids(binary()))
+            kill_and_wait(host.pids(self.tg))
 
 
 @pytest.fixture
@@ -125,11 +154,76 @@ def test_three_machines_by_the_readme_alone(newcomer: Newcomer, lab: Lab) -> Non
     for number, least in ((1, 3), (2, 2), (3, 2), (4, 3), (5, 1)):
         assert len(steps(section(text, number))) >= least, f"step {number} of the README has no commands"
         newcomer.follow(section(text, number))
-    assert newcomer.run("laptop", "curl -s http://nas.home.int/").ok().out.startswith("Hello from the NAS")
+    assert newcomer.works()
     newcomer.run("laptop", "ping -c 1 -W 5 nas.tg").ok()
     wait_for("the Resource of step 5 is there", lambda: newcomer.run("laptop", "curl -s http://web.home.int/").code == 0, 5)
+    more_relays(newcomer, section(text, 6))
+    by_service(newcomer)
     assert "the end" in text.lower()
     newcomer.follow(section(text, text[:text.lower().index(". the end")].count("\n### ")))
     assert look_of(lab.laptop) == before
-    for machine in ("home", "server"):
-        assert newcomer.stays[machine].stop() == 0
+    for machine in ("home", "relay", "server"):
+        assert newcomer.stays.pop(machine).stop() == 0
+
+
+def more_relays(newcomer: Newcomer, text: str) -> None:
+    """Chapter 6, and what it says of relays."""
+    toml = re.search(r"```toml\n(.*?)```", text, re.S)
+    assert toml and len(steps(text)) >= 3 and "`tg controller serve --relay-listen none`" in text
+    with (newcomer.lab.root / "newcomer/home.toml").open("a") as f:
+        f.write("\n" + toml[1])
+    newcomer.follow(text)
+    address = re.search(r'address = "(.+)"', toml[1])
+    assert address
+    wait_for("the connector waits at the relay too", lambda: re.search(
+        rf"^relay +{re.escape(address[1])}: connected", newcomer.run("home", "tg connector status").out, re.M), 10, 0.1)
+    serve = steps(section(chapter("Three real machines, step by step"), 1))[0]
+    assert newcomer.stays.pop("server").stop() == 0
+    newcomer.goes_by(address[1])                           # a relay that runs goes on while the controller is away
+    newcomer.type(Step("server", serve.command + " --relay-listen none"))
+    wait_for("the controller is back", lambda: newcomer.run("server", "tg controller status").code == 0, 10, 0.1)
+    newcomer.goes_by(address[1])
+
+
+def by_service(newcomer: Newcomer) -> None:
+    """Everything once more, with the commands, users and rights of the systemd units."""
+    newcomer.run("laptop", "tg client down").ok()
+    newcomer.hosts["home"].sysctl("net.ipv4.ping_group_range", "1 0")
+    for machine, name in (("server", "controller"), ("relay", "relay"), ("home", "connector"), ("laptop", "client")):
+        unit = dict(re.findall(r"^(\w+)=(.*)$", units()[f"tg-{name}.service"], re.M))
+        if machine in newcomer.stays:
+            assert newcomer.stays.pop(machine).stop() == 0
+        rights = ["--no-new-privs"]
+        if unit.get("User"):
+            subprocess.run(["chown", "-R", f"{SERVICE}:{SERVICE}", newcomer.lab.root / "newcomer" / machine], check=True)
+            rights += [f"--reuid={SERVICE}", f"--regid={SERVICE}", "--clear-groups"]
+        def listed(key: str) -> str:
+            return ",".join(["-all", *("+" + c.removeprefix("CAP_").lower() for c in unit[key].split())])
+        if "CapabilityBoundingSet" in unit:
+            rights += [f"--bounding-set={listed('CapabilityBoundingSet')}"]
+        if "AmbientCapabilities" in unit:
+            rights += [f"--{kind}-caps={listed('AmbientCapabilities')}" for kind in ("inh", "ambient")]
+        newcomer.start(machine, ["setpriv", *rights, *unit["ExecStart"].removeprefix("/usr/local/bin/").split()])
+    wait_for("all is online again", newcomer.works, 15, 0.1, lambda: newcomer.lab.log_tails(only="newcomer"))
+    newcomer.run("laptop", "ping -c 1 -W 5 nas.tg").ok()
+
+
+def units() -> dict[str, str]:
+    """The systemd units of the README by their names; the relay's is made as its text says."""
+    text = chapter("Three real machines, step by step")
+    found = {name: unit for unit, name in re.findall(r"```ini\n(# (tg-\w+\.service).*?)```", text, re.S)}
+    assert sorted(found) == ["tg-client.service", "tg-connector.service", "tg-controller.service"]
+    assert "the connector's with `tg relay run`, `StateDirectory=tg/relay` and neither of the capabilities' lines" in text
+    relay = found["tg-connector.service"].replace("connector", "relay")
+    return {**found, "tg-relay.service": re.sub(r"^\w*Capabilit\w+=.*\n", "", relay, flags=re.M)}
+
+
+@pytest.mark.parametrize("role", ["controller", "connector", "relay", "client"])
+def test_systemd_understands_every_line_of_the_units(role: str, tmp_path: pathlib.Path) -> None:
+    name = f"tg-{role}.service"
+    unit = units()[name]
+    assert "ExecStart=/usr/local/bin/tg " in unit
+    (tmp_path / name).write_text(unit.replace("/usr/local/bin/tg ", f"{binary()} "))
+    command = ["systemd-analyze", "verify", "--man=no", tmp_path / name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, ""), done
