@@ -1,9 +1,11 @@
 """Much data and many flows, unchanged; and nothing of it in clear on the uplink."""
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import selectors
+import signal
 import socket
 import threading
 
@@ -138,6 +140,23 @@ def test_flows_opened_and_closed_quickly_leave_nothing(tg: Tg, laptop: Host) -> 
             assert s.recv(15) == b"HTTP/1.1 200 OK"
     after = open_files(tg)
     assert after < before + 100, f"{before} descriptors before, {after} after"
+
+
+@pytest.mark.parametrize("more", [[], ["-R"], ["-P", "4"], ["-u", "-b", "20M"]], ids=["up", "down", "four flows", "UDP"])
+def test_iperf3_by_name(tg: Tg, laptop: Host, nas: Host, port: int, more: list[str]) -> None:
+    """One connection for control and others for data. How fast it is, the bench measures."""
+    far = nas.start(["iperf3", "-s", "-1", "-p", port, "--forceflush"], "iperf3", ready="listening")
+    try:
+        run = laptop.run(["iperf3", "-c", "nas.home.int", "-p", port, "-t", "1", "-J", *more], 30).ok()
+        assert far.wait(10) == 0
+    finally:
+        far.signal(signal.SIGKILL)
+    end = json.loads(run.out)["end"]
+    sent, received = end["sum_sent"]["bytes"], end["sum_received"]["bytes"]
+    assert 0 < received <= sent, end                       # the rest was on its way when the second was over
+    ends = [s["udp"] if "-u" in more else s["receiver"] for s in end["streams"]]
+    assert len(ends) == (4 if "-P" in more else 1) and all(s["bytes"] for s in ends)
+    assert "-u" in more or sum(s["bytes"] for s in ends) == received
 
 
 def open_files(tg: Tg) -> int:
