@@ -139,6 +139,13 @@ def shown(metric: str, value: float) -> str:
     return f"{value:.1f}" if METRICS[metric][0] == "Gbit/s" else f"{value:,.0f}"
 
 
+def caption(rounds: int, seconds: float) -> str:
+    """What the table below it shows, true of this run; documents take both as they are."""
+    figures = f"medians of {rounds} rounds" if rounds > 1 else "one round"
+    return (f"{os.cpu_count()} cores, Linux {os.uname().release}; {figures}, {seconds:g} s a figure; tg by its direct path;\n"
+            "4 flows: down; keep-alive and new connections: 32 at once; p50: one at a time. Ratios: above 1 is better for tg.\n")
+
+
 def table(medians: dict[str, dict[str, float]]) -> str:
     rows = [["", *(f"{m}, {unit}" for m, (unit, _) in METRICS.items())]]
     rows += [[name, *(shown(m, v) for m, v in row.items())] for name, row in medians.items()]
@@ -175,8 +182,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     medians = {name: {m: statistics.median(v) for m, v in row.items()} for name, row in readings.items()}
-    print(f"{os.cpu_count()} cores, Linux {os.uname().release}; medians of {rounds} rounds of {seconds:g} s; ratios: above 1 is better "
-          "for tg;\ntg by its direct path; 4 flows: down; keep-alive and new connections: 32 at once; p50: one at a time\n")
+    print(caption(rounds, seconds))
     print(table(medians))
     if args.json:
         pathlib.Path(args.json).write_text(json.dumps({"schema_version": 1, "rounds": rounds, "seconds": seconds, "medians": medians,
