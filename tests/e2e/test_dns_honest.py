@@ -137,7 +137,8 @@ def test_several_queries_on_one_tcp_connection(tg: Tg, laptop: Host) -> None:
 
 
 @pytest.mark.parametrize("junk", [b"", b"\0", b"\xff" * 11, b"\xff" * 12, b"\xff" * 600, query("nas.home.int")[:20],
-                                  struct.pack("!6H", 7, RD, 1, 0, 0, 0) + b"\xc0\x0c\0\1\0\1"])
+                                  struct.pack("!6H", 7, RD, 1, 0, 0, 0) + b"\xc0\x0c\0\1\0\1"],
+                         ids=["empty", "one byte", "11 bytes", "a header of ones", "600 bytes of ones", "cut short", "pointer to itself"])
 def test_junk_is_survived(tg: Tg, laptop: Host, junk: bytes) -> None:
     with laptop.socket(kind=socket.SOCK_DGRAM) as s:
         s.sendto(junk, (STUB, 53))
