@@ -46,6 +46,7 @@ def test_the_controller_is_away_for_long(tg: Tg, nothing_exits: None) -> None:
 
 def test_the_controller_stops_and_starts(tg: Tg, nothing_exits: None) -> None:
     assert tg.controller and tg.connector
+    tg.wait_settled()
     connector, client = tg.connector, tg.state("client") / "client.log"
     before = len(connector.text()), len(client.read_text())
     def said() -> list[list[str]]:
@@ -110,6 +111,7 @@ def test_the_laptops_address_changes(tg: Tg, laptop: Host, nothing_exits: None) 
 
 def test_connections_that_the_way_has_forgotten_are_made_anew(tg: Tg, lab: Lab, laptop: Host, nothing_exits: None) -> None:
     """As a NAT does over an hour's sleep: what was connected is swallowed, and new connections pass."""
+    tg.wait_settled()
     lines = laptop.run("ss -Htn state established dst 203.0.113.10").ok().out.splitlines()
     ports = ", ".join(line.split()[2].rsplit(":", 1)[1] for line in lines)
     lab.internet.nft(f"table ip hole {{\n chain in {{\n type filter hook prerouting priority raw\n"

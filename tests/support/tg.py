@@ -225,6 +225,14 @@ class Tg:
         wait_for(f"a new flow works after {since}", lambda: self.works(1.0), deadline, 0.05, self.explain)
         return time.monotonic() - started
 
+    def wait_settled(self) -> None:
+        """Waits until what the test before broke is whole: the client hears the controller, and no tunnel runs dry."""
+        def settled() -> bool:
+            j = json.loads(self.client("status", "--json").out)
+            home = [t for t in j["tunnels"] if t["network"] == "home"]
+            return bool(j["controller"]["connected"] and home and all(t["state"] == "up" and "others" not in t for t in home))
+        wait_for("the client is settled", settled, 20, explain=self.explain)
+
     def lookup(self, name: str, timeout: float = 5.0) -> str:
         answer = ask(self.lab.laptop, STUB, name, timeout=timeout)
         if not answer.answer:
