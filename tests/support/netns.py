@@ -122,7 +122,12 @@ class Host:
     def __init__(self, space: Space, name: str) -> None:
         self.space, self.name, self.namespace = space, name, f"{space.name}-{name}"
         self.etc = ETC_NETNS / self.namespace
-        self.etc.mkdir(parents=True)
+        while True:
+            try:
+                self.etc.mkdir(parents=True)
+                break
+            except FileNotFoundError:        # another lab has just removed the empty folder above
+                pass
         (self.etc / "resolv.conf").write_text("")
         ip("netns", "add", self.namespace)
         self._fd = os.open(NETNS / self.namespace, os.O_RDONLY | os.O_CLOEXEC)
