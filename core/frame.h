@@ -18,8 +18,8 @@ using StreamId = std::uint32_t;   // 0 is the tunnel itself
 enum class Code : std::uint16_t {
   none = 0,                // cancelled by the peer without a reason worth telling
   refused = 1,             // ECONNREFUSED, or ICMP port unreachable for UDP
-  host_unreachable = 2,    // EHOSTUNREACH
-  network_unreachable = 3, // ENETUNREACH
+  host_unreachable = 2,    // EHOSTUNREACH, and what has no code of its own (net/far_error.h says all)
+  network_unreachable = 3, // ENETUNREACH, at once (no route) or from a router
   timed_out = 4,           // ETIMEDOUT
   reset = 5,               // ECONNRESET, EPIPE: the far side sent RST
   name_not_found = 16,     // NXDOMAIN or no address

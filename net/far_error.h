@@ -5,9 +5,10 @@
 
 namespace tg::net {
 
-// code_of_errno maps what connect(), send() or recv() failed with.
+// code_of_errno maps what socket(), connect(), send() or recv() failed with, at once or later. EHOSTUNREACH and ENETUNREACH
+// stay what they are, so that the application sees the errno that it would have seen in the connector's place. What has no
+// code of its own (a prohibited or blackhole route, a protocol that the host does not speak) is host_unreachable: nothing
+// was refused and nothing reset.
 Code code_of_errno(int err) noexcept;
-// code_of_error does the same for a socket that could not even be made or begun.
-Code code_of_error(const Error& error) noexcept;
 
 }  // namespace tg::net

@@ -86,19 +86,6 @@ Result<Fd> make_socket(int family, int type, const std::string& what) {
   return fd;
 }
 
-Result<Fd> connected(const Endpoint& to, int type, const std::string& what) {
-  auto fd = make_socket(to.address.is_v4() ? AF_INET : AF_INET6, type, what);
-  if (!fd) return fd;
-  if (socket_mark != 0 && ::setsockopt(fd->get(), SOL_SOCKET, SO_MARK, &socket_mark, sizeof socket_mark) != 0) {
-    return tl::unexpected(os_error(errno, what));
-  }
-  const SockAddr address(to);
-  if (::connect(fd->get(), address.raw(), address.size) != 0 && errno != EINPROGRESS) {
-    return tl::unexpected(os_error(errno, what));
-  }
-  return fd;
-}
-
 Result<Fd> bound(const Endpoint& at, int type, const char* verb) {
   const std::string what = fmt::format("{} {}", verb, at.to_string());
   auto fd = make_socket(at.address.is_v4() ? AF_INET : AF_INET6, type, what);
@@ -135,7 +122,22 @@ Result<Fd> tcp_listen(const Endpoint& at, int backlog) {
   return fd;
 }
 
-Result<Fd> tcp_connect(const Endpoint& to) { return connected(to, SOCK_STREAM, "connect to " + to.to_string()); }
+tl::expected<Fd, int> start_connect(const Endpoint& to, int type) {
+  Fd fd(::socket(to.address.is_v4() ? AF_INET : AF_INET6, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return tl::unexpected(errno);
+  if (socket_mark != 0 && ::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &socket_mark, sizeof socket_mark) != 0) {
+    return tl::unexpected(errno);
+  }
+  const SockAddr address(to);
+  if (::connect(fd.get(), address.raw(), address.size) != 0 && errno != EINPROGRESS) return tl::unexpected(errno);
+  return fd;
+}
+
+Result<Fd> tcp_connect(const Endpoint& to) {
+  auto fd = start_connect(to, SOCK_STREAM);
+  if (!fd) return tl::unexpected(os_error(fd.error(), "connect to " + to.to_string()));
+  return std::move(*fd);
+}
 
 int connect_error(int fd) noexcept {
   int err = 0;
@@ -146,7 +148,11 @@ int connect_error(int fd) noexcept {
 
 Result<Fd> udp_bind(const Endpoint& at) { return bound(at, SOCK_DGRAM, "listen (UDP) on"); }
 
-Result<Fd> udp_connect(const Endpoint& to) { return connected(to, SOCK_DGRAM, "send to " + to.to_string()); }
+Result<Fd> udp_connect(const Endpoint& to) {
+  auto fd = start_connect(to, SOCK_DGRAM);
+  if (!fd) return tl::unexpected(os_error(fd.error(), "send to " + to.to_string()));
+  return std::move(*fd);
+}
 
 Result<Fd> unix_connect(const std::string& path) {
   const auto address = unix_address(path);

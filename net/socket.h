@@ -44,7 +44,10 @@ Error os_error(int err, const std::string& what);
 
 // tcp_listen errors name the address, and for a port in use say so.
 Result<Fd> tcp_listen(const Endpoint& at, int backlog = 1024);
-// tcp_connect starts a connection; it is done when the descriptor is writable, see connect_error.
+// start_connect starts a connection (SOCK_STREAM), which is done when the descriptor is writable, see connect_error; or it
+// gives a datagram socket its peer. The error is errno's value, for who passes it on: no route and no host differ.
+tl::expected<Fd, int> start_connect(const Endpoint& to, int type);
+// tcp_connect is start_connect with an error in words.
 Result<Fd> tcp_connect(const Endpoint& to);
 // connect_error returns the errno that a started connection ended with, 0 when it stands.
 int connect_error(int fd) noexcept;

@@ -20,6 +20,14 @@ constexpr std::string_view kScheme = "tg://";
 constexpr long kAwayMax = 90L * 86400;   // seconds before or after its dates that a leaf opens a control stream
 constexpr long kLeeway = 60;             // seconds of clock difference that a certificate's dates forgive
 
+// By their numbers: the names that a list of them takes differ between versions of BoringSSL. Older ones have no Kyber.
+constexpr int kGroups[] = {
+#ifdef NID_X25519Kyber768
+    NID_X25519Kyber768,
+#endif
+    NID_X25519,
+};
+
 std::string ssl_reason() {
   const std::uint32_t code = ERR_get_error();
   ERR_clear_error();
@@ -121,10 +129,8 @@ Result<std::shared_ptr<TlsContext::State>> make(bool server, std::string_view al
   SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
-  // Older BoringSSL has no Kyber and refuses the list.
-  if (SSL_CTX_set1_curves_list(context, "X25519Kyber768:X25519") != 1 &&
-      SSL_CTX_set1_curves_list(context, "X25519") != 1) {
-    return fail(Errc::unsupported, "the TLS library has no X25519: " + ssl_reason());
+  if (SSL_CTX_set1_curves(context, kGroups, std::size(kGroups)) != 1) {
+    return fail(Errc::unsupported, "the TLS library does not have the groups: " + ssl_reason());
   }
   ERR_clear_error();
   state->alpn.push_back(static_cast<std::uint8_t>(alpn.size()));

@@ -1,6 +1,9 @@
 #include "net/tunnel_link.h"
 
 namespace tg::net {
+namespace {
+constexpr Duration kFarewell = std::chrono::seconds(5);   // for last words to leave; a peer may not read them
+}
 
 struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
   State(Loop& l, Tunnel::Side side, TunnelHandler& handler, Callbacks c)
@@ -134,6 +137,7 @@ void TunnelLink::probe() {
 void TunnelLink::close(Code code) {
   state_->tunnel.goaway(code);
   state_->closing = true;
+  if (!state_->ended) state_->attempt.after(kFarewell);
   state_->kick();
 }
 

@@ -32,7 +32,7 @@ class TunnelLink {
   void kick();
   // probe asks the peer for a sign of life: on_silence follows when none comes.
   void probe();
-  // close sends GOAWAY(code) and what is queued, then ends.
+  // close sends GOAWAY(code) and what is queued, then ends; within 5 s in any case.
   void close(Code code);
 
   bool open() const noexcept;

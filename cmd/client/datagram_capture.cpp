@@ -1,6 +1,7 @@
 #include "cmd/client/datagram_capture.h"
 
 #include "cmd/client/refusal.h"
+#include "core/idle.h"
 #include "net/log.h"
 
 namespace tg::client {
@@ -58,10 +59,7 @@ class DatagramCapture::Flow final : public Stream {
   }
 
   const Key& key() const { return key_; }
-  bool idle(Instant now) const {
-    const Duration limit = key_.protocol == Protocol::udp && key_.dst.port == 53 ? kDnsIdle : kIdle;
-    return now - moved_ > limit;
-  }
+  bool idle(Instant now) const { return tg::idle(moved_, now, idle_limit(key_.protocol, key_.dst.port)); }
 
  private:
   void transmit(Bytes payload, std::uint16_t sequence) {

@@ -13,11 +13,9 @@
 namespace tg::client {
 
 // DatagramCapture takes UDP and ICMP echo as packets from the TUN, and writes what comes back as packets of the address that
-// was talked to. A UDP flow ends after 30 s of silence, 5 s for port 53; a series of pings after 30 s.
+// was talked to. Flows end after a silence: see core/idle.h.
 class DatagramCapture {
  public:
-  static constexpr Duration kIdle = std::chrono::seconds(30);
-  static constexpr Duration kDnsIdle = std::chrono::seconds(5);
   static constexpr std::size_t kFlowsMax = 65536;
 
   DatagramCapture(net::Loop& loop, net::Tun& tun, Tunnels& tunnels, Targets& targets);

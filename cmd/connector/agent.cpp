@@ -1,5 +1,7 @@
 #include "cmd/connector/agent.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <csignal>
 
@@ -17,11 +19,19 @@ constexpr std::int64_t kProbeMost = 10'000;                      // milliseconds
 constexpr std::size_t kProbesMax = 8;
 constexpr Duration kSettle = std::chrono::milliseconds(200);     // a network change comes as several messages
 
+// descriptors returns how many this process may have open.
+std::size_t descriptors() {
+  constexpr rlim_t kMost = 1u << 30;   // RLIM_INFINITY is more
+  rlimit files{};
+  return ::getrlimit(RLIMIT_NOFILE, &files) == 0 ? std::min(files.rlim_cur, kMost) : 1024;
+}
+
 }  // namespace
 
 Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, std::vector<Endpoint> dns)
     : loop_(loop), options_(options), identity_(std::move(identity)), resolver_(loop, std::move(dns)),
       own_(net::local_addresses().value_or(std::vector<IpAddress>())), own_addresses_([this] { return own_; }),
+      flows_(DeviceQuota::flow_limits(descriptors())), tunnels_(DeviceQuota::tunnel_limits(descriptors())),
       strangers_(kStrangersMax, kStrangersOfOne) {}
 
 Result<> Agent::start() {
@@ -113,7 +123,8 @@ void Agent::take_client(net::Fd fd, const std::string& way) {
     if (s->known()) strangers_.remove(other);
   }
   if (const auto gone = strangers_.add(number, way)) sessions_.erase(*gone);
-  sessions_[number] = std::make_unique<Session>(Session::Shared{loop_, resolver_, rules_, own_addresses_}, std::move(fd), *tunnel_context_,
+  sessions_[number] = std::make_unique<Session>(Session::Shared{loop_, resolver_, rules_, own_addresses_, flows_, tunnels_},
+                                                std::move(fd), *tunnel_context_,
                                                 [this, number](const Error& e) {
                                                   net::log(net::Level::debug, "a tunnel ended: {}", e.text);
                                                   strangers_.remove(number);

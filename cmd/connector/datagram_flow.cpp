@@ -29,8 +29,7 @@ class DatagramFlow : public Flow {
         fd_ = std::move(*fd);
         break;
       }
-      why = net::code_of_error(fd.error());
-      if (fd.error().code == Errc::unsupported) net::log(net::Level::warning, "{}", fd.error().text);
+      why = fd.error();
     }
     if (!fd_) return end(why);
     // With IP_RECVERR the kernel tells of every ICMP error, not only of those that it calls hard (ip(7)).
@@ -50,7 +49,7 @@ class DatagramFlow : public Flow {
   Instant idle_since() const override { return moved_; }
 
  protected:
-  virtual Result<net::Fd> open(const Endpoint& to) = 0;
+  virtual tl::expected<net::Fd, Code> open(const Endpoint& to) = 0;
   virtual void received(Bytes datagram) = 0;
   // seal completes a datagram that was made before the socket was.
   virtual void seal(Buffer&) {}
@@ -128,16 +127,21 @@ class UdpFlow final : public DatagramFlow {
   void datagram(Bytes b) override { submit(b); }
 
  private:
-  Result<net::Fd> open(const Endpoint& to) override {
-    auto fd = net::udp_connect(to);
-    if (fd) {   // no DF: large datagrams are cut into fragments as on any host
-      const int never = IP_PMTUDISC_DONT;
-      ::setsockopt(fd->get(), IPPROTO_IP, IP_MTU_DISCOVER, &never, sizeof never);
-    }
-    return fd;
+  tl::expected<net::Fd, Code> open(const Endpoint& to) override {
+    auto fd = net::start_connect(to, SOCK_DGRAM);
+    if (!fd) return tl::unexpected(net::code_of_errno(fd.error()));
+    const int never = IP_PMTUDISC_DONT;   // no DF: large datagrams are cut into fragments as on any host
+    ::setsockopt(fd->get(), IPPROTO_IP, IP_MTU_DISCOVER, &never, sizeof never);
+    return std::move(*fd);
   }
   void received(Bytes b) override { c_.link.tunnel().datagram(c_.id, b); }
 };
+
+// next_identifier: a raw socket sees every reply from its host, so no two flows may share one.
+std::uint16_t next_identifier() {
+  static auto last = static_cast<std::uint16_t>(net::Loop::now().time_since_epoch().count());
+  return ++last;
+}
 
 // Ping sockets (icmp(7), net.ipv4.ping_group_range) need no privilege, and the kernel keeps their identifiers apart. Where they
 // are not allowed a raw socket does, with CAP_NET_RAW.
@@ -167,7 +171,7 @@ class IcmpFlow final : public DatagramFlow {
     if (raw_ && !v6_) Writer(packet).put_u16(2, checksum(packet));
   }
 
-  Result<net::Fd> open(const Endpoint& to) override {
+  tl::expected<net::Fd, Code> open(const Endpoint& to) override {
     v6_ = to.address.is_v6();
     const int family = v6_ ? AF_INET6 : AF_INET;
     const int protocol = v6_ ? static_cast<int>(IPPROTO_ICMPV6) : static_cast<int>(IPPROTO_ICMP);
@@ -175,14 +179,17 @@ class IcmpFlow final : public DatagramFlow {
     if (!fd) {
       fd = net::Fd(::socket(family, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
       raw_ = true;
-      identifier_ = static_cast<std::uint16_t>(net::Loop::now().time_since_epoch().count() ^ c_.id);
+      identifier_ = next_identifier();
     }
+    if (!fd && errno != EPERM && errno != EACCES) return tl::unexpected(net::code_of_errno(errno));
     if (!fd) {
-      return fail(Errc::unsupported,
-                  "clients can't ping: set net.ipv4.ping_group_range, or run the connector with CAP_NET_RAW");
+      net::log(net::Level::warning, "clients can't ping: set net.ipv4.ping_group_range, or run the connector with CAP_NET_RAW");
+      return tl::unexpected(Code::unsupported);
     }
     const net::SockAddr address({to.address, 0});
-    if (::connect(fd.get(), address.raw(), address.size) != 0) return tl::unexpected(net::os_error(errno, "ping"));
+    if (::connect(fd.get(), address.raw(), address.size) != 0) {
+      return tl::unexpected(net::code_of_errno(errno));
+    }
     return fd;
   }
 

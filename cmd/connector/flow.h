@@ -44,7 +44,4 @@ std::unique_ptr<Flow> make_tcp_flow(FlowContext context);
 std::unique_ptr<Flow> make_udp_flow(FlowContext context);
 std::unique_ptr<Flow> make_icmp_flow(FlowContext context);
 
-// kUdpIdle is a safety net: the client ends idle UDP flows after 30 s, or 5 s for port 53, and this is later.
-inline constexpr Duration kUdpIdle = std::chrono::seconds(60);
-
 }  // namespace tg::connector

@@ -1,6 +1,7 @@
 #include "cmd/connector/session.h"
 
 #include "core/forbidden.h"
+#include "core/idle.h"
 #include "dns/message.h"
 #include "dns/types.h"
 #include "net/log.h"
@@ -11,7 +12,14 @@ constexpr Duration kSweep = std::chrono::seconds(1);
 constexpr Duration kReplacement = std::chrono::seconds(2);
 constexpr Duration kReturn = std::chrono::seconds(10);   // devices find the controller within 5 s, too
 constexpr std::chrono::seconds kLeeway(60);              // as Grant::verify
+
+void say_full(DeviceQuota& quota, const std::string& device, const char* what) {
+  if (!quota.worth_saying(net::Loop::now())) return;
+  net::log(net::Level::warning, "device {} has {} {} open, all devices {}: more are refused", device, quota.open_of(device), what,
+           quota.open());
 }
+
+}  // namespace
 
 std::chrono::seconds Rules::grace(Instant now) const {
   const bool back = controller_since && now - *controller_since > kReturn;
@@ -43,19 +51,33 @@ const std::string& Session::user() const noexcept {
   return grant_ ? grant_->user : none;
 }
 
-void Session::opened() {
+bool Session::is_device() const {
   const auto& who = link_.identity();
-  if (!who || who->role != "device" || who->network != shared_.rules.self.issuer) link_.close(Code::denied);
+  return who && who->role == "device" && who->network == shared_.rules.self.issuer;
+}
+
+void Session::opened() {
+  if (!is_device()) return link_.close(Code::denied);
+  auto place = shared_.tunnels.take(link_.identity()->id);
+  if (place) {
+    place_ = std::move(*place);
+    return;
+  }
+  say_full(shared_.tunnels, link_.identity()->id, "tunnels");
+  link_.close(Code::exhausted);
 }
 
 void Session::on_grant(std::string_view jws) {
+  if (!is_device() || shared_.rules.self.grant_key.empty()) return;   // what came with the handshake is heard before the end
   const auto& who = link_.identity();
-  if (!who || shared_.rules.self.grant_key.empty()) return;
   auto grant = Grant::verify(jws, shared_.rules.self.grant_key, shared_.rules.self.issuer, shared_.rules.self.network,
                              who->key_thumbprint, net::Loop::wall(), shared_.rules.grace(net::Loop::now()));
   if (!grant) {
     net::log(net::Level::warning, "a grant of device {} was refused: {}", who->id, grant.error().text);
-    if (grant.error().code != Errc::expired) {
+    if (grant.error().code == Errc::expired) {
+      without_grant_ = Code::grant_expired;
+    } else {
+      without_grant_ = Code::denied;
       grant_.reset();
       rules_changed();
     }
@@ -68,7 +90,7 @@ void Session::on_grant(std::string_view jws) {
 
 // none: the grant stands.
 Code Session::grant_problem() const {
-  if (!grant_) return Code::denied;
+  if (!grant_) return without_grant_;
   const auto last = grant_->expires + kLeeway + shared_.rules.grace(net::Loop::now());
   if (net::Loop::wall() > last) return Code::grant_expired;
   const auto revoked = shared_.rules.revoked.find(grant_->device);
@@ -88,8 +110,14 @@ void Session::on_open(StreamId id, const OpenRequest& request) {
              to_string(decision.code));
     return refuse(id, decision.code);
   }
+  auto place = shared_.flows.take(grant_->device);
+  if (!place) {
+    say_full(shared_.flows, grant_->device, "flows");
+    return refuse(id, Code::exhausted);
+  }
   FlowContext context{shared_.loop, link_, id, [this, id] { remove(id); }};
   Live& live = flows_[id];
+  live.place = std::move(*place);
   live.request = request;
   switch (request.protocol) {
     case Protocol::tcp: live.flow = make_tcp_flow(std::move(context)); break;
@@ -189,12 +217,12 @@ void Session::rules_changed() {
 
 void Session::sweep() {
   sweep_.after(kSweep);
-  const Instant old = net::Loop::now() - kUdpIdle;
-  std::vector<StreamId> idle;
+  const Instant now = net::Loop::now();
+  std::vector<StreamId> over;
   for (const auto& [id, live] : flows_) {
-    if (live.flow->idle_since() < old) idle.push_back(id);
+    if (idle(live.flow->idle_since(), now, kIdleAtConnector)) over.push_back(id);
   }
-  for (const StreamId id : idle) {
+  for (const StreamId id : over) {
     refuse(id, Code::none);
     remove(id);
   }

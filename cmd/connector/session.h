@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "cmd/connector/flow.h"
+#include "core/device_quota.h"
 #include "core/policy.h"
 #include "core/view.h"
 #include "net/resolver.h"
@@ -34,6 +35,8 @@ class Session final : public TunnelHandler {
     net::Resolver& resolver;
     const Rules& rules;
     const std::function<std::vector<IpAddress>()>& own_addresses;
+    DeviceQuota& flows;
+    DeviceQuota& tunnels;
   };
 
   // `ended` is called once, when the tunnel is gone, and destroys this.
@@ -64,11 +67,13 @@ class Session final : public TunnelHandler {
 
  private:
   struct Live {
+    DeviceQuota::Hold place;
     OpenRequest request;
     std::unique_ptr<Flow> flow;
     net::Resolver::RequestId lookup = 0;
   };
 
+  bool is_device() const;
   void opened();
   Code grant_problem() const;
   Policy::Decision decide(const OpenRequest& request) const;
@@ -81,9 +86,10 @@ class Session final : public TunnelHandler {
 
   Shared shared_;
   std::function<void(const Error&)> ended_;
+  DeviceQuota::Hold place_;                // among the tunnels
   net::TunnelLink link_;
-  std::string jws_;
   std::optional<Grant> grant_;
+  Code without_grant_ = Code::denied;      // why there is none: none was shown, or it had expired
   std::optional<Instant> doubted_since_;   // when the grant was found to be revoked
   std::unordered_map<StreamId, Live> flows_;
   std::unordered_map<StreamId, net::Resolver::RequestId> queries_;

@@ -35,9 +35,9 @@ class TcpFlow final : public Flow {
     fd_.reset();
     while (next_ < targets_.size()) {
       const Endpoint& to = targets_[next_++];
-      auto fd = net::tcp_connect(to);
+      auto fd = net::start_connect(to, SOCK_STREAM);
       if (!fd) {
-        why = net::code_of_error(fd.error());
+        why = net::code_of_errno(fd.error());
         continue;
       }
       fd_ = std::move(*fd);

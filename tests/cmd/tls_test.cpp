@@ -2,6 +2,8 @@
 #include "net/tls.h"
 
 #include <gtest/gtest.h>
+#include <openssl/nid.h>
+#include <sys/socket.h>
 
 #include "cmd/controller/pki.h"
 #include "controller_agent.h"
@@ -56,6 +58,41 @@ TEST_F(TlsTest, both_sides_learn_who_the_other_is_from_the_leaf) {
   EXPECT_EQ(net::to_uri(*e->client->identity()), "tg://" + pki_.instance() + "/connector/0011223344556677");
   EXPECT_EQ(net::to_uri(*e->server->identity()), "tg://" + pki_.instance() + "/device/8899aabbccddeeff");
 }
+
+#ifdef NID_X25519Kyber768
+// The client's own first bytes are shown to a server, and its answer is read as it comes. A hybrid share is, each in two
+// bytes: the extension key_share, its length, the group X25519Kyber768Draft00, and the length of X25519's 32 bytes with
+// Kyber768's 1184 of a key or 1088 of a ciphertext (draft-tls-westerbaan-xyber768d00).
+TEST_F(TlsTest, both_sides_choose_the_hybrid_group) {
+  net::Fd listener = must(net::tcp_listen(must(Endpoint::parse("127.0.0.1:0"))));
+  const Endpoint at = net::local_endpoint(listener.get());
+  const auto accepted = [&] {
+    net::Fd fd;
+    EXPECT_TRUE(turner_.until([&] { return static_cast<bool>(fd = net::accept_from(listener.get())); }));
+    return fd;
+  };
+  const auto read = [&](int fd, std::size_t least) {
+    Buffer got;
+    EXPECT_TRUE(turner_.until([&] {
+      std::uint8_t chunk[8192];
+      const ssize_t n = ::recv(fd, chunk, sizeof chunk, 0);
+      if (n > 0) got.insert(got.end(), chunk, chunk + n);
+      return got.size() >= least;
+    }));
+    return got;
+  };
+  const net::Tls client_end(loop_, must(net::tcp_connect(at)), client(pki_, "device"),
+                            net::Tls::Callbacks{[] {}, [](Bytes) {}, {}, [](const Error&) {}});
+  const net::Fd stands_in = accepted();
+  const Buffer hello = read(stands_in.get(), 1300);
+  EXPECT_NE(hex(hello).find("639904c0"), std::string::npos);
+  const net::Fd raw = must(net::tcp_connect(at));
+  const net::Tls server_end(loop_, accepted(), server(pki_, "connector"),
+                            net::Tls::Callbacks{[] {}, [](Bytes) {}, {}, [](const Error&) {}});
+  ASSERT_EQ(::send(raw.get(), hello.data(), hello.size(), 0), static_cast<ssize_t>(hello.size()));
+  EXPECT_NE(hex(read(raw.get(), 1200)).find("0033046463990460"), std::string::npos);
+}
+#endif
 
 TEST_F(TlsTest, a_megabyte_goes_both_ways_unchanged) {
   const auto e = connect(server(pki_, "connector"), client(pki_, "device"));

@@ -84,6 +84,15 @@ def test_a_host_that_does_not_answer_arp_is_unreachable(tg: Tg) -> None:
     assert connect_error(tg, "noarp.home.int", 80, 6) == errno.EHOSTUNREACH
 
 
+@pytest.mark.parametrize("address,error,icmp", [("192.168.66.5", errno.EHOSTUNREACH, (3, 1)),
+                                                ("192.168.67.5", errno.ENETUNREACH, (3, 0))])
+def test_what_the_connectors_own_routes_say_at_once_is_passed_on(tg: Tg, address: str, error: int, icmp: tuple[int, int]) -> None:
+    with tg.lab.laptop.socket() as s:
+        s.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        assert s.connect_ex((address, 80)) == error
+        assert icmp_error(s) == icmp
+
+
 def test_a_name_that_does_not_exist_behind_an_exact_resource_is_unreachable(tg: Tg) -> None:
     assert connect_error(tg, "gone.home.int", 80, 2) == errno.EHOSTUNREACH
 

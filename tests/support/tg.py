@@ -54,6 +54,8 @@ RESOURCES = '[[network]]\nname = "elsewhere"\n[[connector]]\nname = "spare"\nnet
     resource("Self", "self.home.int"),
     resource("Box", "10.0.1.25"),
     resource("Boxes", "10.0.5.0/24"),
+    resource("Cut off", "192.168.66.0/24"),
+    resource("No route", "192.168.67.0/24"),
     resource("Bob's", "bob.home.int", groups="[]"),
 ])
 
