@@ -96,7 +96,8 @@ class Lab(Space):
                     "addr add 10.0.5.7/32 dev lo", "link set lan0 up", f"route add default via {HOME_DNS}")
         self.connector.ip(f"addr add {CONNECTOR}/24 dev lan0", "addr add fd00:1::88/64 dev lan0", "link set lan0 up",
                           f"route add default via {HOME_DNS}", f"route add 10.0.1.0/24 via {NAS}",
-                          f"route add 10.0.5.0/24 via {NAS}")
+                          f"route add 10.0.5.0/24 via {NAS}", "route add unreachable 192.168.66.0/24",
+                          "route add throw 192.168.67.0/24")             # EHOSTUNREACH and ENETUNREACH, at once
         self.laptop.ip("route add default via 198.51.100.1")
         self.router.nft("""table inet home {
           chain nat { type nat hook postrouting priority srcnat
