@@ -72,6 +72,7 @@ struct ControllerLink::State {
     if (changed) net::log(net::Level::warning, "controller {}: {}", identity.controller().to_string(), why);
     up_since.reset();
     problem = why;
+    clock.clear();            // nobody tells the time now
     ping.cancel();
     silence.cancel();
     if (changed) callbacks.on_state();

@@ -51,7 +51,7 @@ struct RelayClient::State {
       if (rendezvous.starts_with(kRendezvousPrefix) && rendezvous.size() < 64) dial_back(rendezvous);
     } else if (type == "goodbye") {
       set_down({Errc::closed, "it says goodbye"});
-      stream->retry_now();
+      stream->retry_after(kFirstRetry);   // a relay that only says goodbye must not keep this process busy
     } else if (type == "error") {
       set_down({Errc::denied, printable(text_or(m, "text", "it refuses"))});
       stream->retry_after(kLongestRetry);

@@ -1,5 +1,7 @@
 #include "net/tunnel_link.h"
 
+#include <utility>
+
 namespace tg::net {
 namespace {
 constexpr Duration kFarewell = std::chrono::seconds(5);   // for last words to leave; a peer may not read them
@@ -100,7 +102,7 @@ TunnelLink::TunnelLink(Loop& loop, Fd fd, const TlsContext& context, Tunnel::Sid
   state_->tls = std::make_unique<Tls>(
       loop, std::move(fd), context,
       Tls::Callbacks{[s = state_.get()] {
-                       s->attempt.cancel();
+                       if (!s->closing) s->attempt.cancel();
                        s->open = true;
                        s->timer.at(s->tunnel.next_deadline());
                        if (s->callbacks.on_open) s->callbacks.on_open();
@@ -136,8 +138,8 @@ void TunnelLink::probe() {
 
 void TunnelLink::close(Code code) {
   state_->tunnel.goaway(code);
-  state_->closing = true;
-  if (!state_->ended) state_->attempt.after(kFarewell);
+  const bool again = std::exchange(state_->closing, true);
+  if (!again && !state_->ended) state_->attempt.after(kFarewell);
   state_->kick();
 }
 

@@ -16,9 +16,10 @@
 namespace tg::client {
 
 // Tunnels keeps a tunnel to a connector of every Network that the device is told of (to kPerNetwork of them at most, by
-// choose_connectors, and to those that still carry flows), direct where that works, otherwise relayed; a direct path that
-// comes up later takes over for new flows. Everything is dialled again for ever. A tunnel that owes an answer and is silent
-// gets no new flows, and those that still wait there to be opened move on; its live flows stay until it answers or ends.
+// choose_connectors, and to those that carried flows when the View last changed), direct where that works, otherwise
+// relayed; a direct path that comes up later takes over for new flows. Everything is dialled again for ever. A tunnel that
+// owes an answer and is silent gets no new flows, and those that still wait there to be opened move on; its live flows
+// stay until it answers or ends.
 class Tunnels {
  public:
   static constexpr std::size_t kPerNetwork = 2;

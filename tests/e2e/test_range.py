@@ -25,7 +25,7 @@ def down(tg: Tg) -> Iterator[Tg]:
 def test_names_live_in_another_range_and_leave_nothing_behind(down: Tg, lab: Lab) -> None:
     laptop = lab.laptop
     def clean() -> bool:
-        seen = laptop.run("ip rule; ip route show table all; ip link").ok().out
+        seen = laptop.run("ip rule; ip route show table all; ip -br link").ok().out
         return not any(ours in seen for ours in ("7263", "tg0", "100.80.", "172.16.30.", "100.95.0."))
     assert clean()
     down.client("up", "--range", RANGE).ok()

@@ -6,7 +6,7 @@ from typing import Iterator
 import pytest
 from support.lab import CONNECTOR, CONTROLLER
 from support.netns import Host, Result
-from support.tg import Tg
+from support.tg import PEOPLE, RESOURCES, Tg
 
 PORT = 8445
 
@@ -15,8 +15,9 @@ PORT = 8445
 def listening(session_tg: Tg) -> Iterator[Tg]:
     """The connector listens, too."""
     tg = session_tg
-    if not tg.started:
-        tg.start()
+    if not tg.whole(PEOPLE + RESOURCES):
+        tg.stop()
+        tg.start(PEOPLE + RESOURCES)
     assert tg.connector
     tg.connector.stop()
     tg.connector_arguments = ["--listen", f"{CONNECTOR}:{PORT}"]
