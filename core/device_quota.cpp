@@ -14,17 +14,27 @@ DeviceQuota::Limits DeviceQuota::tunnel_limits(std::size_t descriptors) noexcept
   return {total, std::min(total / 2, kTunnelsOfOne)};
 }
 
+DeviceQuota::Limits DeviceQuota::byte_limits(std::uint64_t memory) noexcept {
+  const auto total = static_cast<std::size_t>(std::min<std::uint64_t>(memory / 8, kBytes));
+  return {total, std::min(total / 2, kBytesOfOne)};
+}
+
 std::optional<DeviceQuota::Hold> DeviceQuota::take(const std::string& device) {
   if (open_ >= limits_.total || open_of(device) >= limits_.of_one) return std::nullopt;
+  Hold one = hold(device);
+  one.add(1);
+  return one;
+}
+
+DeviceQuota::Hold DeviceQuota::hold(const std::string& device) {
   const auto it = devices_.try_emplace(device).first;
-  ++it->second;
-  ++open_;
+  ++it->second.holds;
   return Hold(*this, it);
 }
 
 std::size_t DeviceQuota::open_of(const std::string& device) const {
   const auto it = devices_.find(device);
-  return it == devices_.end() ? 0 : it->second;
+  return it == devices_.end() ? 0 : it->second.count;
 }
 
 bool DeviceQuota::worth_saying(Instant now) noexcept {
@@ -38,14 +48,36 @@ DeviceQuota::Hold& DeviceQuota::Hold::operator=(Hold&& o) noexcept {
     release();
     quota_ = std::exchange(o.quota_, nullptr);
     device_ = o.device_;
+    count_ = std::exchange(o.count_, 0);
   }
   return *this;
 }
 
+bool DeviceQuota::Hold::add(std::size_t more) noexcept {
+  if (quota_ == nullptr) return true;
+  const Limits& limits = quota_->limits_;
+  std::size_t& of_one = device_->second.count;
+  if (more > limits.total - std::min(quota_->open_, limits.total) || more > limits.of_one - std::min(of_one, limits.of_one)) {
+    return false;
+  }
+  quota_->open_ += more;
+  of_one += more;
+  count_ += more;
+  return true;
+}
+
+void DeviceQuota::Hold::remove(std::size_t less) noexcept {
+  if (quota_ == nullptr) return;
+  less = std::min(less, count_);
+  quota_->open_ -= less;
+  device_->second.count -= less;
+  count_ -= less;
+}
+
 void DeviceQuota::Hold::release() noexcept {
   if (quota_ == nullptr) return;
-  --quota_->open_;
-  if (--device_->second == 0) quota_->devices_.erase(device_);
+  remove(count_);
+  if (--device_->second.holds == 0) quota_->devices_.erase(device_);
   quota_ = nullptr;
 }
 

@@ -1,7 +1,8 @@
-// How much of a connector's descriptors its devices hold at once, in all and each.
+// How much of what a connector has its devices hold at once, in all and each.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -11,8 +12,8 @@
 
 namespace tg {
 
-// DeviceQuota counts what devices hold, flows or tunnels: each takes a descriptor, and no idle limit ends a TCP flow, so that
-// a device that only opens and holds would otherwise have them all. Not thread-safe. Pure.
+// DeviceQuota counts what devices hold: flows or tunnels, which take a descriptor each (and no idle limit ends a TCP flow, so
+// that a device that only opens and holds would otherwise have them all), lookups, or bytes. Not thread-safe. Pure.
 class DeviceQuota {
  public:
   struct Limits {
@@ -28,22 +29,39 @@ class DeviceQuota {
   static constexpr std::size_t kFlowsOfOne = 16384;
   // An honest device has one tunnel or two, and dead ones until they are noticed.
   static constexpr std::size_t kTunnelsOfOne = 64;
+  // byte_limits is for what is kept for servers that do not read: an eighth of the machine's `memory`, at most kBytes, of
+  // which one device has half at most and never more than kBytesOfOne.
+  static Limits byte_limits(std::uint64_t memory) noexcept;
+  static constexpr std::size_t kBytes = 512u << 20;
+  // An honest device's windows on one tunnel are 64 MiB in sum, and as much again is for flows that began small and for
+  // another tunnel: it is never refused.
+  static constexpr std::size_t kBytesOfOne = 128u << 20;
 
-  // Hold counts one until it is destroyed, which must be before the DeviceQuota is.
+  // Hold counts what one owner of a device has until it is destroyed, which must be before the DeviceQuota is. One that was
+  // made without a DeviceQuota counts nothing and is never full.
   class Hold {
    public:
     Hold() = default;
-    Hold(Hold&& o) noexcept : quota_(std::exchange(o.quota_, nullptr)), device_(o.device_) {}
+    Hold(Hold&& o) noexcept
+        : quota_(std::exchange(o.quota_, nullptr)), device_(o.device_), count_(std::exchange(o.count_, 0)) {}
     Hold& operator=(Hold&& o) noexcept;
     ~Hold() { release(); }
+    // add counts `more`, or returns false and counts nothing when the device, or all together, would have too much.
+    bool add(std::size_t more) noexcept;
+    void remove(std::size_t less) noexcept;
+    std::size_t count() const noexcept { return count_; }
 
    private:
     friend class DeviceQuota;
-    using Device = std::map<std::string, std::size_t>::iterator;
-    Hold(DeviceQuota& quota, Device device) noexcept : quota_(&quota), device_(device) {}
+    struct Device {
+      std::size_t count = 0, holds = 0;
+    };
+    using Devices = std::map<std::string, Device>;
+    Hold(DeviceQuota& quota, Devices::iterator device) noexcept : quota_(&quota), device_(device) {}
     void release() noexcept;
     DeviceQuota* quota_ = nullptr;
-    Device device_;
+    Devices::iterator device_;
+    std::size_t count_ = 0;
   };
 
   explicit DeviceQuota(Limits limits) noexcept : limits_(limits) {}
@@ -52,6 +70,8 @@ class DeviceQuota {
 
   // take counts one more of `device`, or returns nothing and counts nothing when it, or all together, have their fill.
   std::optional<Hold> take(const std::string& device);
+  // hold returns a Hold that counts nothing yet.
+  Hold hold(const std::string& device);
   // worth_saying returns true at most once in kQuiet: refusals come by the thousand.
   bool worth_saying(Instant now) noexcept;
   static constexpr Duration kQuiet = std::chrono::minutes(1);
@@ -63,7 +83,7 @@ class DeviceQuota {
  private:
   Limits limits_;
   std::size_t open_ = 0;
-  std::map<std::string, std::size_t> devices_;   // those that have any
+  Hold::Devices devices_;   // those that have a Hold
   std::optional<Instant> said_;
 };
 

@@ -23,27 +23,26 @@ End end_of(Exchanges::End end) {
 
 }  // namespace
 
-Resolver::Resolver(Config config) : config_(std::move(config)), exchanges_(config_.servers), cache_(config_.cache_entries) {}
+Resolver::Resolver(Config config)
+    : config_(std::move(config)), exchanges_(config_.servers), cache_(config_.cache_entries),
+      quota_({config_.max_lookups, config_.max_lookups_of_one}) {}
 
-Resolver::RequestId Resolver::resolve(const Name& name, Instant now) { return start({{name, kTypeA}, true}, now); }
+Resolver::RequestId Resolver::resolve(const Name& name, Instant now, const std::string& asker) {
+  return start({{name, kTypeA}, true}, now, asker);
+}
 
-Resolver::RequestId Resolver::lookup(const Name& name, std::uint16_t type, Instant now) {
+Resolver::RequestId Resolver::lookup(const Name& name, std::uint16_t type, Instant now, const std::string& asker) {
   if (!is_question(type)) {
     outcomes_.push_back({next_id_, End::answered, kRcodeNotImp, {}, {}});
     return next_id_++;
   }
-  return start({{name, type}, false}, now);
+  return start({{name, type}, false}, now, asker);
 }
 
-Resolver::RequestId Resolver::start(const Key& key, Instant now) {
+Resolver::RequestId Resolver::start(const Key& key, Instant now, const std::string& asker) {
   const RequestId id = next_id_++;
-  const auto known = lookups_.find(key);
-  if (known == lookups_.end() && lookups_.size() >= config_.max_lookups) {
-    outcomes_.push_back({id, End::exhausted, kRcodeServFail, {}, {}});
-    return id;
-  }
   requests_.emplace(id, key);
-  if (known != lookups_.end()) {
+  if (const auto known = lookups_.find(key); known != lookups_.end()) {
     known->second.waiting.push_back(id);
     return id;
   }
@@ -51,6 +50,7 @@ Resolver::RequestId Resolver::start(const Key& key, Instant now) {
   l.key = key;
   l.waiting.push_back(id);
   l.deadline = now + config_.total;
+  l.asker = asker;
   begin(l, key.question.type, now);
   collect(now);
   return id;
@@ -91,8 +91,16 @@ void Resolver::ask(Lookup& l, const Name& name, Instant now) {
     if (!l.chain.empty()) cache_.store({l.key.question.name, l.type}, *known, now);
     return settle(l, *known, now);
   }
+  if (!may_ask(l)) return finish(l, {0, End::exhausted, kRcodeServFail, {}, {}});
   l.exchange = exchanges_.ask({name, l.type}, now, l.deadline);
   asked_.emplace(l.exchange, Asked{l.key, name});
+}
+
+bool Resolver::may_ask(Lookup& l) {
+  if (l.asker.empty() || l.place.count() > 0) return true;
+  auto place = quota_.take(l.asker);
+  if (place) l.place = std::move(*place);
+  return place.has_value();
 }
 
 void Resolver::take(Lookup& l, const Message& reply, const Name& asked, Instant now) {

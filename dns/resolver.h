@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "core/device_quota.h"
 #include "core/ip.h"
 #include "core/time.h"
 #include "dns/cache.h"
@@ -25,6 +27,7 @@ class Resolver final : public Asker {
     Duration total = std::chrono::seconds(5);     // for one request, everything included
     std::size_t max_lookups = 1024;               // different questions in flight
     std::size_t cache_entries = 4096;
+    std::size_t max_lookups_of_one = 256;         // of max_lookups, for the questions of one asker
   };
   using RequestId = std::uint64_t;
 
@@ -35,7 +38,7 @@ class Resolver final : public Asker {
       failed,        // the servers could not tell, or the CNAMEs go in circles; here and below rcode is SERVFAIL
       timed_out,
       unreachable,   // no server is configured, or none could be reached
-      exhausted,     // max_lookups
+      exhausted,     // max_lookups, or max_lookups_of_one
     };
     RequestId id = 0;
     End end = End::answered;
@@ -46,11 +49,13 @@ class Resolver final : public Asker {
 
   explicit Resolver(Config config);
 
+  // `asker`, here and below, is whose share of max_lookups a question takes while a server is asked. What the cache knows and
+  // what joins another's lookup takes no place; nor does what is asked for nobody (""), which is tg itself.
   // resolve asks for the A records of `name` and, when it exists but has none, for AAAA.
-  RequestId resolve(const Name& name, Instant now);
+  RequestId resolve(const Name& name, Instant now, const std::string& asker = {});
   // lookup asks for records of any type. Types that no query may have (OPT, TSIG, zone transfers…) are answered NOTIMP.
   // Requests for the same thing share one lookup.
-  RequestId lookup(const Name& name, std::uint16_t type, Instant now);
+  RequestId lookup(const Name& name, std::uint16_t type, Instant now, const std::string& asker = {});
   // cancel forgets a request. Unknown ids are ignored.
   void cancel(RequestId id);
   std::optional<Outcome> next_outcome();
@@ -85,9 +90,12 @@ class Resolver final : public Asker {
     std::vector<Name> passed;        // names of the CNAME chain so far
     std::vector<Record> chain;       // and its records
     Exchanges::Id exchange = 0;
+    std::string asker;
+    DeviceQuota::Hold place;         // taken when a server is asked first
   };
 
-  RequestId start(const Key& key, Instant now);
+  RequestId start(const Key& key, Instant now, const std::string& asker);
+  bool may_ask(Lookup& l);
   void begin(Lookup& l, std::uint16_t type, Instant now);
   void ask(Lookup& l, const Name& name, Instant now);
   void take(Lookup& l, const Message& reply, const Name& asked, Instant now);
@@ -98,6 +106,7 @@ class Resolver final : public Asker {
   Config config_;
   Exchanges exchanges_;
   Cache cache_;
+  DeviceQuota quota_;
   RequestId next_id_ = 1;
   std::unordered_map<Key, Lookup, KeyHash> lookups_;
   std::unordered_map<RequestId, Key> requests_;

@@ -112,7 +112,7 @@ Resolver::Resolver(Loop& loop, dns::Resolver::Config config)
 Resolver::Resolver(Loop& loop, std::vector<Endpoint> servers) : Resolver(loop, asking(std::move(servers))) {}
 Resolver::~Resolver() { state_->alive = false; }
 
-Resolver::RequestId Resolver::resolve_host(std::string_view name, HostCallback callback) {
+Resolver::RequestId Resolver::resolve_host(std::string_view name, HostCallback callback, const std::string& asker) {
   if (const auto address = IpAddress::parse(name)) {
     return state_->known({0, Outcome::End::answered, dns::kRcodeNoError, {*address}, {}},
                          [call = std::move(callback)](Outcome& o) { call(std::move(o.addresses)); });
@@ -124,17 +124,18 @@ Resolver::RequestId Resolver::resolve_host(std::string_view name, HostCallback c
       call(fail(Errc::invalid_argument, fmt::format("\"{}\" is no host name", text)));
     });
   }
-  return state_->asked(state_->resolver.resolve(*parsed, Loop::now()),
+  return state_->asked(state_->resolver.resolve(*parsed, Loop::now(), asker),
                        [text, call = std::move(callback)](Outcome& o) { call(addresses_of(text, o)); });
 }
 
-Resolver::RequestId Resolver::lookup(std::string_view name, std::uint16_t type, LookupCallback callback) {
+Resolver::RequestId Resolver::lookup(std::string_view name, std::uint16_t type, LookupCallback callback,
+                                     const std::string& asker) {
   const auto done = [call = std::move(callback)](Outcome& o) {
     call(static_cast<std::uint8_t>(o.rcode), std::move(o.records));
   };
   const auto parsed = dns::Name::parse(name);
   if (!parsed) return state_->known({0, Outcome::End::answered, dns::kRcodeFormErr, {}, {}}, done);
-  return state_->asked(state_->resolver.lookup(*parsed, type, Loop::now()), done);
+  return state_->asked(state_->resolver.lookup(*parsed, type, Loop::now(), asker), done);
 }
 
 void Resolver::cancel(RequestId id) {

@@ -35,8 +35,9 @@ class Resolver {
   Resolver& operator=(const Resolver&) = delete;
 
   // resolve_host takes a name or an address in text; an address is its own answer. Addresses are in the server's order.
-  RequestId resolve_host(std::string_view name, HostCallback callback);
-  RequestId lookup(std::string_view name, std::uint16_t type, LookupCallback callback);
+  // `asker`: the device that it is for, of whose share see dns::Resolver; "" for names that tg itself needs.
+  RequestId resolve_host(std::string_view name, HostCallback callback, const std::string& asker = {});
+  RequestId lookup(std::string_view name, std::uint16_t type, LookupCallback callback, const std::string& asker = {});
   void cancel(RequestId id);
   void set_servers(std::vector<Endpoint> servers);
   const std::vector<Endpoint>& servers() const noexcept;

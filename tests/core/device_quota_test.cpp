@@ -72,6 +72,41 @@ TEST(DeviceQuota, a_moved_hold_counts_once) {
   EXPECT_EQ(quota.open(), 0u);
 }
 
+TEST(DeviceQuota, gives_bytes_an_eighth_of_the_memory_and_no_device_more_than_half_of_them) {
+  constexpr std::size_t kMega = 1u << 20;
+  EXPECT_EQ(DeviceQuota::byte_limits(64ull << 30), (Limits{512 * kMega, 128 * kMega}));
+  EXPECT_EQ(DeviceQuota::byte_limits(2ull << 30), (Limits{256 * kMega, 128 * kMega}));
+  EXPECT_EQ(DeviceQuota::byte_limits(512ull << 20), (Limits{64 * kMega, 32 * kMega}));
+  EXPECT_EQ(DeviceQuota::byte_limits(0), (Limits{0, 0}));
+}
+
+TEST(DeviceQuota, counts_bytes_as_they_come_and_go) {
+  DeviceQuota quota({100, 60});
+  DeviceQuota::Hold a = quota.hold("one"), b = quota.hold("one"), c = quota.hold("two");
+  EXPECT_TRUE(a.add(40));
+  EXPECT_FALSE(b.add(21)) << "with what the same device has elsewhere";
+  EXPECT_TRUE(b.add(20));
+  EXPECT_FALSE(c.add(41)) << "with what all have";
+  EXPECT_TRUE(c.add(40));
+  EXPECT_EQ(quota.open(), 100u);
+  a.remove(15);
+  EXPECT_TRUE(b.add(15));
+  EXPECT_EQ(a.count(), 25u);
+  b = std::move(a);   // what b had is given back
+  EXPECT_EQ(quota.open_of("one"), 25u);
+  b = DeviceQuota::Hold();
+  EXPECT_EQ(quota.open_of("one"), 0u);
+  EXPECT_EQ(quota.open(), 40u);
+  EXPECT_FALSE(quota.hold("one").add(std::size_t(-1)));
+}
+
+TEST(DeviceQuota, a_hold_of_nobody_is_never_full) {
+  DeviceQuota::Hold free;
+  EXPECT_TRUE(free.add(std::size_t(-1)));
+  free.remove(1);
+  EXPECT_EQ(free.count(), 0u);
+}
+
 TEST(DeviceQuota, is_worth_a_word_once_a_minute) {
   DeviceQuota quota({0, 0});
   const Instant start{seconds(1)};

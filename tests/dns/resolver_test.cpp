@@ -12,10 +12,12 @@ namespace {
 using End = Resolver::Outcome::End;
 
 struct Resolving {
-  explicit Resolving(int n = 1, std::size_t max_lookups = 1024)
-      : resolver({{servers(n), 400ms, true, seeded()}, 5s, max_lookups, 100}), wires(resolver) {}
+  explicit Resolving(int n = 1, std::size_t max_lookups = 1024, std::size_t of_one = 256)
+      : resolver({{servers(n), 400ms, true, seeded()}, 5s, max_lookups, 100, of_one}), wires(resolver) {}
 
-  Resolver::RequestId resolve(std::string_view text) { return resolver.resolve(name(text), wires.now); }
+  Resolver::RequestId resolve(std::string_view text, const std::string& asker = {}) {
+    return resolver.resolve(name(text), wires.now, asker);
+  }
   Resolver::RequestId lookup(std::string_view text, std::uint16_t type) {
     return resolver.lookup(name(text), type, wires.now);
   }
@@ -360,17 +362,68 @@ TEST(Resolver, joins_identical_questions_in_flight) {
 
 TEST(Resolver, refuses_more_lookups_than_its_limit_at_once) {
   Resolving r(1, 2);
-  r.resolve("a.int");
-  r.resolve("b.int");
-  const auto id = r.resolve("c.int");
-  r.resolve("a.int");   // joins
+  r.resolve("a.int", "one");
+  r.resolve("b.int", "two");
+  const auto id = r.resolve("c.int", "three");
+  r.resolve("a.int", "three");   // joins
   const auto o = r.outcome();
   EXPECT_EQ(o.id, id);
   EXPECT_EQ(o.end, End::exhausted);
   EXPECT_TRUE(r.waiting());
   r.answer("a.int", kTypeA, {a("a.int", "10.0.0.1")});
-  r.resolve("c.int");
+  r.resolve("c.int", "three");
   EXPECT_EQ(r.resolver.in_flight(), 2u);
+}
+
+TEST(Resolver, refuses_an_asker_that_has_its_share_and_no_other) {
+  Resolving r(1, 8, 2);
+  r.resolve("a.int", "greedy");
+  const auto second = r.resolve("b.int", "greedy");
+  const auto third = r.resolve("c.int", "greedy");
+  auto o = r.outcome();
+  EXPECT_EQ(o.id, third);
+  EXPECT_EQ(o.end, End::exhausted);
+  r.resolve("c.int", "modest");
+  r.resolve("c.int", "greedy");      // joins the other's
+  EXPECT_TRUE(r.waiting());
+  r.resolver.cancel(second);
+  r.resolve("d.int", "greedy");
+  EXPECT_TRUE(r.waiting()) << "what was given up makes room";
+  EXPECT_EQ(r.resolver.in_flight(), 3u);
+}
+
+TEST(Resolver, tells_what_it_knows_to_an_asker_that_has_its_share) {
+  Resolving r(1, 8, 1);
+  r.resolve("www.int", "greedy");
+  r.answer("www.int", kTypeA, {cname("www.int", "nas.int"), a("nas.int", "10.0.0.1")});
+  r.outcome();
+  r.resolve("slow.int", "greedy");
+  for (const char* known : {"www.int", "www.int"}) {
+    r.resolve(known, "greedy");
+    EXPECT_EQ(r.outcome().addresses, std::vector{ip("10.0.0.1")});
+  }
+  r.resolve("other.int", "greedy");
+  EXPECT_EQ(r.outcome().end, End::exhausted);
+}
+
+TEST(Resolver, a_chain_and_a_second_type_take_one_place) {
+  Resolving r(1, 8, 1);
+  r.resolve("www.int", "device");
+  r.answer("www.int", kTypeA, {cname("www.int", "nas.other")});
+  r.answer("nas.other", kTypeA, {});
+  r.answer("www.int", kTypeAaaa, {aaaa("www.int", "fd00::1")});
+  EXPECT_EQ(r.outcome().addresses, std::vector{ip("fd00::1")});
+  r.resolve("next.int", "device");
+  EXPECT_TRUE(r.waiting());
+}
+
+TEST(Resolver, asks_for_nobody_whatever_others_ask) {
+  Resolving r(1, 2, 2);
+  r.resolve("a.int", "one");
+  r.resolve("b.int", "one");
+  for (int i = 0; i < 5; ++i) r.resolve("controller" + std::to_string(i) + ".example");
+  EXPECT_TRUE(r.waiting());
+  EXPECT_EQ(r.resolver.in_flight(), 7u);
 }
 
 TEST(Resolver, cancel_ends_a_lookup_only_when_nobody_waits_for_it) {
