@@ -88,12 +88,27 @@ struct Flow {
   Phase phase = Phase::free;
   Queue queue = kNoQueue;
   bool indexed = false;                // found by its key; false once a later flow has that key
-  bool fin_from_app = false;
-  bool fin_from_listener = false;
+  // How far one side's words go: its FIN, and whether the other side has acknowledged that.
+  struct Side {
+    std::uint32_t end = 0;             // the sequence number behind its FIN
+    bool fin = false;
+    bool fin_acked = false;
+    void says(const TcpSegment& t) noexcept {
+      if (!t.has(tcp_flag::fin)) return;
+      fin = true;
+      end = t.seq + t.length();
+    }
+    void hears(const TcpSegment& t) noexcept {
+      fin_acked |= fin && t.has(tcp_flag::ack) && static_cast<std::int32_t>(t.ack - end) >= 0;
+    }
+  };
+  Side app, listener;
   bool reset = false;
 
   // over: neither side can send anything new.
-  bool over() const noexcept { return reset || (fin_from_app && fin_from_listener); }
+  bool over() const noexcept { return reset || (app.fin && listener.fin); }
+  // done: and nothing that was sent is still to arrive.
+  bool done() const noexcept { return reset || (app.fin_acked && listener.fin_acked); }
 };
 
 }  // namespace
@@ -272,12 +287,24 @@ struct Rewriter::State {
     return {Action::drop, Event::opened, id_of(slot), {}};
   }
 
-  Outcome from_listener(MutBytes packet, const Parsed& p) {
+  // passes notes what a packet between the two sides says. While their kernels still have something to say to each other
+  // (a slow reader, of whom the owner has long taken leave), a flow lingers on.
+  void passes(std::uint32_t slot, const TcpSegment& t, Flow::Side& from, Flow::Side& to, Instant now) noexcept {
+    Flow& f = flows[slot];
+    const bool was_done = f.done();
+    from.says(t);
+    to.hears(t);
+    f.reset |= t.has(tcp_flag::rst);
+    if (f.queue != kLingering || was_done) return;
+    dequeue(slot);
+    enqueue(slot, kLingering, now + config.linger);
+  }
+
+  Outcome from_listener(MutBytes packet, const Parsed& p, Instant now) {
     const std::uint32_t slot = flow_by_peer({p.ip.dst, p.tcp.dst_port});
     if (slot == kNone || !flows[slot].indexed) return reset_sender(p.ip);
     Flow& f = flows[slot];
-    f.fin_from_listener |= p.tcp.has(tcp_flag::fin);
-    f.reset |= p.tcp.has(tcp_flag::rst);
+    passes(slot, p.tcp, f.listener, f.app, now);
     readdress(packet, p, f.key.dst, f.key.src);
     return {Action::write, Event::none, FlowId::none, {}};
   }
@@ -313,7 +340,7 @@ struct Rewriter::State {
         break;
       case Phase::free: return {};
     }
-    return to_listener(packet, f, slot, p, syn);
+    return to_listener(packet, f, slot, p, syn, now);
   }
 
   Outcome to_held(Flow& f, std::uint32_t slot, const Parsed& p, bool syn) {
@@ -332,7 +359,7 @@ struct Rewriter::State {
     return {Action::drop, Event::cancelled, id, {}};
   }
 
-  Outcome to_listener(MutBytes packet, Flow& f, std::uint32_t slot, const Parsed& p, bool syn) {
+  Outcome to_listener(MutBytes packet, Flow& f, std::uint32_t slot, const Parsed& p, bool syn, Instant now) {
     Outcome out{Action::write, Event::none, FlowId::none, {}};
     if (f.queue == kUnaccepted && !syn) {
       dequeue(slot);
@@ -341,8 +368,7 @@ struct Rewriter::State {
         out.flow = id_of(slot);
       }
     }
-    f.fin_from_app |= p.tcp.has(tcp_flag::fin);
-    f.reset |= p.tcp.has(tcp_flag::rst);
+    passes(slot, p.tcp, f.app, f.listener, now);
     readdress(packet, p, peer_of(f.peer), {config.local, config.listen_port});
     return out;
   }
@@ -372,7 +398,7 @@ Rewriter::Outcome Rewriter::process(MutBytes packet, VnetHeader& header, Instant
   const Parsed p{*ip, *tcp, header.needs_csum()};
   const State& s = *state_;
   const bool from_listener = ip->src == s.config.local && tcp->src_port == s.config.listen_port && s.is_peer(ip->dst);
-  return from_listener ? state_->from_listener(packet, p) : state_->from_app(packet, p, now);
+  return from_listener ? state_->from_listener(packet, p, now) : state_->from_app(packet, p, now);
 }
 
 Result<Bytes> Rewriter::admit(FlowId flow, Instant now) {

@@ -43,7 +43,7 @@ class Rewriter {
     std::size_t max_held = 16384;        // SYNs kept
     std::uint64_t hash_seed = 0;         // random, against chosen collisions
     Duration silence = std::chrono::seconds(130);       // past the last SYN of Linux's tcp_syn_retries = 6 (127 s)
-    Duration linger = std::chrono::seconds(60);         // TIME_WAIT of Linux
+    Duration linger = std::chrono::seconds(60);         // TIME_WAIT of Linux; begins anew, see closed()
     Duration reset_linger = std::chrono::seconds(5);
     Duration accept_wait = std::chrono::seconds(130);   // for the application to answer the listener's SYN-ACK
   };
@@ -88,7 +88,9 @@ class Rewriter {
   void drop(FlowId flow, Instant now);
 
   // closed says that the owner is done with an open (or held) flow. The last packets are rewritten for some time more;
-  // then its peer port is free, and ports are used again least recently used first.
+  // then its peer port is free, and ports are used again least recently used first. That time begins anew with each
+  // packet until both FINs are acknowledged, or one side resets: the kernel may still hold much for a slow reader. Such
+  // flows are bounded as all are, by max_flows and the peer ports; the one that said nothing for longest gives way.
   enum class End : std::uint8_t { finished, reset };
   void closed(FlowId flow, End how, Instant now);
 

@@ -38,11 +38,12 @@ struct Wire {
   std::uint32_t isn = 1000;
 
   Buffer syn() const { return tcp_packet(key.src, key.dst, isn, 0, kSyn); }
-  Buffer app(unsigned flags, Bytes payload = {}) const {
-    return tcp_packet(key.src, key.dst, isn + 1, 5001, flags, payload);
+  // `heard`: how many bytes of the other side, its FIN among them, are acknowledged.
+  Buffer app(unsigned flags, Bytes payload = {}, std::uint32_t heard = 0) const {
+    return tcp_packet(key.src, key.dst, isn + 1, 5000 + heard, flags, payload);
   }
-  Buffer listener(Ipv4Port peer, unsigned flags, Bytes payload = {}) const {
-    return tcp_packet(kListener, peer, 5000, isn + 1, flags, payload);
+  Buffer listener(Ipv4Port peer, unsigned flags, Bytes payload = {}, std::uint32_t heard = 0) const {
+    return tcp_packet(kListener, peer, 5000, isn + 1 + heard, flags, payload);
   }
 };
 
@@ -327,18 +328,84 @@ TEST(Rewriter, last_packets_are_rewritten_while_a_flow_lingers) {
     const Wire w;
     FlowId id;
     const Ipv4Port peer = r.establish(w, &id);
+    r.put(w.app(kFin | kAck));
+    r.put(w.listener(peer, kFin | kAck, {}, 1));
+    r.put(w.app(kAck, {}, 1));
     r.rewriter.closed(id, how, r.now);
     EXPECT_EQ(r.rewriter.flow_of(peer), std::nullopt);
     r.now += time - 1s;
     r.rewriter.on_timeout(r.now);
-    EXPECT_EQ(r.put(w.app(kAck)).action, Action::write);
-    EXPECT_EQ(r.put(w.listener(peer, kFin | kAck)).action, Action::write);
+    EXPECT_EQ(r.put(w.app(kAck, {}, 1)).action, Action::write);
+    EXPECT_EQ(r.put(w.listener(peer, kFin | kAck, {}, 1)).action, Action::write);
     r.now += 1s;
     r.rewriter.on_timeout(r.now);
     EXPECT_EQ(r.put(w.app(kAck)).action, Action::reply);
     EXPECT_EQ(r.put(w.listener(peer, kAck)).action, Action::reply);
     EXPECT_EQ(r.rewriter.key_of(id), std::nullopt);
   }
+}
+
+TEST(Rewriter, a_slow_reader_that_half_closed_gets_everything_however_long_it_takes) {
+  Rig r;
+  const Wire w;
+  FlowId id;
+  const Ipv4Port peer = r.establish(w, &id);
+  r.put(w.app(kFin | kAck));
+  r.put(w.listener(peer, kAck, {}, 1));
+  r.rewriter.closed(id, End::finished, r.now);          // all of it, FIN too, is in the listener's send queue
+  const auto step = [&](Buffer packet) {
+    r.now += 59s;
+    EXPECT_EQ(r.rewriter.on_timeout(r.now), std::nullopt);
+    return r.put(packet).action;
+  };
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(step(w.listener(peer, kAck, as_bytes("a little more"), 1)), Action::write);
+    ASSERT_EQ(step(w.app(kAck, {}, 13)), Action::write);
+  }
+  ASSERT_EQ(step(w.listener(peer, kFin | kAck, as_bytes("the end"), 1)), Action::write);
+  ASSERT_EQ(step(w.listener(peer, kFin | kAck, as_bytes("the end"), 1)), Action::write);   // lost on the way: again
+  ASSERT_EQ(step(w.app(kAck, {}, 7)), Action::write);   // all but the FIN
+  ASSERT_EQ(step(w.app(kAck, {}, 8)), Action::write);   // and now that
+  ASSERT_EQ(step(w.app(kAck, {}, 8)), Action::write);   // TIME_WAIT, which nothing begins anew
+  r.now += 1s;
+  r.rewriter.on_timeout(r.now);
+  EXPECT_EQ(r.rewriter.counts().lingering, 0u);
+}
+
+TEST(Rewriter, a_reset_ends_the_wait_for_a_slow_reader) {
+  Rig r;
+  const Wire w;
+  FlowId id;
+  const Ipv4Port peer = r.establish(w, &id);
+  r.put(w.app(kFin | kAck));
+  r.rewriter.closed(id, End::finished, r.now);
+  r.now += 30s;
+  EXPECT_EQ(r.put(w.listener(peer, kRst)).action, Action::write);
+  r.now += 59s;
+  r.rewriter.on_timeout(r.now);
+  EXPECT_EQ(r.put(w.app(kAck)).action, Action::write);
+  r.now += 1s;
+  r.rewriter.on_timeout(r.now);
+  EXPECT_EQ(r.put(w.app(kAck)).action, Action::reply);
+}
+
+TEST(Rewriter, slow_readers_are_bounded_as_all_flows_are) {
+  auto c = config();
+  c.max_flows = 3;
+  Rig r(c);
+  std::vector<std::pair<Wire, FlowId>> slow;
+  for (std::uint16_t i = 1; i <= 3; ++i) {
+    const Wire w{{{kLocal, i}, {kFar, 443}}, i};
+    FlowId id;
+    r.establish(w, &id);
+    r.rewriter.closed(id, End::finished, r.now);
+    slow.emplace_back(w, id);
+  }
+  r.now += 10s;
+  r.put(slow[0].first.app(kAck));                       // heard of since: the second is the oldest now
+  r.open(Wire{{{kLocal, 9}, {kFar, 443}}, 9});
+  EXPECT_TRUE(r.rewriter.key_of(slow[0].second));
+  EXPECT_FALSE(r.rewriter.key_of(slow[1].second));
 }
 
 TEST(Rewriter, a_new_syn_beside_a_lingering_flow_gets_a_port_of_its_own) {
@@ -473,7 +540,9 @@ TEST(Rewriter, agrees_with_a_plain_model) {
     Instant until = kNever;
     bool current = true;      // found by its key
     bool fin_app = false, fin_listener = false, reset = false, answered = false;
+    bool fin_app_heard = false, fin_listener_heard = false, renews = false;
     bool over() const { return reset || (fin_app && fin_listener); }
+    bool done() const { return reset || (fin_app_heard && fin_listener_heard); }
   };
   const bool holds = rc::check([] {
     auto c = config();
@@ -519,7 +588,8 @@ TEST(Rewriter, agrees_with_a_plain_model) {
       } else if (what <= 3) {                                // the application says something
         const unsigned flags = *rc::gen::element<unsigned>(kAck, kAck, kAck | kFin, kRst);
         const Wire w = it == flows.end() ? Wire{key, 5} : it->second.wire;
-        Buffer b = w.app(flags, as_bytes("data"));
+        const bool heard = *rc::gen::arbitrary<bool>();
+        Buffer b = w.app(flags, as_bytes("data"), heard ? 5 : 4);
         const auto out = r.put(b);
         if (it != flows.end() && (it->second.phase == Model::open || it->second.phase == Model::lingering)) {
           Model& m = it->second;
@@ -528,7 +598,9 @@ TEST(Rewriter, agrees_with_a_plain_model) {
           RC_ASSERT(whole(b));
           RC_ASSERT((out.event == Event::cancelled) == (m.phase == Model::open && !m.answered && flags == kRst));
           m.answered = true;
+          if (m.renews && !m.done()) m.until = r.now + 60s;
           m.fin_app |= (flags & kFin) != 0;
+          m.fin_listener_heard |= heard && (flags & kAck) != 0 && m.fin_listener;
           m.reset |= flags == kRst;
         } else if (it != flows.end() && it->second.phase == Model::held && flags == kRst) {
           RC_ASSERT(out.event == Event::cancelled && out.flow == it->first);
@@ -540,13 +612,18 @@ TEST(Rewriter, agrees_with_a_plain_model) {
         const Ipv4Port peer{kPeer, static_cast<std::uint16_t>(1024 + *rc::gen::inRange(0, 12))};
         const auto f = std::find_if(flows.begin(), flows.end(), [&](const auto& x) { return x.second.peer == peer; });
         const unsigned flags = *rc::gen::element<unsigned>(kAck, kAck | kFin);
-        Buffer b = Wire{key, 9}.listener(peer, flags, as_bytes("data"));
+        const bool heard = *rc::gen::arbitrary<bool>();
+        const std::uint32_t isn = f == flows.end() ? 9 : f->second.wire.isn;
+        Buffer b = Wire{key, isn}.listener(peer, flags, as_bytes("data"), heard ? 5 : 4);
         const auto out = r.put(b);
         if (f != flows.end() && f->second.current) {
           RC_ASSERT(out.action == Action::write);
           RC_ASSERT(ends(b) == (FlowKey{f->second.wire.key.dst, f->second.wire.key.src}));
           RC_ASSERT(whole(b));
-          f->second.fin_listener |= (flags & kFin) != 0;
+          Model& m = f->second;
+          if (m.renews && !m.done()) m.until = r.now + 60s;
+          m.fin_listener |= (flags & kFin) != 0;
+          m.fin_app_heard |= heard && m.fin_app;
         } else {
           RC_ASSERT(out.action == Action::reply);
         }
@@ -575,8 +652,11 @@ TEST(Rewriter, agrees_with_a_plain_model) {
         } else {
           const bool reset = *rc::gen::arbitrary<bool>();
           r.rewriter.closed(f->first, reset ? End::reset : End::finished, r.now);
-          if (m.phase == Model::open) m.phase = Model::lingering, m.until = r.now + (reset ? 5s : 60s);
-          else if (m.phase == Model::held) flows.erase(f);
+          if (m.phase == Model::open) {
+            m.phase = Model::lingering;
+            m.until = r.now + (reset ? 5s : 60s);
+            m.renews = !reset;
+          } else if (m.phase == Model::held) flows.erase(f);
         }
       } else {                                               // time passes
         r.now += std::chrono::seconds(*rc::gen::inRange(0, 50));
