@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from support.lab import Lab      # noqa: E402
-from support.netns import Failed, Host      # noqa: E402
+from support.netns import Failed, Host, adopt_orphans      # noqa: E402
 from support.tg import PEOPLE, RESOURCES, Tg      # noqa: E402
 
 collect_ignore = ["test_demo.py"]      # unless it is named: it is of the release build
@@ -33,34 +33,45 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def session_tg(lab: Lab) -> Iterator[Tg]:
+    adopt_orphans()
     tg = Tg(lab)
     yield tg
     tg.stop()
-    assert not tg.findings(), "\n".join(tg.findings())
+    nothing_found(tg, "since the last test, or when everything was stopped")
+
+
+def nothing_found(tg: Tg, when: str) -> None:
+    """No process of tg has ended as nobody meant it to, hung, broken an invariant or displeased a sanitizer."""
+    if found := tg.findings():
+        pytest.fail(f"{when}:\n" + "\n".join(found), pytrace=False)
 
 
 @pytest.fixture
 def cold_tg(session_tg: Tg) -> Iterator[Tg]:
-    """tg as the test before left it; what sanitizers report meanwhile fails the test."""
-    before = len(session_tg.findings())
+    """tg as the test before left it; what goes wrong with its processes meanwhile fails the test."""
+    nothing_found(session_tg, "since the test before")
     yield session_tg
-    new = session_tg.findings()[before:]
-    assert not new, "\n".join(new)
+    nothing_found(session_tg, "during this test")
 
 
 @pytest.fixture
 def tg(cold_tg: Tg) -> Tg:
-    """A controller, a connector and a client that is online, with the standard Resources."""
+    """A controller, a connector and a client that is online, with the standard Resources. What the test before changed
+    or stopped is started again; what it only used works."""
     if len(_given_up) >= 3:
         pytest.fail(f"tg did not come up three times; the first time:\n{_given_up[0]}", pytrace=False)
-    if not cold_tg.whole(PEOPLE + RESOURCES):
-        try:
+    try:
+        if cold_tg.changed(PEOPLE + RESOURCES):
             cold_tg.stop()
+            nothing_found(cold_tg, "when what the test before left was stopped")
             cold_tg.start(PEOPLE + RESOURCES)
             cold_tg.wait_works(10, "everything was started")
-        except Failed as e:
-            _given_up.append(f"{e}\n{cold_tg.lab.log_tails()}")
-            raise
+        else:
+            cold_tg.wait_works(10, "the test before, which has stopped nothing")
+    except Failed as e:
+        _given_up.append(f"{e}\n{cold_tg.lab.log_tails()}")
+        cold_tg.stop()
+        raise
     _given_up.clear()
     return cold_tg
 

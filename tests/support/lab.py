@@ -17,7 +17,7 @@ import subprocess
 from support.netns import Host, Process, Space, wait_for
 
 CONTROLLER, PUBLIC_WEB, ISP_DNS = "203.0.113.10", "203.0.113.80", "198.51.100.1"
-LAPTOP, LAPTOP_AT_HOME = "198.51.100.10", "192.168.1.20"
+LAPTOP, LAPTOP_AT_HOME, HOME_OUTSIDE = "198.51.100.10", "192.168.1.20", "192.0.2.7"
 HOME_DNS, NAS, CONNECTOR, NAS6 = "192.168.1.1", "192.168.1.50", "192.168.1.88", "fd00:1::50"
 UDP_ECHO_PORT = 7007
 NAS_PAGE = "Hello from the NAS.\n"

@@ -28,7 +28,10 @@ from typing import Any, Callable, Iterator, Sequence
 NETNS = pathlib.Path("/run/netns")
 ETC_NETNS = pathlib.Path("/etc/netns")
 CLONE_NEWNET = 0x40000000
+PR_SET_CHILD_SUBREAPER = 36
+STOPS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _libc = ctypes.CDLL(None, use_errno=True)
+killed: set[int] = set()      # what kill_and_wait ended: nobody else dies of SIGKILL by a test's will
 
 
 class Failed(AssertionError):
@@ -68,10 +71,15 @@ class Result:
 
 
 class Process:
-    """A process started in a host; what it prints goes to `log`, which had `start` bytes before."""
+    """A process started in a host; what it prints goes to `log`, which had `start` bytes before. `since`: when it was
+    started, by time.monotonic()."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], name: str, log: pathlib.Path, start: int) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes], name: str, log: pathlib.Path, start: int, command: list[str],
+                 since: float) -> None:
         self.popen, self.name, self.log, self._start = popen, name, log, start
+        self.command, self.since = command, since
+        self._told: set[int] = set()
+        self._awaited = False
 
     @property
     def pid(self) -> int:
@@ -97,11 +105,14 @@ class Process:
 
     def signal(self, number: int) -> None:
         if self.alive():
+            self._told.add(number)
             self.popen.send_signal(number)
 
     def wait(self, deadline: float = 10.0) -> int:
         try:
-            return self.popen.wait(deadline)
+            code = self.popen.wait(deadline)
+            self._awaited = True
+            return code
         except subprocess.TimeoutExpired:
             raise Failed(f"{self.name} did not end within {deadline:g} s:\n{self.text()[-3000:]}") from None
 
@@ -114,6 +125,21 @@ class Process:
         """kill -9."""
         self.signal(signal.SIGKILL)
         self.wait()
+
+    def bad_end(self) -> str:
+        """How it ended, if nobody meant it to end like that; else "". Who is told to stop ends with 0; of a signal dies
+        only who is killed; and who ends by itself has a test that waits for it and sees with what."""
+        code = self.popen.poll()
+        if code is None:
+            return ""
+        if code == -signal.SIGKILL:
+            meant = signal.SIGKILL in self._told or self.pid in killed
+        elif self._told & STOPS:
+            meant = code == 0
+        else:
+            meant = code >= 0 and self._awaited
+        told = ", told by " + ", ".join(signal.Signals(n).name for n in sorted(self._told)) if self._told else ""
+        return "" if meant else f"{self.name} ended with {code}{told}:\n{self.text()[-3000:]}"
 
 
 class Host:
@@ -215,10 +241,10 @@ class Host:
         """Starts a process that stays; with `ready`, waits until it has printed that."""
         path = self.space.logs / f"{self.name}-{name}.log"
         with path.open("ab") as log:
-            start = log.tell()
+            start, since = log.tell(), time.monotonic()
             popen = subprocess.Popen(self.argv(command), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                                      start_new_session=True, env={**os.environ, **(env or {})}, cwd=self.space.root)
-        started = Process(popen, f"{self.name}-{name}", path, start)
+        started = Process(popen, f"{self.name}-{name}", path, start, self.argv(command), since)
         self.space.processes.append(started)
         if ready is not None:
             started.wait_text(ready, deadline)
@@ -345,6 +371,28 @@ def _executable(pid: int) -> str:
         return ""
 
 
+def adopt_orphans() -> None:
+    """From now on what is left behind by its parent, as a client in the background is, becomes this process's child,
+    which can see how it ends."""
+    if _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def ended_children(name: str) -> Iterator[tuple[int, int]]:
+    """The ended children of this process that are called `name`, and their exit statuses (negative: the signal). They
+    are looked at and not reaped, so that nobody else misses them."""
+    for status in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            text = status.read_text()
+            end_of_comm = text.rindex(")")
+            comm, rest = text[text.index("(") + 1:end_of_comm], text[end_of_comm + 1:].split()
+            if (comm, rest[0], rest[1]) != (name[:15], "Z", str(os.getpid())):
+                continue
+            end = os.waitid(os.P_PID, int(text.split()[0]), os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if end:
+                yield end.si_pid, end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
+
+
 def _kill_group(leader: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
@@ -356,6 +404,7 @@ def kill_and_wait(pids: list[int], deadline: float = 3.0) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             handles.append(os.pidfd_open(pid))
+            killed.add(pid)
             signal.pidfd_send_signal(handles[-1], signal.SIGKILL)
     end = time.monotonic() + deadline
     for handle in handles:

@@ -11,13 +11,16 @@ import time
 
 from support.dnswire import ask
 from support.lab import CONTROLLER, PUBLIC_WEB, Lab
-from support.netns import Failed, Host, Process, Result, kill_and_wait, wait_for
+from support.netns import Failed, Host, Process, Result, ended_children, kill_and_wait, killed, wait_for
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 STUB = "100.95.0.251"
 STUBS = ["100.95.0.251", "100.95.0.252", "100.95.0.253", "100.95.0.254"]
 CLIENT_ADDRESS = "172.16.30.1"
 LISTEN, RELAY_LISTEN, PUBLIC = f"{CONTROLLER}:8443", f"{CONTROLLER}:8444", f"{CONTROLLER}:8443"
+
+# What a program says when it gives up on itself: TG_CHECK (core/result.cpp), the C++ library's assertions, exceptions.
+GAVE_UP = re.compile(rb"^.*(?:internal error:|Assertion '.*' failed|terminate called).*$", re.MULTILINE)
 
 PEOPLE = """
 [[network]]
@@ -84,6 +87,9 @@ class Tg:
         self.client_arguments: list[str] = []
         self.relay: Process | None = None
         self.relay_listen = RELAY_LISTEN                   # of the one in the controller; "none": there is none
+        self._found: list[str] = []                        # not yet told by findings()
+        self._told: set[int] = set()                       # processes whose end was told
+        self._read: dict[pathlib.Path, tuple[int, int]] = {}      # by log: its inode, and how far it was read
         (lab.root / "bin").mkdir(exist_ok=True)
         (lab.root / "bin/tg").symlink_to(self.binary)
 
@@ -104,7 +110,10 @@ class Tg:
 
     def run(self, host: Host, command: str, *more: str, state: str | None = None, timeout: float = 20.0) -> Result:
         """run(lab.laptop, "client status", "--json"): with the role's own --state."""
-        return host.run([*self.words(command, state), *more], timeout, env=self.env())
+        result = host.run([*self.words(command, state), *more], timeout, env=self.env())
+        if result.code < 0 or GAVE_UP.search(result.err.encode()):
+            self._found.append(str(result))
+        return result
 
     def client(self, command: str, *more: str, timeout: float = 20.0) -> Result:
         return self.run(self.lab.laptop, f"client {command}", *more, timeout=timeout)
@@ -131,12 +140,16 @@ class Tg:
         return self.controller
 
     def wait_listening(self, host: Host, process: Process, port: int, address: str = CONTROLLER) -> None:
+        """Afterwards `process.since` is when it began to listen: the time of the last attempt that failed."""
+        attempts = [process.since]
         def up() -> bool:
             if not process.alive():
                 raise Failed(f"{process.name} ended with {process.popen.returncode}:\n{process.text()}")
+            attempts.append(time.monotonic())
             with host.socket(timeout=1) as s:
                 return s.connect_ex((address, port)) == 0
         wait_for(f"{process.name} listens on {port}", up, 15, explain=process.text)
+        process.since = attempts[-2]
 
     def apply(self, policy: str | None = None, *more: str) -> Result:
         if policy is not None:
@@ -145,11 +158,13 @@ class Tg:
         path.write_text(self.policy)
         return self.run(self.lab.internet, "controller apply", str(path), *more)
 
-    def start_connector(self, token: str | None = None) -> Process:
+    def start_connector(self, token: str | None = None, ready: bool = True) -> Process:
+        """The connector is online once this returns, if it is to be `ready`."""
         more = ["--token", token] if token else []
         self.connector = self.lab.connector.start([*self.words("connector run"), *more, *self.connector_arguments],
                                                   "tg-connector", env=self.env())
-        self.wait_connector()
+        if ready:
+            self.wait_connector()
         return self.connector
 
     def start_relay(self, token: str | None = None, address: str = PUBLIC_WEB) -> Process:
@@ -188,28 +203,44 @@ class Tg:
         self.early_token = (time.monotonic(), self.token("device", "alice@example.com", "--expires", "1"))
 
     def stop(self) -> None:
-        """Back to nothing: no process, no state, the laptop as it was. Whatever does not end when asked to is killed."""
+        """Back to nothing: no process, no state, the laptop as it was. Whatever does not end well when asked to is killed,
+        and told by findings()."""
         if not self.started and not self.state("controller").exists():
             return
-        self.client("down", timeout=15)
-        for host, process in ((self.lab.connector, self.connector), (self.lab.internet, self.relay),
-                              (self.lab.internet, self.controller)):
-            if process and process.alive():
-                try:
-                    process.stop(5)
-                except Failed:
-                    process.kill()
+        if self.client_pids():
+            down = self.client("down", timeout=15)
+            if down.code != 0:
+                self._found.append(str(down))
+        for process in sorted(self._servers(), key=lambda p: p is self.controller):        # the controller last
+            try:
+                process.stop(5)
+            except Failed as e:
+                self._found.append(str(e))
+                process.kill()
         for host in self.lab.hosts:
-            kill_and_wait(host.pids(self.binary))
+            for pid in host.pids(self.binary):
+                self._found.append(f"{host.name}: process {pid} still runs after everything was told to stop")
+                kill_and_wait([pid])
+        self._look()                                       # before the logs go
         for role in ("client", "connector", "relay", "controller"):
             shutil.rmtree(self.state(role), ignore_errors=True)
         self.lab.laptop_goes_away()
         self.started = False
 
-    def whole(self, policy: str) -> bool:
-        """Everything runs, with this policy, and a new flow works."""
-        return bool(self.started and self.policy == policy and self.controller and self.controller.alive() and self.connector
-                    and self.connector.alive() and not self.connector_arguments and self.relay_listen == RELAY_LISTEN and self.works())
+    def changed(self, policy: str) -> str:
+        """What is not as start(policy) left it; "" when everything is. Whether somebody meant it, findings() knows."""
+        return ("nothing is started" if not self.started
+                else "another policy" if self.policy != policy
+                else "no controller" if not (self.controller and self.controller.alive())
+                else "no connector" if not (self.connector and self.connector.alive())
+                else "no client" if not self.client_pids()
+                else "a connector with other options" if self.connector_arguments
+                else "another relay" if self.relay_listen != RELAY_LISTEN else "")
+
+    def _servers(self) -> list[Process]:
+        """The servers among the Lab's processes that are tg's and run."""
+        return [p for p in self.lab.processes if str(self.binary) in p.command and p.alive()
+                and {"serve", "run", "--foreground"} & set(p.command)]
 
     # -- health -------------------------------------------------------------------------------------------------------------
     def works(self, timeout: float = 2.0) -> bool:
@@ -221,11 +252,16 @@ class Tg:
         except (OSError, AssertionError):
             return False
 
-    def wait_works(self, deadline: float, since: str) -> float:
-        """Waits until a new flow works, and returns how long that took."""
-        started = time.monotonic()
-        wait_for(f"a new flow works after {since}", lambda: self.works(1.0), deadline, 0.05, self.explain)
-        return time.monotonic() - started
+    def wait_works(self, deadline: float, since: str, began: float | None = None) -> float:
+        """Waits until a new flow works, and returns how long that took. `began`: when the clock started, by
+        time.monotonic(); without it, now."""
+        start = time.monotonic() if began is None else began
+        wait_for(f"a new flow works, {deadline:g} s after {since}", lambda: self.works(1.0),
+                 start + deadline - time.monotonic(), 0.05, self.explain)
+        took = time.monotonic() - start
+        if took > deadline:
+            raise Failed(f"{since}: a new flow took {took:.2f} s, and not {deadline:g} s\n{self.explain()}")
+        return took
 
     def wait_settled(self) -> None:
         """Waits until what the test before broke is whole: the client hears the controller, and no tunnel runs dry."""
@@ -259,5 +295,38 @@ class Tg:
         return b"__asan_init" in self.binary.read_bytes() or b"__tsan_init" in self.binary.read_bytes()
 
     def findings(self) -> list[str]:
-        """What the sanitizers reported."""
-        return [p.read_text(errors="replace") for p in sorted(self.reports.iterdir()) if p.stat().st_size]
+        """What went wrong with tg's processes, whatever tests saw of it, since this was asked last: sanitizers' reports,
+        ends that nobody meant, broken invariants in logs."""
+        self._look()
+        found, self._found = self._found, []
+        return found
+
+    def _look(self) -> None:
+        for path in sorted(self.reports.iterdir()):
+            self._found += [text.decode(errors="replace") for text in self._new_text(path)]
+        for path in sorted(self.lab.root.rglob("*.log")):
+            for text in self._new_text(path):
+                self._found += [f"{path.name}: {m[0].decode(errors='replace')}" for m in GAVE_UP.finditer(text)]
+        for p in self.lab.processes:
+            if str(self.binary) in p.command and p.pid not in self._told and (bad := p.bad_end()):
+                self._told.add(p.pid)
+                self._found.append(bad)
+        started = {p.pid for p in self.lab.processes}
+        for pid, code in ended_children(self.binary.name):                   # clients in the background
+            if pid not in started | self._told and code != 0 and not (code == -9 and pid in killed):
+                self._told.add(pid)
+                self._found.append(f"a client, {pid}, ended with {code}\n{self.lab.log_tails(only='client')}")
+
+    def _new_text(self, path: pathlib.Path) -> list[bytes]:
+        """The whole lines that a file has got since it was asked for last, if any."""
+        try:
+            with path.open("rb") as f:
+                status = os.fstat(f.fileno())
+                inode, at = self._read.get(path, (0, 0))
+                at = f.seek(at if inode == status.st_ino and at <= status.st_size else 0)
+                text = f.read()
+        except FileNotFoundError:
+            return []
+        text = text[:text.rfind(b"\n") + 1]
+        self._read[path] = status.st_ino, at + len(text)
+        return [text] if text else []
