@@ -3,10 +3,11 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 
 import pytest
 from support.flows import flow
-from support.lab import CONTROLLER, LAPTOP, Lab
+from support.lab import CONTROLLER, HOME_OUTSIDE, LAPTOP, Lab
 from support.netns import Host, wait_for
 from support.tg import STUB, Tg
 
@@ -27,21 +28,35 @@ def outage(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
+def works_again(tg: Tg, since: float, what: str) -> float:
+    """A new flow works within SOON of `since`, when the way was there again: nothing is waited for before."""
+    took = tg.wait_works(SOON, what, since)
+    print(f"{took:.2f} s after {what}")
+    return took
+
+
+def connector_again(tg: Tg, what: str) -> float:
+    """Starts the connector. It has SOON from then on, for new flows and for its health."""
+    since = tg.start_connector(ready=False).since
+    took = works_again(tg, since, what)
+    tg.wait_connector(since + SOON - time.monotonic())
+    return took
+
+
 def test_the_controller_with_its_relay_is_killed_and_comes_back(tg: Tg, nothing_exits: None) -> None:
     assert tg.controller
     tg.controller.kill()
     wait_for("the tunnel through the relay is gone", lambda: not tg.works(0.5), 10)
-    tg.start_controller()
-    tg.wait_works(SOON, "the controller and relay came back")
+    works_again(tg, tg.start_controller().since, "the controller and relay came back")
 
 
 def test_the_controller_is_away_for_long(tg: Tg, nothing_exits: None) -> None:
     assert tg.controller
     tg.controller.kill()
     outage(12)
-    tg.start_controller()
-    tg.wait_works(SOON, "the controller and relay came back after 12 s")
-    wait_for("the connector is online again", lambda: tg.run(tg.lab.connector, "connector health").code == 0, SOON)
+    since = tg.start_controller().since
+    works_again(tg, since, "the controller and relay came back after 12 s")
+    tg.wait_connector(since + SOON - time.monotonic())
 
 
 def test_the_controller_stops_and_starts(tg: Tg, nothing_exits: None) -> None:
@@ -57,9 +72,9 @@ def test_the_controller_stops_and_starts(tg: Tg, nothing_exits: None) -> None:
     goodbye = f"warning controller {CONTROLLER}:8443: the controller is restarting"
     wait_for("both have heard goodbye", lambda: all(goodbye in lines for lines in said()), 1, explain=tg.explain)
     assert tg.controller.wait() == 0
-    tg.start_controller()
-    tg.wait_works(SOON, "the controller was restarted")
-    tg.wait_connector(2)
+    since = tg.start_controller().since
+    works_again(tg, since, "the controller was restarted")
+    tg.wait_connector(since + SOON - time.monotonic())
     for lines in said():
         assert not [line for line in lines if line.startswith("error")] and len(lines) <= 6, lines
     assert tg.admin("status").code == 0
@@ -68,16 +83,14 @@ def test_the_controller_stops_and_starts(tg: Tg, nothing_exits: None) -> None:
 def test_the_connector_is_killed_and_comes_back(tg: Tg, nothing_exits: None) -> None:
     assert tg.connector
     tg.connector.kill()
-    tg.start_connector()
-    tg.wait_works(SOON, "the connector came back")
+    connector_again(tg, "the connector came back")
 
 
 def test_the_connector_stops_with_a_goodbye_and_comes_back(tg: Tg, nothing_exits: None) -> None:
     assert tg.connector
     assert tg.connector.stop(5) == 0
     wait_for("the client knows that the connector is gone", lambda: not tg.works(0.5), 2)
-    tg.start_connector()
-    tg.wait_works(SOON, "the connector was restarted")
+    connector_again(tg, "the connector was restarted")
 
 
 def test_a_live_flow_ends_when_the_connector_stops(tg: Tg, nothing_exits: None, port: int) -> None:
@@ -91,8 +104,7 @@ def test_a_live_flow_ends_when_the_connector_stops(tg: Tg, nothing_exits: None, 
             assert near.recv(1) == b""
         except ConnectionResetError:
             pass
-    tg.start_connector()
-    tg.wait_works(SOON, "the connector was restarted")
+    connector_again(tg, "the connector was restarted")
 
 
 @pytest.mark.parametrize("seconds", [1, 15])
@@ -100,25 +112,29 @@ def test_the_laptops_link_goes_down_and_up(tg: Tg, laptop: Host, nothing_exits: 
     laptop.ip("link set eth0 down")
     outage(seconds)
     laptop.ip("link set eth0 up", "route replace default via 198.51.100.1")
-    tg.wait_works(SOON, "the link came back")
+    works_again(tg, time.monotonic(), "the link came back")
 
 
 def test_the_laptops_address_changes(tg: Tg, laptop: Host, nothing_exits: None) -> None:
     for old, new in ((LAPTOP, "198.51.100.77"), ("198.51.100.77", LAPTOP)):
         laptop.ip(f"addr del {old}/24 dev eth0", f"addr add {new}/24 dev eth0", "route replace default via 198.51.100.1")
-        tg.wait_works(SOON, f"the address became {new}")
+        works_again(tg, time.monotonic(), f"the address became {new}")
 
 
-def test_connections_that_the_way_has_forgotten_are_made_anew(tg: Tg, lab: Lab, laptop: Host, nothing_exits: None) -> None:
-    """As a NAT does over an hour's sleep: what was connected is swallowed, and new connections pass."""
+@pytest.mark.parametrize("device,address", [("laptop", LAPTOP), ("home", HOME_OUTSIDE)], ids=["laptop", "connector"])
+def test_connections_that_the_way_has_forgotten_are_made_anew(tg: Tg, lab: Lab, nothing_exits: None, device: str,
+                                                              address: str) -> None:
+    """As a NAT does over an hour's sleep: what was connected is swallowed both ways, and new connections pass."""
     tg.wait_settled()
-    lines = laptop.run("ss -Htn state established dst 203.0.113.10").ok().out.splitlines()
-    ports = ", ".join(line.split()[2].rsplit(":", 1)[1] for line in lines)
-    lab.internet.nft(f"table ip hole {{\n chain in {{\n type filter hook prerouting priority raw\n"
-                     f" iifname laptop tcp sport {{ {ports} }} drop\n }}\n}}")
+    lines = lab.internet.run(f"ss -Htn state established src {CONTROLLER} dst {address}").ok().out.splitlines()
+    ports = "{ " + ", ".join(sorted({line.split()[3].rsplit(":", 1)[1] for line in lines})) + " }"
+    assert len(lines) >= 2, f"a control stream and a relayed connection are what there is: {lines}"
+    lab.internet.nft("table ip hole {\n chain in {\n type filter hook prerouting priority raw\n"
+                     f" iifname {device} tcp sport {ports} drop\n }}\n"
+                     " chain out {\n type filter hook output priority raw\n"
+                     f" oifname {device} tcp dport {ports} drop\n }}\n}}")
     try:
-        took = tg.wait_works(SOON, "the way forgot the connections")
-        print(f"{took:.1f} s until a new flow worked")
+        works_again(tg, time.monotonic(), "the way forgot the connections")
     finally:
         lab.internet.nft("delete table ip hole")
 
@@ -133,13 +149,12 @@ def test_packets_are_lost_silently_for_a_while(tg: Tg, lab: Lab, nothing_exits: 
         outage(15)
     finally:
         lab.internet.nft("delete table ip hole")
-    tg.wait_works(SOON, "packets got through again")
+    works_again(tg, time.monotonic(), "packets got through again")
 
 
 def test_the_homes_dns_is_restarted(tg: Tg, lab: Lab, nothing_exits: None) -> None:
     lab.home_dns.kill()
-    lab.start_home_dns()
-    tg.wait_works(SOON, "the home's DNS came back")
+    works_again(tg, lab.start_home_dns().since, "the home's DNS came back")
 
 
 def test_names_elsewhere_work_while_the_controller_is_away(tg: Tg, laptop: Host, nothing_exits: None) -> None:
@@ -149,8 +164,8 @@ def test_names_elsewhere_work_while_the_controller_is_away(tg: Tg, laptop: Host,
         assert "203.0.113.80" in laptop.run("dig +short example.org").ok().out
         assert laptop.run(f"dig @{STUB} +short nas.home.int").ok().out.startswith("100.")
     finally:
-        tg.start_controller()
-    tg.wait_works(SOON, "the controller came back")
+        since = tg.start_controller().since
+    works_again(tg, since, "the controller came back")
 
 
 def test_the_client_is_killed_and_comes_back_with_the_same_addresses(tg: Tg, laptop: Host) -> None:
@@ -158,8 +173,9 @@ def test_the_client_is_killed_and_comes_back_with_the_same_addresses(tg: Tg, lap
     names = ["nas.home.int", "web.home.int", "a.lab.home.int"]
     before = [tg.lookup(n) for n in names]
     kill_and_wait(tg.client_pids())
+    since = time.monotonic()
     tg.client_up().ok()
-    tg.wait_works(SOON, "the client was started again")
+    works_again(tg, since, "the client was started again")
     assert [tg.lookup(n) for n in reversed(names)] == before[::-1]
 
 
@@ -168,8 +184,7 @@ def test_ten_restarts_of_the_connector_in_a_row(tg: Tg, nothing_exits: None) -> 
     for i in range(10):
         assert tg.connector
         tg.connector.kill() if i % 2 else tg.connector.stop(5)
-        tg.start_connector()
-        slowest = max(slowest, tg.wait_works(SOON, f"restart {i + 1} of the connector"))
+        slowest = max(slowest, connector_again(tg, f"restart {i + 1} of the connector"))
     print(f"the slowest took {slowest:.2f} s")
 
 
@@ -184,7 +199,7 @@ def test_a_long_ping_outlives_every_tunnel(tg: Tg, lab: Lab, laptop: Host, nothi
                 outage(0.8)
             finally:
                 lab.internet.run("nft delete table ip wall").ok()
-            tg.wait_works(SOON, f"end {i} of the tunnel")
+            works_again(tg, time.monotonic(), f"end {i} of the tunnel")
         last = ping.text().count("bytes from")
         wait_for("pings come back by the sixth", lambda: ping.text().count("bytes from") > last + 20, SOON, 0.1,
                  lambda: ping.text()[-1000:])
