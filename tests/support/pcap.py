@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import signal
 import socket
 import struct
@@ -45,6 +46,13 @@ class Capture:
     def __exit__(self, *_: object) -> None:
         self._tcpdump.signal(signal.SIGINT)
         self._tcpdump.wait()
+
+    @property
+    def dropped(self) -> int:
+        """How many packets the capture missed, once it is over: its buffer was full."""
+        found = re.search(r"^(\d+) packets? dropped by kernel$", self._tcpdump.text(), re.MULTILINE)
+        assert found, self._tcpdump.text()
+        return int(found[1])
 
     @property
     def bytes(self) -> bytes:
