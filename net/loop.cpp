@@ -69,14 +69,16 @@ struct Watch::State : std::enable_shared_from_this<Watch::State> {
   }
 
   asio::posix::stream_descriptor descriptor;
-  Direction read, write;
+  Direction read, write, failure;
   bool alive = true;
 };
 
-Watch::Watch(Loop& loop, int fd, std::function<void()> on_readable, std::function<void()> on_writable)
+Watch::Watch(Loop& loop, int fd, std::function<void()> on_readable, std::function<void()> on_writable,
+             std::function<void()> on_error)
     : state_(std::make_shared<State>(loop, fd)) {
   state_->read.callback = std::move(on_readable);
   state_->write.callback = std::move(on_writable);
+  state_->failure.callback = std::move(on_error);
 }
 Watch::~Watch() {
   if (state_) state_->end();
@@ -94,6 +96,10 @@ void Watch::want_read(bool on) {
 void Watch::want_write(bool on) {
   state_->write.wanted = on;
   state_->wait(state_->write, asio::posix::descriptor_base::wait_write);
+}
+void Watch::want_error(bool on) {
+  state_->failure.wanted = on;
+  state_->wait(state_->failure, asio::posix::descriptor_base::wait_error);
 }
 
 struct Timer::State : std::enable_shared_from_this<Timer::State> {

@@ -43,16 +43,20 @@ class Loop {
 
 // Watch calls back while a descriptor is ready and interest in that direction is on (level-triggered: what is not read is
 // told again). It does not own the descriptor; destroy the Watch before closing it. A callback may destroy its own Watch.
+// `on_error` is called while the socket has failed, or both of its directions are shut (EPOLLERR, EPOLLHUP), or urgent data
+// waits (EPOLLPRI): also when nobody wants to read or write.
 class Watch {
  public:
   Watch() = default;
-  Watch(Loop& loop, int fd, std::function<void()> on_readable, std::function<void()> on_writable = {});
+  Watch(Loop& loop, int fd, std::function<void()> on_readable, std::function<void()> on_writable = {},
+        std::function<void()> on_error = {});
   ~Watch();
   Watch(Watch&&) noexcept;
   Watch& operator=(Watch&&) noexcept;
 
   void want_read(bool on);
   void want_write(bool on);
+  void want_error(bool on);
   explicit operator bool() const noexcept { return state_ != nullptr; }
 
  private:
