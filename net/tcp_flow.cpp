@@ -1,16 +1,40 @@
 #include "net/tcp_flow.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <cerrno>
 
 namespace tg::net {
+namespace {
+
+// A silent peer is asked whether it is still there (RFC 9293 section 3.8.4). One that knows nothing of the connection any
+// more, since it was started anew or its program is long gone, says so to the first question. One that says nothing is
+// given up after kAsk * (1 + kAsks) = 2 h 5 min: no earlier than RFC 5382 REQ-5 has a NAT keep an idle connection, 2 h 4 min.
+constexpr int kAsk = 5 * 60;   // seconds
+constexpr int kAsks = 24;
+// How long a stream may take nothing of what was received before the socket failed.
+constexpr Duration kStalled = std::chrono::seconds(3);
+
+void prepare(int fd) noexcept {
+  set_nodelay(fd);
+  const auto set = [fd](int level, int option, int value) { ::setsockopt(fd, level, option, &value, sizeof value); };
+  set(IPPROTO_TCP, TCP_KEEPIDLE, kAsk);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, kAsk);
+  set(IPPROTO_TCP, TCP_KEEPCNT, kAsks);
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(SOL_SOCKET, SO_OOBINLINE, 1);   // an urgent byte is a byte of the stream (RFC 6093 section 3.1)
+}
+
+}  // namespace
 
 TcpFlow::TcpFlow(Loop& loop, Fd fd, TunnelLink& link, StreamId id, std::function<void()> ended)
     : loop_(loop), link_(link), fd_(std::move(fd)), id_(id), ended_(std::move(ended)) {
-  set_nodelay(fd_.get());
-  watch_ = Watch(loop, fd_.get(), [this] { on_readable(); }, [this] { on_writable(); });
+  prepare(fd_.get());
+  watch_ = Watch(loop, fd_.get(), [this] { on_readable(); }, [this] { on_writable(); }, [this] { on_error(); });
   watch_.want_read(true);
+  watch_.want_error(true);   // while the stream takes nothing, or after EOF, nobody reads
 }
 
 TcpFlow::~TcpFlow() { watch_ = {}; }
@@ -26,16 +50,21 @@ Pull TcpFlow::pull(MutBytes out) {
   const ssize_t n = ::recv(fd_.get(), out.data(), out.size(), 0);
   if (n > 0) {
     from_socket_ += static_cast<std::uint64_t>(n);
+    if (broken_) {
+      stalled_.after(kStalled);
+      return {.size = static_cast<std::size_t>(n), .more = true};
+    }
+    if (!shut_) watch_.want_error(true);   // urgent data may have turned it off
     const bool more = static_cast<std::size_t>(n) == out.size();
     if (!more) watch_.want_read(true);
     return {.size = static_cast<std::size_t>(n), .more = more};
   }
-  if (n == 0) {
+  if (n == 0 && !broken_) {
     socket_ended_ = true;
     finish_if_over();
     return {.fin = true};
   }
-  if (errno == EAGAIN || errno == EINTR) {
+  if (n < 0 && (errno == EAGAIN || errno == EINTR) && !broken_) {
     watch_.want_read(true);
     return {};
   }
@@ -44,9 +73,10 @@ Pull TcpFlow::pull(MutBytes out) {
 }
 
 void TcpFlow::data(Bytes bytes) {
+  if (broken_) return;   // nobody is there to take it
   if (pending_.size() == pending_at_) {
     const ssize_t n = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (n < 0 && errno != EAGAIN && errno != EINTR) return failed();
+    if (n < 0 && errno != EAGAIN && errno != EINTR) return broken();
     if (n > 0) {
       to_socket_ += static_cast<std::uint64_t>(n);
       link_.tunnel().consumed(id_, static_cast<std::size_t>(n));
@@ -66,7 +96,7 @@ void TcpFlow::on_writable() {
   const Bytes rest = Bytes(pending_).subspan(pending_at_);
   const ssize_t n = ::send(fd_.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (n < 0) return failed();
+  if (n < 0) return broken();
   to_socket_ += static_cast<std::uint64_t>(n);
   pending_at_ += static_cast<std::size_t>(n);
   link_.tunnel().consumed(id_, static_cast<std::size_t>(n));
@@ -84,6 +114,7 @@ void TcpFlow::on_writable() {
 
 void TcpFlow::fin() {
   stream_ended_ = true;
+  if (broken_) return;
   if (pending_at_ < pending_.size()) return;   // the rest first
   shut_ = true;
   ::shutdown(fd_.get(), SHUT_WR);
@@ -99,6 +130,24 @@ void TcpFlow::finish_if_over() {
   over_.after(Duration::zero());
 }
 
+void TcpFlow::on_error() {
+  watch_.want_error(false);
+  if (over_ || connect_error(fd_.get()) == 0) return;   // both sides have ended, or there is urgent data
+  broken();
+}
+
+// broken: the socket has failed. What it had received before goes first, since a server may answer and reset in one breath.
+void TcpFlow::broken() {
+  broken_ = true;
+  watch_ = {};
+  std::uint8_t next = 0;
+  if (socket_ended_ || ::recv(fd_.get(), &next, 1, MSG_PEEK) <= 0) return failed();
+  link_.tunnel().readable(id_);
+  link_.kick();
+  stalled_ = Timer(loop_, [this] { failed(); });
+  stalled_.after(kStalled);
+}
+
 void TcpFlow::failed() {
   link_.tunnel().reset(id_, Code::reset);
   link_.kick();
@@ -106,6 +155,8 @@ void TcpFlow::failed() {
   ended();   // destroys this
 }
 
-void TcpFlow::reset() { set_reset_on_close(fd_.get()); }
+void TcpFlow::reset() {
+  if (!over_) set_reset_on_close(fd_.get());   // what the kernel still holds after both FINs is the peer's
+}
 
 }  // namespace tg::net

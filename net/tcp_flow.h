@@ -11,7 +11,8 @@
 
 namespace tg::net {
 
-// TcpFlow moves bytes between a connected socket and a stream. FIN travels as a half-close both ways, RST as RST. What the
+// TcpFlow moves bytes between a connected socket and a stream. FIN travels as a half-close both ways, RST as RST, also while
+// the stream takes nothing. A peer that is silent is asked by the kernel whether it is still there. What the
 // socket does not take at once is kept here, bounded by the stream's credit.
 class TcpFlow {
  public:
@@ -33,6 +34,8 @@ class TcpFlow {
  private:
   void on_readable();
   void on_writable();
+  void on_error();
+  void broken();
   void failed();
   void finish_if_over();
 
@@ -41,6 +44,7 @@ class TcpFlow {
   Fd fd_;
   Watch watch_;
   Timer over_;                  // set when both directions have ended
+  Timer stalled_;               // set when the socket has failed and there is something to read in it
   StreamId id_;
   std::function<void()> ended_;
   Buffer pending_;              // for the socket
@@ -50,6 +54,7 @@ class TcpFlow {
   bool socket_ended_ = false;   // the socket said FIN, and so did we
   bool stream_ended_ = false;   // the stream said FIN
   bool shut_ = false;           // and the socket was told
+  bool broken_ = false;         // the socket has failed
 };
 
 }  // namespace tg::net
