@@ -17,7 +17,7 @@ namespace {
 constexpr Duration kSettle = std::chrono::milliseconds(100);     // a network change comes as several messages
 constexpr Duration kCheck = std::chrono::seconds(2);             // whether DNS is still ours, and the pool is saved
 constexpr Duration kNap = std::chrono::seconds(1);               // a shorter sleep is none
-constexpr Duration kFarewell = std::chrono::milliseconds(200);   // for goodbyes to leave
+constexpr Duration kFarewell = std::chrono::milliseconds(200);   // for goodbyes to leave, and the last packets of flows
 constexpr int kPacketsPerTurn = 256;
 
 }  // namespace
@@ -286,10 +286,13 @@ void Agent::stop() {
   net::log(net::Level::info, "stopping");
   save_pool();
   check_.cancel();
-  system_->tear_down();
+  tcp_->close([this] { read_tun(); });   // while there is a way for the RSTs
   tunnels_->close();
   controller_->close();
-  farewell_ = net::Timer(loop_, [this] { loop_.stop(); });
+  farewell_ = net::Timer(loop_, [this] {
+    system_->tear_down();
+    loop_.stop();
+  });
   farewell_.after(kFarewell);
 }
 

@@ -94,6 +94,8 @@ class TcpCapture::Flow final : public Stream {
 
 namespace {
 
+constexpr std::size_t kCutAtOnce = 64;   // a TUN's queue holds 500 packets
+
 Rewriter::Config rewriter_config(int listener) {
   const Endpoint at = net::local_endpoint(listener);
   Rewriter::Config config;
@@ -144,6 +146,7 @@ bool TcpCapture::packet(MutBytes packet, VnetHeader& header, Instant now) {
 }
 
 void TcpCapture::begin(FlowId flow) {
+  if (closed_) return;   // it stays held; the SYN comes again, when we are gone
   const auto key = rewriter_.key_of(flow);
   TG_CHECK(key.has_value());
   const auto target = targets_.find(key->dst.address);
@@ -188,6 +191,18 @@ void TcpCapture::resources_changed() {
     if (!target || !target->resource->protocols.allow(Protocol::tcp, flow->key().dst.port)) over.push_back(flow.get());
   }
   for (Flow* f : over) f->cut(Code::denied);
+}
+
+void TcpCapture::close(const std::function<void()>& pass) {
+  closed_ = true;
+  std::vector<FlowId> all;
+  for (const auto& [id, flow] : flows_) all.push_back(id);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const auto it = flows_.find(all[i]);   // pass() may have ended it
+    if (it != flows_.end()) it->second->cut(Code::host_unreachable);
+    if ((i + 1) % kCutAtOnce == 0) pass();
+  }
+  pass();
 }
 
 }  // namespace tg::client

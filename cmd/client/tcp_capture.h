@@ -1,6 +1,7 @@
 // TCP flows of applications to captured addresses.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <unordered_map>
 
@@ -26,6 +27,9 @@ class TcpCapture {
   void batch_done(Instant now);
 
   std::size_t flows() const noexcept { return flows_.size(); }
+  // close ends every flow: with RST where it was open, unreachable where it was held; SYNs from now on are not heard. What
+  // the kernel says of them comes by the TUN, whose queue is short: `pass`, called now and then, passes it on.
+  void close(const std::function<void()>& pass);
   // resources_changed ends flows to Resources that are gone or were narrowed.
   void resources_changed();
 
@@ -47,6 +51,7 @@ class TcpCapture {
   net::Timer timer_;
   Rewriter rewriter_;
   std::unordered_map<FlowId, std::unique_ptr<Flow>> flows_;
+  bool closed_ = false;
 };
 
 }  // namespace tg::client

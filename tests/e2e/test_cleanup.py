@@ -1,10 +1,15 @@
 """However the client ends, the machine is as it was."""
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import signal
+import socket
+import time
 
 import pytest
+from support.flows import server
 from support.lab import ISP_DNS
 from support.netns import Host, kill_and_wait, wait_for
 from support.tg import STUB, Tg
@@ -60,9 +65,33 @@ def test_down_where_no_client_ever_ran_leaves_nothing(tg: Tg, laptop: Host, ther
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_signal_takes_everything_out(tg: Tg, laptop: Host, clean: dict[str, str], number: int) -> None:
-    import os
     for pid in tg.client_pids():
         os.kill(pid, number)
+    wait_for("the client has ended", lambda: not tg.client_pids(), 5)
+    same(laptop, clean)
+
+
+@pytest.mark.parametrize("how", ["down", "SIGTERM"])
+def test_live_flows_end_with_a_reset(tg: Tg, laptop: Host, clean: dict[str, str], port: int, how: str) -> None:
+    """Their applications would wait for ever otherwise. More flows than a TUN's queue holds packets."""
+    def stay(s: socket.socket) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            s.recv(1)
+
+    with server(tg.lab.nas, port, stay), contextlib.ExitStack() as stack:
+        address = tg.lookup("nas.home.int")
+        flows = [stack.enter_context(tg.connect(address, port)) for _ in range(700)]
+        started = time.monotonic()
+        if how == "down":
+            tg.client("down").ok()
+        else:
+            for pid in tg.client_pids():
+                os.kill(pid, signal.SIGTERM)
+        for i, near in enumerate(flows):
+            near.settimeout(max(0.01, started + 2 - time.monotonic()))
+            with pytest.raises(ConnectionResetError):
+                near.recv(1)
+            assert time.monotonic() - started < 2, f"flow {i}"
     wait_for("the client has ended", lambda: not tg.client_pids(), 5)
     same(laptop, clean)
 
