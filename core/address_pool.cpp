@@ -23,7 +23,7 @@ std::uint64_t place_of(std::string_view name) noexcept {
   return mix64(h);
 }
 
-// Line is one mapping of the saved text.
+// Line is one mapping of a saved text.
 struct Line {
   Ipv4 address;
   std::string_view name;
@@ -52,42 +52,88 @@ struct AddressPool::State {
     Instant held_until = Instant::min();
     Ipv4 address;
     std::uint32_t pins = 0;
-    std::uint32_t older = kNobody, newer = kNobody;   // neighbours in the queue; not in it while pinned
+    std::uint32_t older = kNobody, newer = kNobody;   // neighbours in the queue
     std::uint8_t size = 0;
+    bool kept_out = false;          // its address is not lent to another name
     std::string_view name() const noexcept { return {text.get(), size}; }
+    bool queued() const noexcept { return pins == 0 && !kept_out; }
   };
+  struct Span { std::uint32_t first, last; };
 
   Cidr range;
   std::uint32_t first, last;   // of the range
-  FreeBits addresses;          // by distance from `first`; reserved ones are taken from the start
+  FreeBits addresses;          // by distance from `first`; those that are not to be lent are taken
+  std::vector<Span> reserved;  // for good
+  std::vector<Cidr> kept_out;
+  std::vector<Span> outside;   // both and the range's ends, in order and apart from each other
   std::size_t capacity = 0;
+  Lent lent_now;
   std::vector<Entry> entries;
   FlatIndex names, lent;
-  // The queue of entries that no flow pins, least recently used first. Whoever joins it is held from the latest time
-  // known, so that it is in the order of held_until as well, and its head alone says whether anybody can give way. (What
-  // is loaded late stands before those that are held for less: they then give way a little later than they could.)
+  // The queue of entries that may give way: no flow pins them, and their address may be lent anew. Least recently used
+  // first. Whoever joins it is held from the latest time known, so that it is in the order of held_until as well, and
+  // its head alone says whether anybody can give way. (What is loaded late stands before those that are held for less:
+  // they then give way a little later than they could.)
   std::uint32_t oldest = kNobody, newest = kNobody;
   Instant latest = Instant::min();
   std::uint64_t changes = 0;
 
-  State(Cidr r, const std::vector<Cidr>& reserved)
+  State(Cidr r, const std::vector<Cidr>& never)
       : range(r),
         first(r.base().v4().value),
         last(first | (0xFFFFFFFFu >> r.prefix())),
-        addresses(std::size_t{last - first} + 1) {
-    reserve(first, first);
-    reserve(last, last);
-    for (const Cidr& c : reserved) {
-      if (!c.base().is_v4() || !c.overlaps(range)) continue;
-      const std::uint32_t low = c.base().v4().value;
-      const std::uint32_t high = c.prefix() == 0 ? 0xFFFFFFFFu : low | ((1u << (32 - c.prefix())) - 1);
-      reserve(std::max(low, first), std::min(high, last));
-    }
-    for (std::uint32_t i = 0; i <= last - first; ++i) capacity += !addresses.taken(i);
+        addresses(std::size_t{last - first} + 1),
+        reserved(spans(never)) {
+    reserved.push_back({first, first});
+    reserved.push_back({last, last});
+    lay_out();
   }
 
-  void reserve(std::uint32_t low, std::uint32_t high) {
-    for (std::uint64_t a = low; a <= high; ++a) addresses.take(static_cast<std::size_t>(a - first));
+  // spans returns what `networks` have of the range.
+  std::vector<Span> spans(const std::vector<Cidr>& networks) const {
+    std::vector<Span> out;
+    for (const Cidr& c : networks) {
+      if (!c.base().is_v4() || !c.overlaps(range)) continue;
+      const std::uint32_t low = c.base().v4().value;
+      const std::uint32_t high = c.single() ? low : low | (0xFFFFFFFFu >> c.prefix());
+      out.push_back({std::max(low, first), std::min(high, last)});
+    }
+    return out;
+  }
+
+  bool is_outside(Ipv4 a) const {
+    const auto next = std::upper_bound(outside.begin(), outside.end(), a.value,
+                                       [](std::uint32_t v, const Span& s) { return v < s.first; });
+    return next != outside.begin() && std::prev(next)->last >= a.value;
+  }
+
+  // lay_out says anew which addresses are free to lend, and which entries may give way.
+  void lay_out() {
+    std::vector<Span> all = spans(kept_out);
+    all.insert(all.end(), reserved.begin(), reserved.end());
+    std::sort(all.begin(), all.end(), [](const Span& a, const Span& b) { return a.first < b.first; });
+    outside.clear();
+    for (const Span& s : all) {
+      if (outside.empty() || s.first > outside.back().last) outside.push_back(s);
+      else outside.back().last = std::max(outside.back().last, s.last);
+    }
+    addresses = FreeBits(std::size_t{last - first} + 1);
+    capacity = std::size_t{last - first} + 1;
+    for (const Span& s : outside) {
+      capacity -= std::size_t{s.last - s.first} + 1;
+      for (std::size_t i = s.first - first; i <= s.last - first; ++i) addresses.take(i);
+    }
+    for (std::uint32_t i = 0; i < entries.size(); ++i) {
+      Entry& e = entries[i];
+      addresses.take(e.address.value - first);
+      const bool out = is_outside(e.address);
+      if (out == e.kept_out) continue;
+      if (e.queued()) leave_queue(i);
+      e.kept_out = out;
+      if (!e.queued()) continue;
+      hold(e);
+      join_as_newest(i);
+    }
   }
 
   std::uint32_t find(std::string_view name) const {
@@ -140,19 +186,29 @@ struct AddressPool::State {
 
   // lend returns an entry for `name`, on a free address or on the one used longest ago; kNobody when all are in use.
   std::uint32_t lend(std::string_view name) {
-    if (entries.size() < capacity) {
-      const std::uint64_t start = place_of(name) % (std::uint64_t{last - first} + 1);
-      auto place = addresses.next_free(static_cast<std::size_t>(start));
-      if (!place) place = addresses.next_free(0);
-      TG_CHECK(place.has_value());
-      return add(Ipv4{first + static_cast<std::uint32_t>(*place)}, name);
-    }
+    const std::uint64_t start = place_of(name) % (std::uint64_t{last - first} + 1);
+    auto place = addresses.next_free(static_cast<std::size_t>(start));
+    if (!place) place = addresses.next_free(0);
+    if (place) return add(Ipv4{first + static_cast<std::uint32_t>(*place)}, name);
     const std::uint32_t i = oldest;
     if (i == kNobody || entries[i].held_until > latest) return kNobody;
     leave_queue(i);
     names.erase(hash_bytes(entries[i].name()), i);
     set_name(i, name);
     return i;
+  }
+
+  // take takes loaded lines from the newest to the oldest, each before all others: the order of the text is kept,
+  // behind nobody who is here already.
+  void take(const std::vector<Line>& lines, Instant now) {
+    latest = std::max(latest, now);
+    for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
+      if (!range.contains(line->address) || addresses.taken(line->address.value - first)) continue;
+      if (find(line->name) != kNobody) continue;
+      const std::uint32_t i = add(line->address, line->name);
+      hold(entries[i]);
+      join_as_oldest(i);
+    }
   }
 };
 
@@ -166,6 +222,14 @@ AddressPool& AddressPool::operator=(AddressPool&&) noexcept = default;
 
 const Cidr& AddressPool::range() const noexcept { return state_->range; }
 
+void AddressPool::keep_out(std::vector<Cidr> networks) {
+  if (networks == state_->kept_out) return;
+  state_->kept_out = std::move(networks);
+  state_->lay_out();
+}
+
+void AddressPool::on_lent(Lent lent) { state_->lent_now = std::move(lent); }
+
 Result<Ipv4> AddressPool::acquire(std::string_view name, Instant now) {
   if (name.empty() || name.size() > 253) return fail(Errc::invalid_argument, "no name of 1 to 253 characters");
   State& s = *state_;
@@ -175,7 +239,8 @@ Result<Ipv4> AddressPool::acquire(std::string_view name, Instant now) {
     i = s.lend(name);
     if (i == kNobody) return fail(Errc::exhausted, "all " + std::to_string(s.capacity) + " addresses are in use");
     s.join_as_newest(i);
-  } else if (s.entries[i].pins == 0 && s.newest != i) {
+    if (s.lent_now) s.lent_now(s.entries[i].address, name);
+  } else if (s.entries[i].queued() && s.newest != i) {
     s.leave_queue(i);
     s.join_as_newest(i);
   }
@@ -196,7 +261,8 @@ std::optional<std::string_view> AddressPool::name_of(Ipv4 address) const {
 void AddressPool::pin(Ipv4 address) {
   const std::uint32_t i = state_->find(address);
   if (i == kNobody) return;
-  if (state_->entries[i].pins++ == 0) state_->leave_queue(i);
+  if (state_->entries[i].queued()) state_->leave_queue(i);
+  ++state_->entries[i].pins;
 }
 
 void AddressPool::unpin(Ipv4 address) {
@@ -204,25 +270,29 @@ void AddressPool::unpin(Ipv4 address) {
   if (i == kNobody || state_->entries[i].pins == 0) return;
   if (--state_->entries[i].pins > 0) return;
   state_->hold(state_->entries[i]);
-  state_->join_as_newest(i);
+  if (state_->entries[i].queued()) state_->join_as_newest(i);
+}
+
+bool AddressPool::held(Ipv4 address, Instant now) const {
+  const std::uint32_t i = state_->find(address);
+  return i != kNobody && (state_->entries[i].pins > 0 || state_->entries[i].held_until > now);
 }
 
 std::size_t AddressPool::size() const noexcept { return state_->entries.size(); }
 std::size_t AddressPool::capacity() const noexcept { return state_->capacity; }
 std::uint64_t AddressPool::changes() const noexcept { return state_->changes; }
 
+std::string AddressPool::line(Ipv4 address, std::string_view name) {
+  return IpAddress(address).to_string().append(" ").append(name).append("\n");
+}
+
 std::string AddressPool::save() const {
   std::string out(kHeader);
   out += '\n';
-  const auto line = [&](const State::Entry& e) {
-    out += IpAddress(e.address).to_string();
-    out += ' ';
-    out += e.name();
-    out += '\n';
-  };
+  const auto line = [&](const State::Entry& e) { out += AddressPool::line(e.address, e.name()); };
   for (std::uint32_t i = state_->oldest; i != kNobody; i = state_->entries[i].newer) line(state_->entries[i]);
   for (const auto& e : state_->entries) {
-    if (e.pins > 0) line(e);   // in use just now: the newest of all
+    if (!e.queued()) line(e);   // in use just now, or never to give way: the newest of all
   }
   return out;
 }
@@ -252,18 +322,19 @@ Result<> AddressPool::load(std::string_view text, Instant now) {
     addresses.insert(hash_of(line->address), static_cast<std::uint32_t>(lines.size()));
     lines.push_back(*line);
   }
-  // From the newest to the oldest, each before all others: the order of the text is kept, behind nobody who is here
-  // already.
-  State& s = *state_;
-  s.latest = std::max(s.latest, now);
-  for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
-    if (!s.range.contains(line->address) || s.addresses.taken(line->address.value - s.first)) continue;
-    if (s.find(line->name) != kNobody) continue;
-    const std::uint32_t i = s.add(line->address, line->name);
-    s.hold(s.entries[i]);
-    s.join_as_oldest(i);
-  }
+  state_->take(lines, now);
   return {};
+}
+
+void AddressPool::load_lent(std::string_view text, Instant now) {
+  std::vector<Line> lines;
+  for (auto end = text.find('\n'); end != text.npos; end = text.find('\n')) {
+    const auto line = parse_line(text.substr(0, end), 0);
+    if (!line) break;
+    lines.push_back(*line);
+    text.remove_prefix(end + 1);
+  }
+  state_->take(lines, now);
 }
 
 }  // namespace tg

@@ -1,5 +1,6 @@
 #include "core/address_pool.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -186,6 +187,85 @@ TEST(AddressPool, refuses_a_text_that_is_not_its_own) {
   EXPECT_EQ(says(good + "10.0.0.6 a\n"), "line 3");     // twice
   EXPECT_EQ(says(good + "10.0.0.5 b\n"), "line 3");
   EXPECT_TRUE(pool.load(good, kStart));
+}
+
+TEST(AddressPool, lends_nothing_of_the_networks_that_are_kept_out) {
+  AddressPool pool(net("10.0.0.0/29"));   // .1 to .6
+  pool.keep_out({net("10.0.0.0/30"), net("10.0.0.6/32"), net("10.0.0.2/31"), net("192.0.2.0/24"), net("::/0")});
+  EXPECT_EQ(pool.capacity(), 2u);
+  std::set<std::string> seen;
+  for (const char* name : {"a", "b"}) seen.insert(text_of(pool.acquire(name, kStart).value()));
+  EXPECT_EQ(seen, (std::set<std::string>{"10.0.0.4", "10.0.0.5"}));
+  EXPECT_EQ(pool.acquire("c", kStart).error().code, Errc::exhausted);
+  pool.keep_out({net("10.0.0.6/32")});
+  EXPECT_EQ(pool.capacity(), 5u);
+  for (const char* name : {"c", "d", "e"}) seen.insert(text_of(pool.acquire(name, kStart).value()));
+  EXPECT_EQ(seen, (std::set<std::string>{"10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"}));
+  EXPECT_EQ(pool.acquire("f", kStart).error().code, Errc::exhausted);
+  pool.keep_out({net("0.0.0.0/0")});
+  EXPECT_EQ(pool.capacity(), 0u);
+  EXPECT_EQ(pool.acquire("g", kStart + AddressPool::kHold).error().code, Errc::exhausted) << "nobody gives way";
+}
+
+TEST(AddressPool, leaves_a_name_its_address_when_a_network_comes_over_it) {
+  AddressPool pool(net("10.0.0.0/30"));
+  const Ipv4 a = pool.acquire("a", kStart).value();
+  pool.pin(a);
+  const Ipv4 b = pool.acquire("b", kStart).value();
+  pool.keep_out({Cidr(IpAddress(a), 32)});
+  EXPECT_EQ(pool.name_of(a), "a");
+  const Instant later = kStart + AddressPool::kHold;
+  EXPECT_EQ(pool.acquire("a", later).value(), a);
+  pool.unpin(a);
+  pool.pin(a);
+  pool.unpin(a);
+  EXPECT_EQ(pool.acquire("c", later).value(), b) << "only b may give way";
+  EXPECT_FALSE(pool.acquire("d", later + AddressPool::kHold - Duration(1)));
+  EXPECT_EQ(pool.name_of(a), "a");
+  AddressPool back(net("10.0.0.0/30"));
+  ASSERT_TRUE(back.load(pool.save(), later));
+  EXPECT_EQ(back.find("a"), a);
+  EXPECT_EQ(back.find("c"), b);
+  // The network goes: a is one of many again, and held as if it had just been used.
+  pool.keep_out({});
+  EXPECT_EQ(pool.acquire("d", later + 2 * AddressPool::kHold).value(), b);
+  EXPECT_EQ(pool.acquire("e", later + 2 * AddressPool::kHold).value(), a);
+}
+
+TEST(AddressPool, says_what_a_flow_or_a_cache_may_hold) {
+  AddressPool pool(net("10.0.0.0/30"));
+  EXPECT_FALSE(pool.held(Ipv4{0x0A000001}, kStart));
+  const Ipv4 a = pool.acquire("a", kStart).value();
+  EXPECT_TRUE(pool.held(a, kStart + AddressPool::kHold - Duration(1)));
+  EXPECT_FALSE(pool.held(a, kStart + AddressPool::kHold));
+  pool.pin(a);
+  EXPECT_TRUE(pool.held(a, kStart + std::chrono::hours(9)));
+}
+
+// What is appended as it is lent, and then killed: see load_lent.
+TEST(AddressPool, forgets_nothing_that_was_written_as_it_was_lent) {
+  AddressPool pool(net("10.0.0.0/29"));
+  ASSERT_TRUE(pool.acquire("n0", kStart));
+  const std::string saved = pool.save();
+  std::string lent;
+  pool.on_lent([&](Ipv4 address, std::string_view name) {
+    EXPECT_EQ(pool.name_of(address), name);
+    lent += AddressPool::line(address, name);
+  });
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(pool.acquire("n" + std::to_string(i), kStart));
+  EXPECT_FALSE(pool.acquire("n6", kStart));
+  EXPECT_EQ(std::count(lent.begin(), lent.end(), '\n'), 5) << "not of n0, which had its address, nor of n6";
+  const Instant later = kStart + AddressPool::kHold;
+  ASSERT_TRUE(pool.acquire("n6", later));   // takes the address of n0
+  ASSERT_TRUE(pool.acquire("n0", later));   // and that the one of n1
+  for (const char* torn : {"", "10.0.0.1", "10.0.0.1 torn", "\n", "x y\n10.0.0.1 n9\n"}) {
+    AddressPool back(net("10.0.0.0/29"));
+    back.load_lent(lent + torn, later);
+    ASSERT_TRUE(back.load(saved, later));
+    EXPECT_EQ(back.size(), 6u) << torn;
+    for (const char* name : {"n0", "n2", "n3", "n4", "n5", "n6"}) EXPECT_EQ(back.find(name), pool.find(name)) << name;
+    EXPECT_EQ(back.acquire("n7", later).error().code, Errc::exhausted) << "all are held";
+  }
 }
 
 // The pool beside a model of what it promises.
