@@ -491,22 +491,49 @@ TEST(Exchange, turns_to_tcp_when_somebody_guesses_ids) {
   EXPECT_EQ(x.reply().end, Exchanges::End::answered);
 }
 
-TEST(Exchange, believes_none_of_100000_forgeries) {
+// A forger that guesses everything, the id too, and is right every so often: the question, the address, the port. Only
+// who has all of them right is believed, and that is the server. Of wrong datagrams from the right address a question
+// takes kForged - 1 before it goes over TCP; from elsewhere, any number.
+TEST(Exchange, believes_none_of_a_million_forgeries) {
   Exchanging x(2);
   std::mt19937 forger(1);
-  int forged = 0, answered = 0;
-  while (forged < 100'000) {
+  const std::vector<Endpoint> elsewhere{server(2), server(77), {server(1).address, 54}, {ip("::ffff:10.0.0.1"), 53}};
+  std::vector<Question> others(4, kNas);
+  others[0].name = name("nas.home.inu");
+  others[1].name = name("as.home.int");
+  others[2].type = kTypeAaaa;
+  others[3].klass = kClassChaos;
+  int forged = 0, right_id = 0, answered = 0;
+  while (forged < 600'000) {
     x.ask();
     const Action sent = x.wires.next();
-    Message evil = reply_to(sent, {a("nas.home.int", "6.6.6.6")});
-    evil.questions[0].name = kNas.name;   // the forger does not know the letters' case
-    Buffer bytes = evil.encode();
-    for (int i = 0; i < Exchanges::kForged - 1; ++i, ++forged) {
-      std::uint16_t guess = static_cast<std::uint16_t>(forger());
-      if (guess == evil.header.id) ++guess;   // what a right id and wrong case do is another test's
-      Writer(bytes).put_u16(0, guess);
-      x.wires.deliver(sent, bytes);
+    const Message truth = reply_to(sent, {a("nas.home.int", "6.6.6.6")});
+    const Buffer right = truth.encode();
+    Buffer wrong_id = right;
+    std::vector<Buffer> other_question;
+    for (const Question& q : others) {
+      Message m = truth;
+      m.questions[0] = q;
+      other_question.push_back(m.encode());
     }
+    for (int i = 0; i < Exchanges::kForged - 1; ++i) {
+      if (i % 2 == 0) {
+        x.wires.deliver(sent, other_question[forger() % other_question.size()]);
+        ++right_id;
+      } else {
+        const auto guess = static_cast<std::uint16_t>(forger());
+        Writer(wrong_id).put_u16(0, guess == truth.header.id ? guess ^ 1 : guess);
+        x.wires.deliver(sent, wrong_id);
+      }
+    }
+    for (int i = 0; i < 100; ++i) {   // all of it right, but for where it comes from
+      x.wires.asker.on_datagram(sent.transaction, elsewhere[forger() % elsewhere.size()], right, x.wires.now);
+      ++right_id;
+    }
+    x.wires.asker.on_datagram(sent.transaction + 1, sent.server, right, x.wires.now);   // at another port of ours
+    x.wires.asker.on_datagram(sent.transaction - 1, sent.server, right, x.wires.now);
+    forged += Exchanges::kForged - 1 + 102;
+    right_id += 2;
     ASSERT_TRUE(x.wires.quiet());
     ASSERT_TRUE(x.waiting());
     x.wires.deliver(sent, good(sent));
@@ -514,29 +541,45 @@ TEST(Exchange, believes_none_of_100000_forgeries) {
     ASSERT_EQ(r.message.answers.at(0), a("nas.home.int", "192.168.1.50"));
     ++answered;
   }
-  EXPECT_GT(answered, 3000);
+  EXPECT_GT(answered, 4000);
+  EXPECT_GT(right_id, 500'000);
   x.expect_nothing_left();
 }
 
-// And one that sends a hundred thousand to a single question: the port is closed under it.
-TEST(Exchange, believes_none_of_100000_forgeries_of_one_question) {
-  Exchanging x(1);
-  x.ask();
-  std::vector<Action> sent;
-  for (int i = 0; i < 100'000; ++i) {
-    while (!x.wires.quiet()) sent.push_back(x.wires.next());
-    const Action& target = sent[static_cast<std::size_t>(i) % sent.size()];
-    if (target.kind == Action::Kind::tcp) continue;
-    Message evil = reply_to(target, {a("nas.home.int", "6.6.6.6")});
-    evil.header.id = static_cast<std::uint16_t>(i);
+// And one that tries every id, again and again, on single questions: the port is closed under it. It does not know the
+// letters' case, so that even the right id does not help.
+TEST(Exchange, believes_none_of_400000_guesses_at_the_id) {
+  for (int question = 0, forged = 0; forged < 400'000; ++question) {
+    Exchanging x(1);
+    x.ask();
+    const Action udp = x.wires.next();
+    Message evil = reply_to(udp, {a("nas.home.int", "6.6.6.6")});
     evil.questions[0].name = kNas.name;
-    x.wires.deliver(target, evil);
-    ASSERT_TRUE(x.waiting());
+    Buffer bytes = evil.encode();
+    // The first guess is right in one question of two: the server is then asked without the trick, under another id.
+    std::vector<Action> sent{udp};
+    std::vector<std::uint16_t> ids{evil.header.id};
+    const auto first = static_cast<std::uint16_t>(evil.header.id + question % 2);
+    for (int i = 0; i < 65536; ++i, ++forged) {
+      while (!x.wires.quiet()) {
+        sent.push_back(x.wires.next());
+        ids.push_back(query_of(sent.back()).header.id);
+      }
+      const auto guess = static_cast<std::uint16_t>(first + i);
+      for (std::size_t k = 0; k < sent.size(); ++k) {
+        const Action& target = sent[k];
+        if (target.kind != Action::Kind::udp) continue;
+        if (k > 0 && guess == ids[k]) continue;   // everything right: that would be the server
+        Writer(bytes).put_u16(0, guess);
+        x.wires.deliver(target, bytes);
+      }
+      ASSERT_TRUE(x.waiting());
+    }
+    const Action& tcp = sent.back();
+    ASSERT_EQ(tcp.kind, Action::Kind::tcp);
+    x.wires.deliver(tcp, good(tcp));
+    EXPECT_EQ(x.reply().end, Exchanges::End::answered);
   }
-  const Action& tcp = sent.back();
-  ASSERT_EQ(tcp.kind, Action::Kind::tcp);
-  x.wires.deliver(tcp, good(tcp));
-  EXPECT_EQ(x.reply().end, Exchanges::End::answered);
 }
 
 TEST(Exchange, sends_at_most_16_attempts_whatever_the_servers_say) {
