@@ -237,6 +237,10 @@ class Tg:
                 else "a connector with other options" if self.connector_arguments
                 else "another relay" if self.relay_listen != RELAY_LISTEN else "")
 
+    def whole(self, policy: str) -> bool:
+        """Nothing has changed, and a new flow works."""
+        return not self.changed(policy) and self.works()
+
     def _servers(self) -> list[Process]:
         """The servers among the Lab's processes that are tg's and run."""
         return [p for p in self.lab.processes if str(self.binary) in p.command and p.alive()
