@@ -69,11 +69,18 @@ void Resolver::cancel(RequestId id) {
   lookups_.erase(Key(l.key));
 }
 
-void Resolver::set_servers(std::vector<Endpoint> servers) {
+void Resolver::set_servers(std::vector<Endpoint> servers, Instant now) {
   if (servers == config_.servers.servers) return;
   config_.servers.servers = servers;
   exchanges_.set_servers(std::move(servers));
-  cache_.clear();
+  cache_.clear();   // so that no lookup is settled, and gone, while they are gone through
+  for (auto& [key, l] : lookups_) {
+    exchanges_.cancel(l.exchange);
+    asked_.erase(l.exchange);
+    l.deadline = now + config_.total;
+    begin(l, key.question.type, now);
+  }
+  collect(now);
 }
 
 void Resolver::begin(Lookup& l, std::uint16_t type, Instant now) {

@@ -24,7 +24,8 @@ class Resolver final : public Asker {
  public:
   struct Config {
     Exchanges::Config servers;
-    Duration total = std::chrono::seconds(5);     // for one request, everything included
+    // For one request, everything included; from the last change of the servers on, if there is one meanwhile.
+    Duration total = std::chrono::seconds(5);
     std::size_t max_lookups = 1024;               // different questions in flight
     std::size_t cache_entries = 4096;
     std::size_t max_lookups_of_one = 256;         // of max_lookups, for the questions of one asker
@@ -60,8 +61,9 @@ class Resolver final : public Asker {
   void cancel(RequestId id);
   std::optional<Outcome> next_outcome();
 
-  // set_servers empties the cache when the list differs: another network's answers are not ours.
-  void set_servers(std::vector<Endpoint> servers);
+  // set_servers empties the cache when the list differs, since another network's answers are not ours, and begins every
+  // lookup anew, with Config::total from `now`: nobody waits for servers that are not there any more.
+  void set_servers(std::vector<Endpoint> servers, Instant now);
   const std::vector<Endpoint>& servers() const noexcept { return config_.servers.servers; }
   std::size_t cached() const noexcept { return cache_.size(); }
   std::size_t in_flight() const noexcept { return lookups_.size(); }

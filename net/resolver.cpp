@@ -144,7 +144,11 @@ void Resolver::cancel(RequestId id) {
   state_->sockets.pump();
 }
 
-void Resolver::set_servers(std::vector<Endpoint> servers) { state_->resolver.set_servers(std::move(servers)); }
+void Resolver::set_servers(std::vector<Endpoint> servers) {
+  state_->resolver.set_servers(std::move(servers), Loop::now());
+  state_->sockets.pump();
+  state_->deliver_soon();
+}
 const std::vector<Endpoint>& Resolver::servers() const noexcept { return state_->resolver.servers(); }
 
 ResolveHost resolve_with(Resolver& resolver) {

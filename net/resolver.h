@@ -39,6 +39,7 @@ class Resolver {
   RequestId resolve_host(std::string_view name, HostCallback callback, const std::string& asker = {});
   RequestId lookup(std::string_view name, std::uint16_t type, LookupCallback callback, const std::string& asker = {});
   void cancel(RequestId id);
+  // set_servers also asks the new servers what the old ones have not answered yet.
   void set_servers(std::vector<Endpoint> servers);
   const std::vector<Endpoint>& servers() const noexcept;
 

@@ -336,12 +336,84 @@ TEST(Resolver, forgets_the_cache_when_the_servers_change) {
   Resolving r;
   r.resolve("nas.home.int");
   r.answer("nas.home.int", kTypeA, {a("nas.home.int", "192.168.1.50")});
-  r.resolver.set_servers(servers(1));
+  r.resolver.set_servers(servers(1), r.wires.now);
   EXPECT_EQ(r.resolver.cached(), 1u);
-  r.resolver.set_servers({server(9)});
+  r.resolver.set_servers({server(9)}, r.wires.now);
   EXPECT_EQ(r.resolver.cached(), 0u);
   r.resolve("nas.home.int");
   EXPECT_EQ(r.wires.next().server, server(9));
+}
+
+TEST(Resolver, asks_the_new_servers_what_the_old_ones_have_not_answered) {
+  Resolving r;
+  r.resolve("nas.home.int");
+  const Action old = r.wires.next();
+  r.wires.pass(4900ms);
+  r.wires.sent.clear();
+  r.resolver.set_servers({server(9)}, r.wires.now);
+  const Action sent = r.wires.next();
+  EXPECT_EQ(sent.server, server(9));
+  EXPECT_EQ(r.wires.open.size(), 1u) << "nobody listens to the old ones";
+  r.wires.deliver(old, reply_to(old, {a("nas.home.int", "6.6.6.6")}));
+  r.wires.pass(300ms);
+  EXPECT_TRUE(r.waiting()) << "the new ones have their time";
+  r.resolve("nas.home.int");                                     // joins
+  EXPECT_TRUE(r.wires.quiet());
+  r.wires.deliver(sent, reply_to(sent, {a("nas.home.int", "192.168.1.50")}));
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(r.outcome().addresses, std::vector{ip("192.168.1.50")});
+  r.expect_nothing_left();
+}
+
+TEST(Resolver, waits_for_the_new_servers_as_long_as_for_any) {
+  Resolving r;
+  r.resolve("nas.home.int");
+  r.wires.pass(3s);
+  r.resolver.set_servers({server(9)}, r.wires.now);
+  r.wires.pass(4999ms);
+  EXPECT_TRUE(r.waiting());
+  r.wires.pass(1ms);
+  EXPECT_EQ(r.outcome().end, End::timed_out);
+  r.wires.sent.clear();
+  r.expect_nothing_left();
+}
+
+TEST(Resolver, begins_a_chain_anew_when_the_servers_change) {
+  Resolving r;
+  r.resolve("www.home.int");
+  r.answer("www.home.int", kTypeA, {cname("www.home.int", "nas.home.int")});
+  r.wires.next();                                                // the question for nas.home.int
+  r.resolver.set_servers({server(9)}, r.wires.now);
+  r.answer("www.home.int", kTypeA, {});
+  r.wires.next();                                                // AAAA
+  r.resolver.set_servers({server(8)}, r.wires.now);
+  r.answer("www.home.int", kTypeA, {a("www.home.int", "192.168.1.50")});
+  EXPECT_EQ(r.outcome().addresses, std::vector{ip("192.168.1.50")});
+  r.expect_nothing_left();
+}
+
+TEST(Resolver, goes_on_in_peace_when_the_servers_stay_the_same) {
+  Resolving r;
+  r.resolve("nas.home.int");
+  const Action sent = r.wires.next();
+  r.resolver.set_servers(servers(1), r.wires.now);
+  EXPECT_TRUE(r.wires.quiet());
+  r.wires.deliver(sent, reply_to(sent, {a("nas.home.int", "192.168.1.50")}));
+  EXPECT_EQ(r.outcome().addresses, std::vector{ip("192.168.1.50")});
+}
+
+TEST(Resolver, ends_all_that_is_in_flight_when_there_are_no_servers_any_more) {
+  Resolving r;
+  std::set<Resolver::RequestId> ids;
+  for (const char* n : {"a.int", "b.int", "c.int", "a.int"}) ids.insert(r.resolve(n));
+  r.resolver.set_servers({}, r.wires.now);
+  for (int i = 0; i < 4; ++i) {
+    const auto o = r.outcome();
+    EXPECT_EQ(ids.erase(o.id), 1u);
+    EXPECT_EQ(o.end, End::unreachable);
+  }
+  r.wires.pump();
+  r.wires.sent.clear();
+  r.expect_nothing_left();
 }
 
 // --- many requests
@@ -446,17 +518,23 @@ TEST(Resolver, cancel_takes_back_an_outcome_that_nobody_has_seen) {
   r.expect_nothing_left();
 }
 
-// Whatever the servers answer, every request ends exactly once, within 5 s, and leaves nothing behind.
+// Whatever the servers answer, every request ends exactly once, within 5 s of being made or of the last change of the
+// servers, and leaves nothing behind.
 TEST(Resolver, ends_every_request_once_whatever_the_network_does) {
   std::mt19937 dice(3);
   const auto roll = [&](unsigned n) { return static_cast<unsigned>(dice() % n); };
   for (int round = 0; round < 300; ++round) {
     Resolving r(1 + static_cast<int>(roll(3)), 8);
     std::map<Resolver::RequestId, Instant> open;
+    Instant changed{};
     for (int step = 0; step < 60; ++step) {
       if (step < 30) {
         const std::string n = "n" + std::to_string(roll(12)) + ".int";
         open.emplace(roll(2) ? r.resolve(n) : r.lookup(n, roll(2) ? kTypeTxt : kTypeA), r.wires.now);
+      }
+      if (roll(25) == 0) {
+        r.resolver.set_servers(servers(static_cast<int>(roll(4))), r.wires.now);
+        changed = r.wires.now;
       }
       r.wires.pump();
       while (!r.wires.sent.empty()) {
@@ -482,7 +560,7 @@ TEST(Resolver, ends_every_request_once_whatever_the_network_does) {
       r.wires.pass(std::chrono::milliseconds(roll(step < 30 ? 200 : 1000)));
       while (const auto o = r.resolver.next_outcome()) {
         ASSERT_EQ(open.count(o->id), 1u);
-        ASSERT_LE(r.wires.now - open[o->id], Duration(5s + 1s));   // seen when the step ends
+        ASSERT_LE(r.wires.now - std::max(open[o->id], changed), Duration(5s + 1s));   // seen when the step ends
         open.erase(o->id);
       }
     }

@@ -167,6 +167,42 @@ TEST_F(WithDnsmasq, asks_the_second_server_after_400_ms_when_the_first_is_silent
   t.run(1);
 }
 
+TEST_F(WithDnsmasq, asks_the_new_servers_at_once_what_the_old_ones_have_not_answered) {
+  const auto silent = udp_bind(kLocal);
+  Resolver r(t.loop, with({local_endpoint(silent->get())}));
+  bool inside = false;
+  Instant changed{};
+  r.resolve_host("nas.home.int", [&](Addresses a) {
+    EXPECT_FALSE(inside);
+    EXPECT_EQ(a.value(), std::vector{ip("192.168.1.50")});
+    EXPECT_LT(Loop::now() - changed, 300ms);
+    t.done();
+  });
+  Timer later(t.loop, [&] {
+    inside = true;
+    changed = Loop::now();
+    r.set_servers({server()});
+    inside = false;
+  });
+  later.after(100ms);
+  t.run(1);
+}
+
+TEST_F(WithDnsmasq, never_calls_back_inside_a_change_of_the_servers) {
+  const auto silent = udp_bind(kLocal);
+  Resolver r(t.loop, with({local_endpoint(silent->get())}));
+  bool inside = false;
+  r.resolve_host("nas.home.int", [&](Addresses a) {
+    EXPECT_FALSE(inside);
+    EXPECT_EQ(a.error().code, Errc::unreachable);
+    t.done();
+  });
+  inside = true;
+  r.set_servers({});
+  inside = false;
+  t.run(1);
+}
+
 TEST_F(WithDnsmasq, resolves_many_names_at_once) {
   Resolver r(t.loop, with({server()}));
   constexpr int kNames = 500;
