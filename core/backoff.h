@@ -8,11 +8,13 @@
 
 namespace tg {
 
-// Backoff gives the delays between attempts: doubling from `first` up to `longest`, each cut by a random part of up to one
-// half, so that many machines that lost the same peer do not come back in step. It never gives up.
+// Backoff gives the delays between attempts: doubling from `first` up to `longest`, each cut by a random part of up to
+// one half, so that many machines that lost the same peer do not come back in step. It never gives up. With `first` as
+// long as `longest`, delays only differ by chance.
 class Backoff {
  public:
-  Backoff(Duration first, Duration longest, std::uint64_t seed) : first_(first), longest_(longest), base_(first), state_(seed | 1) {}
+  Backoff(Duration first, Duration longest, std::uint64_t seed)
+      : first_(first), longest_(longest), base_(first), state_(seed | 1) {}
 
   Duration next() {
     state_ ^= state_ << 13;   // xorshift64 (Marsaglia 2003): spreads, guards nothing
