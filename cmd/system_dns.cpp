@@ -8,13 +8,43 @@
 
 namespace tg::cmd {
 
-std::vector<Endpoint> system_dns() {
+namespace {
+
+constexpr const char* kResolvConf = "/etc/resolv.conf";
+
+std::vector<Endpoint> named_in(std::string_view text) {
   std::vector<Endpoint> out;
-  if (const auto text = net::read_file("/etc/resolv.conf")) {
-    for (const IpAddress& ip : dns::ResolvConf::parse(*text).servers()) out.push_back({ip, 53});
-  }
+  for (const IpAddress& ip : dns::ResolvConf::parse(text).servers()) out.push_back({ip, 53});
+  return out;
+}
+
+}  // namespace
+
+std::vector<Endpoint> servers_of(std::string_view text) {
+  auto out = named_in(text);
   if (out.empty()) out.push_back({IpAddress(Ipv4{0x7F000001}), 53});
   return out;
+}
+
+std::vector<Endpoint> system_dns() { return servers_of(net::read_file(kResolvConf).value_or("")); }
+
+std::string servers_text(const std::vector<Endpoint>& servers) {
+  std::string out;
+  for (const Endpoint& e : servers) out += (out.empty() ? "" : ", ") + e.to_string();
+  return out;
+}
+
+FollowDns::FollowDns(net::Loop& loop, std::vector<Endpoint> now, std::function<void(std::vector<Endpoint>)> changed)
+    : now_(std::move(now)), changed_(std::move(changed)), timer_(loop, [this] { look(); }) {
+  timer_.after(kEvery);
+}
+
+void FollowDns::look() {
+  timer_.after(kEvery);
+  auto found = named_in(net::read_file(kResolvConf).value_or(""));
+  if (found.empty() || found == now_) return;
+  now_ = std::move(found);
+  changed_(now_);
 }
 
 Result<std::vector<Endpoint>> parse_dns(const std::vector<std::string>& texts) {

@@ -1,11 +1,11 @@
 #include "cmd/client/agent.h"
 
-#include <csignal>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "cmd/client/dns_trace.h"
+#include "cmd/end_signals.h"
+#include "cmd/system_dns.h"
 #include "core/json.h"
 #include "dns/resolv_conf.h"
 #include "net/files.h"
@@ -82,7 +82,7 @@ Result<> Agent::start() {
     check_system();
   });
   check_.after(kCheck);
-  loop_.on_signal({SIGTERM, SIGINT}, [this](int) { stop(); });
+  cmd::on_end(loop_, [this] { stop(); });
   return {};
 }
 
@@ -224,24 +224,29 @@ void Agent::check_system() {
   if (stopping_) return;
   check_.after(kCheck);
   save_pool();
-  if (!self_) return;   // DNS is not touched before there is something to say
+  if (!self_) return follow_dns();   // DNS is not touched before there is something to say
   const auto taken = system_->take_dns();
   const std::string before = dns_problem_;
   dns_problem_ = taken ? "" : "DNS: " + taken.error().text;
   if (!dns_problem_.empty() && dns_problem_ != before) net::log(net::Level::error, "{}", dns_problem_);
-  if (taken && *taken) {
-    if (auto upstream = system_->upstream()) {
-      dns_->set_upstream(*upstream);
-      resolver_->set_servers(*upstream);
-    }
-    net::log(net::Level::info, "{} leads to tg's resolvers", kResolvConf);
-  }
+  if (taken && *taken) net::log(net::Level::info, "{} leads to tg's resolvers", kResolvConf);
+  follow_dns();
   if (online() && tell_online_) {
     const auto tell = std::move(tell_online_);
     tell_online_ = nullptr;
     net::log(net::Level::info, "online as {}", self_->user);
     tell();
   }
+}
+
+// The system's own servers may be others, also before we were ever online: then nobody else can find the controller.
+void Agent::follow_dns() {
+  auto upstream = system_->upstream();
+  if (!upstream || *upstream == resolver_->servers()) return;
+  net::log(net::Level::info, "the system's DNS servers have changed: {}", cmd::servers_text(*upstream));
+  dns_->set_upstream(*upstream);
+  resolver_->set_servers(std::move(*upstream));
+  if (controller_) settle_.after(Duration::zero());
 }
 
 void Agent::read_tun() {

@@ -58,6 +58,7 @@ class Agent {
   void view_changed();
   void read_tun();
   void check_system();
+  void follow_dns();
   void network_changed();
   void look_for_sleep();
   void watch_tun();

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "cmd/system_dns.h"
 #include "dns/resolv_conf.h"
 #include "net/collisions.h"
 #include "net/files.h"
@@ -107,9 +108,7 @@ Result<std::vector<std::string>> System::mend(bool& new_tun) {
 Result<std::vector<Endpoint>> System::upstream() const {
   const auto text = resolv_conf_.original();
   if (!text) return tl::unexpected(text.error());
-  std::vector<Endpoint> out;
-  for (const IpAddress& ip : dns::ResolvConf::parse(*text).servers()) out.push_back({ip, 53});
-  return out;
+  return cmd::servers_of(*text);
 }
 
 Result<bool> System::take_dns() {

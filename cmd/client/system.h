@@ -46,7 +46,7 @@ class System {
   // take_dns puts our resolvers ahead of the system's. Called again, it looks whether somebody else has written the file, and
   // takes it again; true: upstream() may have changed.
   Result<bool> take_dns();
-  // upstream returns the system's own resolvers.
+  // upstream returns the system's own resolvers; 127.0.0.1 where none is named, as resolv.conf(5) says.
   Result<std::vector<Endpoint>> upstream() const;
 
   void tear_down();

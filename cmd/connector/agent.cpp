@@ -3,8 +3,8 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <csignal>
 
+#include "cmd/end_signals.h"
 #include "core/json.h"
 #include "net/log.h"
 
@@ -44,7 +44,7 @@ Result<> Agent::start() {
   local_ = std::move(*local);
   if (options_.listen) {
     auto fd = net::tcp_listen(*options_.listen);
-    if (!fd) return pass_on(fd);
+    if (!fd) return fail(fd.error().code, fd.error().text + "; see --listen");
     listener_ = net::Acceptor(loop_, std::move(*fd), [this](net::Fd client, const Endpoint& from) {
       take_client(std::move(client), source_of(from.address).to_string());
     });
@@ -58,7 +58,10 @@ Result<> Agent::start() {
                                        rules_.controller_since = controller_->up_since();
                                        for (auto& [number, s] : sessions_) s->rules_changed();
                                      }});
-  loop_.on_signal({SIGTERM, SIGINT}, [this](int) { stop(); });
+  if (options_.follow_dns) {
+    follow_dns_.emplace(loop_, resolver_.servers(), [this](std::vector<Endpoint> s) { dns_changed(std::move(s)); });
+  }
+  cmd::on_end(loop_, [this] { stop(); });
   return {};
 }
 
@@ -144,9 +147,20 @@ void Agent::watch_network(net::NetworkMonitor monitor) {
 void Agent::network_changed() {
   if (auto now = net::local_addresses()) own_ = std::move(*now);
   net::log(net::Level::info, "the network has changed");
+  if (follow_dns_) follow_dns_->look();
   controller_->hello_again();   // the addresses for direct paths may be others
   controller_->check_now();
   for (auto& [name, relay] : relays_) relay->check_now();
+}
+
+void Agent::dns_changed(std::vector<Endpoint> servers) {
+  net::log(net::Level::info, "the system's DNS servers have changed: {}", cmd::servers_text(servers));
+  resolver_.set_servers(std::move(servers));
+  if (stopping_) return;
+  if (!controller_->up()) controller_->check_now();
+  for (auto& [name, relay] : relays_) {
+    if (!relay->up()) relay->check_now();
+  }
 }
 
 std::vector<std::string> Agent::direct_addresses() const {

@@ -12,6 +12,7 @@
 #include "cmd/connector/session.h"
 #include "cmd/controller_link.h"
 #include "cmd/dns_probe.h"
+#include "cmd/system_dns.h"
 #include "core/crowd.h"
 #include "net/acceptor.h"
 #include "net/local_socket.h"
@@ -23,10 +24,11 @@ namespace tg::connector {
 struct Options {
   std::string state;
   std::optional<Endpoint> listen;    // for direct paths
+  bool follow_dns = false;           // the DNS servers are those of /etc/resolv.conf, whatever it names
 };
 
 // Agent is one running connector: the line to the controller, to the relays, a listener for direct paths, and a Session for
-// each client. run() returns when SIGTERM or SIGINT has come and goodbye is said.
+// each client. The Loop ends when a signal has asked for it (cmd::on_end) and goodbye is said.
 class Agent {
  public:
   // `dns` are the servers of the private network. `loop` must outlive this.
@@ -44,6 +46,7 @@ class Agent {
   void take_client(net::Fd fd, const std::string& way);
   void watch_network(net::NetworkMonitor monitor);
   void network_changed();
+  void dns_changed(std::vector<Endpoint> servers);
   std::vector<std::string> direct_addresses() const;
   void stop();
 
@@ -51,6 +54,7 @@ class Agent {
   Options options_;
   cmd::AgentIdentity identity_;
   net::Resolver resolver_;
+  std::optional<cmd::FollowDns> follow_dns_;
   Rules rules_;
   std::vector<IpAddress> own_;
   std::function<std::vector<IpAddress>()> own_addresses_;

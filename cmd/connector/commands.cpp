@@ -22,7 +22,7 @@ struct Run {
 };
 
 Result<int> run(const Run& o) {
-  Options options{o.agent.state, {}};
+  Options options{o.agent.state, {}, o.agent.dns.empty()};
   if (!o.listen.empty()) {
     auto at = Endpoint::parse(o.listen);
     if (!at) return fail(Errc::invalid_argument, fmt::format("--listen {}: {}", o.listen, at.error().text));

@@ -1,7 +1,6 @@
 #include "cmd/relay/agent.h"
 
-#include <csignal>
-
+#include "cmd/end_signals.h"
 #include "core/json.h"
 #include "net/log.h"
 
@@ -31,10 +30,13 @@ Result<> Agent::start() {
   listener_ = std::move(*listener);
   listening_ = net::local_endpoint(listener_.get());
   controller_ = std::make_unique<cmd::ControllerLink>(
-      loop_, identity_,
-      net::resolve_with(resolver_), [] { return Json::object(); }, cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [] {}});
+      loop_, identity_, net::resolve_with(resolver_), [] { return Json::object(); },
+      cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [] {}});
   renewal_.after(kRenewalCheck);
-  loop_.on_signal({SIGTERM, SIGINT}, [this](int) { stop(); });
+  if (options_.follow_dns) {
+    follow_dns_.emplace(loop_, resolver_.servers(), [this](std::vector<Endpoint> s) { dns_changed(std::move(s)); });
+  }
+  cmd::on_end(loop_, [this] { stop(); });
   return {};
 }
 
@@ -79,6 +81,12 @@ void Agent::renew() {
   if (!context) return net::log(net::Level::error, "certificate: {}", context.error().text);
   relay_->set_context(*context);
   context_until_ = identity_.renewal_due();
+}
+
+void Agent::dns_changed(std::vector<Endpoint> servers) {
+  net::log(net::Level::info, "the system's DNS servers have changed: {}", cmd::servers_text(servers));
+  resolver_.set_servers(std::move(servers));
+  if (!stopping_ && !controller_->up()) controller_->check_now();
 }
 
 void Agent::stop() {

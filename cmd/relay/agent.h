@@ -8,6 +8,7 @@
 
 #include "cmd/agent_identity.h"
 #include "cmd/controller_link.h"
+#include "cmd/system_dns.h"
 #include "net/local_socket.h"
 #include "net/relay.h"
 #include "net/resolver.h"
@@ -17,11 +18,12 @@ namespace tg::relay {
 struct Options {
   std::string state;
   Endpoint listen;
+  bool follow_dns = false;           // the DNS servers are those of /etc/resolv.conf, whatever it names
 };
 
 // Agent is one running relay. It serves from the moment that the controller has told it who it is, goes on when the
-// controller is away, and stops serving when the controller lets it in no more. The loop ends when SIGTERM or SIGINT has
-// come and goodbye is said.
+// controller is away, and stops serving when the controller lets it in no more. The Loop ends when a signal has asked for
+// it (cmd::on_end) and goodbye is said.
 class Agent {
  public:
   // `dns` finds the controller's address. `loop` must outlive this.
@@ -35,12 +37,14 @@ class Agent {
   void view_changed();
   Result<> serve(const RelaySelf& self);
   void renew();
+  void dns_changed(std::vector<Endpoint> servers);
   void stop();
 
   net::Loop& loop_;
   Options options_;
   cmd::AgentIdentity identity_;
   net::Resolver resolver_;
+  std::optional<cmd::FollowDns> follow_dns_;
   std::unique_ptr<cmd::ControllerLink> controller_;
   net::Fd listener_;                       // until relay_ has it
   Endpoint listening_;
