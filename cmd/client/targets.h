@@ -9,6 +9,7 @@
 #include "core/address_pool.h"
 #include "core/matcher.h"
 #include "dns/resolv_conf.h"
+#include "net/loop.h"
 #include "net/routes.h"
 
 namespace tg::client {
@@ -33,19 +34,38 @@ class Targets {
   AddressPool& pool() noexcept { return pool_; }
   const AddressPool& pool() const noexcept { return pool_; }
   const std::shared_ptr<const Matcher>& matcher() const noexcept { return matcher_; }
-  void set_matcher(std::shared_ptr<const Matcher> m) { matcher_ = std::move(m); }
+  // set_matcher replaces the Resources. Addresses that belong to one of them are lent to names no longer.
+  void set_matcher(std::shared_ptr<const Matcher> m) {
+    matcher_ = std::move(m);
+    std::vector<Cidr> networks;
+    for (const Resource& r : matcher_->resources()) {
+      if (r.address.kind() != Address::Kind::network) continue;
+      if (r.address.network().overlaps(pool_.range())) networks.push_back(r.address.network());
+    }
+    pool_.keep_out(std::move(networks));
+  }
+
+  // name_at returns the name that `address` stands for. That of a name whose Resource is gone goes to the Resource of
+  // the address, if there is one, as soon as nobody can know it any more.
+  std::optional<std::string_view> name_at(Ipv4 address, Instant now = net::Loop::now()) const {
+    const auto name = pool_.name_of(address);
+    if (!name || matcher_->find(*name) != nullptr || pool_.held(address, now)) return name;
+    return matcher_->find(IpAddress(address)) != nullptr ? std::nullopt : name;
+  }
 
   // find returns nothing for an address that stands for nothing (any more).
-  std::optional<Target> find(Ipv4 address) const {
-    if (pool_.range().contains(address)) {
-      const auto name = pool_.name_of(address);
-      const Resource* r = name ? matcher_->find(*name) : nullptr;
-      if (r == nullptr) return std::nullopt;
-      return Target{r, target_host(*r, *name)};
-    }
-    const Resource* r = matcher_->find(IpAddress(address));
+  std::optional<Target> find(Ipv4 address, Instant now = net::Loop::now()) const {
+    const auto name = name_at(address, now);
+    const Resource* r = name ? matcher_->find(*name) : matcher_->find(IpAddress(address));
     if (r == nullptr) return std::nullopt;
-    return Target{r, IpAddress(address).to_string()};
+    return Target{r, name ? target_host(*r, *name) : IpAddress(address).to_string()};
+  }
+
+  // problem says why names get no address; "" when they do.
+  std::string problem() const {
+    if (pool_.capacity() > 0) return "";
+    return "every address of the range " + pool_.range().to_string() +
+           " belongs to an address Resource: new names get none; choose another range with --range";
   }
 
  private:
