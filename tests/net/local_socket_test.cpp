@@ -5,7 +5,10 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <grp.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -182,6 +185,77 @@ TEST_F(ALocalServer, rests_while_there_are_no_descriptors_left) {
   say(waiting, control_frame({{"type", "x"}}));
   ControlReader reader;
   EXPECT_TRUE(hear(waiting, reader)) << "and then it is answered";
+}
+
+constexpr uid_t kOne = 61001, kOther = 61002;
+
+bool become(uid_t uid) {
+  return ::setgroups(0, nullptr) == 0 && ::setresgid(uid, uid, uid) == 0 && ::setresuid(uid, uid, uid) == 0;
+}
+
+// What a process of `uid` gets: 0 an answer, 1 a connection that ends without one, 2 no connection.
+int asked_as(uid_t uid, const std::string& path) {
+  const Buffer request = control_frame({{"type", "x"}});   // the child of a process with threads allocates nothing
+  sockaddr_un to{};
+  to.sun_family = AF_UNIX;
+  path.copy(to.sun_path, sizeof to.sun_path - 1);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(20);
+    if (uid != 0 && !become(uid)) ::_exit(3);
+    const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
+    if (::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) ::_exit(2);
+    char answer[64];
+    const bool said = ::send(fd, request.data(), request.size(), MSG_NOSIGNAL) > 0;
+    ::_exit(said && ::read(fd, answer, sizeof answer) > 4 ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+// The permissions of the socket and its folder keep others out already; here they do not.
+TEST_F(ALocalServer, answers_root_and_its_own_user_and_nobody_else_whatever_the_permissions_are) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can be somebody else";
+  std::atomic<int> asked = 0;
+  serve([&](const Json& request, const LocalServer::Reply& reply) {
+    ++asked;
+    echo(request, reply);
+  });
+  ASSERT_EQ(::chmod(folder.path().c_str(), 0755), 0);
+  EXPECT_EQ(asked_as(kOther, path), 2) << "the socket's own permissions";
+  ASSERT_EQ(::chmod(path.c_str(), 0666), 0);
+  EXPECT_EQ(asked_as(kOther, path), 1);
+  EXPECT_EQ(asked, 0) << "the handler heard of it";
+  EXPECT_EQ(asked_as(0, path), 0);
+  EXPECT_EQ(asked, 1);
+}
+
+TEST_F(ALocalServer, of_another_user_answers_that_user_and_root) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can be somebody else";
+  ASSERT_EQ(::chmod(folder.path().c_str(), 0777), 0);
+  int ready[2];
+  ASSERT_EQ(::pipe(ready), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {   // no thread runs yet
+    ::alarm(60);
+    if (!become(kOne)) ::_exit(3);
+    Loop own;
+    const auto started = LocalServer::start(own, path, echo);
+    if (!started || ::chmod(path.c_str(), 0666) != 0 || ::write(ready[1], "x", 1) != 1) ::_exit(4);
+    own.run();
+    ::_exit(0);
+  }
+  ::close(ready[1]);
+  char byte = 0;
+  EXPECT_EQ(::read(ready[0], &byte, 1), 1) << "it has not started";
+  ::close(ready[0]);
+  EXPECT_EQ(asked_as(kOne, path), 0);
+  EXPECT_EQ(asked_as(0, path), 0);
+  EXPECT_EQ(asked_as(kOther, path), 1);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  ::unlink(path.c_str());
 }
 
 TEST(LocalRequest, says_that_nobody_answers) {
