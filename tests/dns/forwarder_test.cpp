@@ -317,23 +317,36 @@ TEST(Forwarder, sends_its_client_to_tcp_when_somebody_guesses_ids) {
   f.expect_nothing_left();
 }
 
+// With the right id every other time: then the question, the address or the port is wrong.
 TEST(Forwarder, believes_none_of_100000_forgeries) {
   Forwarding f(2);
   std::mt19937 forger(5);
+  const std::vector<Endpoint> elsewhere{server(2), server(77), {server(1).address, 54}};
+  int right_id = 0;
   for (int forged = 0; forged < 100'000;) {
     f.forward(query());
     const Action sent = f.wires.next();
     const Buffer truth = upstream_reply(sent);
     Buffer evil = reply_to(sent, {a("example.com", "6.6.6.6")}).encode();
     for (int i = 0; i < Exchanges::kForged - 1; ++i, ++forged) {
-      std::uint16_t guess = static_cast<std::uint16_t>(forger());
-      if (guess == id_of(sent.bytes)) ++guess;
-      f.wires.deliver(sent, with_id(evil, guess));
+      if (i % 2 == 0) {
+        Buffer other = evil;
+        other[kHeaderSize + 1 + forger() % 7] ^= 1;   // a letter of "example"
+        f.wires.deliver(sent, other);
+        f.wires.asker.on_datagram(sent.transaction, elsewhere[forger() % 3], evil, f.wires.now);
+        f.wires.asker.on_datagram(sent.transaction + 1, sent.server, evil, f.wires.now);
+        right_id += 3;
+        forged += 2;
+      } else {
+        const auto guess = static_cast<std::uint16_t>(forger());
+        f.wires.deliver(sent, with_id(evil, guess == id_of(sent.bytes) ? guess ^ 1 : guess));
+      }
     }
     ASSERT_TRUE(f.waiting());
     f.wires.deliver(sent, truth);
     ASSERT_EQ(f.outcome().reply, with_id(truth, 0x1234));
   }
+  EXPECT_GT(right_id, 50'000);
   f.expect_nothing_left();
 }
 
