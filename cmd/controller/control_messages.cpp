@@ -86,15 +86,23 @@ void ControlServer::enroll(Session& s, const Json& message) {
   changed();
 }
 
-// take_place lets `s` have the place of its agent's stream before, or says why that one keeps it.
+// alarm has the log say that two processes use one identity, now and then.
+void ControlServer::alarm(const Session& s, const std::string& other) {
+  const auto [at, fresh] = alarmed_.try_emplace(s.who().role + "/" + s.who().id, net::Loop::now());
+  if (!fresh && net::Loop::now() - at->second < kAlarmEvery) return;
+  at->second = net::Loop::now();
+  net::log(net::Level::warning, "{} {} ({}) is used by two processes at once, from {} and from {}: a copied state "
+           "directory, or a stolen one", s.who().role, s.who().id, s.name, other, s.source().to_string());
+}
+
+// take_place lets `s` have the place of its agent's stream before, or says why that one keeps it. A process that comes
+// back after another took its place has not been replaced by it: both live, or did when the log says so.
 Result<> ControlServer::take_place(Session& s) {
   const std::string key = s.who().role + "/" + s.who().id;
   const auto held = agents_.find(key);
-  if (held == agents_.end()) return {};
-  Session& holder = *held->second;
-  const bool unknown = s.process.empty() || holder.process.empty();
-  if (s.process == holder.process || unknown || holder.state() == Session::State::closing) {
-    holder.close();   // the network of a process has changed, and its old stream is dead
+  Session* holder = held == agents_.end() ? nullptr : held->second;
+  if (holder != nullptr && s.process == holder->process) {
+    holder->close();   // the network of a process has changed, and its old stream is dead
     return {};
   }
   const auto conflict = [&](const Session& with) {
@@ -102,39 +110,34 @@ Result<> ControlServer::take_place(Session& s) {
                        "let one of the two in anew, with a token of its own",
                        s.who().role, with.source().to_string());
   };
-  std::deque<std::string>& lost = lost_[key];
-  const bool lives = net::Loop::now() - holder.heard() < kSilent;
-  const auto before = std::find(lost.begin(), lost.end(), s.process);
-  if (before != lost.end() && lives) {
-    const auto [alarm, fresh] = alarmed_.try_emplace(key, net::Loop::now());
-    if (fresh || net::Loop::now() - alarm->second > kAlarmEvery) {
-      alarm->second = net::Loop::now();
-      net::log(net::Level::warning, "{} {} ({}) is used by two processes at once, from {} and from {}: a copied state "
-               "directory, or a stolen one", s.who().role, s.who().id, holder.name, holder.source().to_string(),
-               s.source().to_string());
-    }
-    return fail(Errc::conflict, conflict(holder));
+  std::deque<Lost>& lost = lost_[key];
+  const auto before = std::find_if(lost.begin(), lost.end(), [&](const Lost& l) { return l.process == s.process; });
+  if (before != lost.end()) {
+    alarm(s, holder != nullptr ? holder->source().to_string() : "one that has left");
+    const bool lives = holder != nullptr && net::Loop::now() - holder->heard() < kSilent;
+    if (lives) return fail(Errc::conflict, conflict(*holder));
+    lost.erase(before);
   }
-  if (before != lost.end()) lost.erase(before);
-  lost.push_back(holder.process);
-  if (lost.size() > kLostKept) lost.pop_front();
-  holder.refuse(Errc::conflict, conflict(s), net::Loop::wall());
+  if (holder != nullptr) {
+    lost.push_back({holder->process, net::Loop::now()});
+    if (lost.size() > kLostKept) lost.pop_front();
+    net::log(net::Level::info, "{} {} ({}): the process from {} takes the place of the one from {}", s.who().role,
+             s.who().id, s.name, s.source().to_string(), holder->source().to_string());
+    holder->refuse(Errc::conflict, conflict(s), net::Loop::wall());
+  }
+  if (lost.empty()) lost_.erase(key);
   return {};
 }
 
 // welcome makes `s` the stream of its agent.
 void ControlServer::welcome(Session& s, UnixTime now) {
   const net::Identity& who = s.who();
-  if (directory_->model().keys(who.role, who.id)->first != who.key_thumbprint) {
-    static_cast<void>(store_.key_used(who.role, who.id, who.key_thumbprint));
-    must_reload_ = true;
-  }
   if (who.role == "device") {
     const std::string& user = directory_->model().device(who.id)->user;
     s.leases.emplace(user, who.id, who.key_thumbprint, net::random_seed());
   }
   agents_[who.role + "/" + who.id] = &s;
-  no_longer_counted(s);
+  arriving_.erase(who.role + "/" + who.id);
   note_seen(s, now);
   s.ready();
 }
@@ -148,6 +151,7 @@ void ControlServer::hello(Session& s, const Json& message) {
   s.name = name_field(message, "name");
   s.version = name_field(message, "version");
   s.process = name_field(message, "process");
+  if (s.process.empty()) return s.refuse(Errc::protocol, "hello: \"process\" is missing", now);
   if (s.state() == Session::State::identified) {
     if (auto taken = take_place(s); !taken) return s.refuse(taken.error().code, taken.error().text, now);
     welcome(s, now);
@@ -168,12 +172,8 @@ void ControlServer::renew(Session& s, const Json& message) {
   const std::string csr = pem_field(message, "csr");
   auto key = csr_thumbprint(csr);
   if (!key) return s.refuse(key.error().code, key.error().text, now);
-  if (*key != s.who().key_thumbprint) {
-    if (auto noted = store_.expect_key(s.who().role, s.who().id, *key); !noted) {
-      return s.refuse(Errc::io, "the controller could not write its state", now);
-    }
-    must_reload_ = true;
-  }
+  // Whoever has stolen an identity must not be able to make it his alone: another key takes a token.
+  if (*key != s.who().key_thumbprint) return s.refuse(Errc::denied, "a certificate is renewed for the same key only", now);
   auto issued = pki_.issue(s.who().role, s.who().id, csr, now);
   if (!issued) return s.refuse(issued.error().code, issued.error().text, now);
   s.send({{"type", "renewed"}, {"chain", issued->chain}});

@@ -17,6 +17,7 @@ namespace tg::controller {
 namespace {
 
 constexpr Duration kUpkeep = std::chrono::seconds(10);
+constexpr Duration kRemembered = std::chrono::hours(24);   // that a process lost its place
 
 // A peer that is gone without a word is noticed after 10 + 3 x 5 s: connectors are shown as online no longer than that.
 void notice_silence(int fd) {
@@ -76,7 +77,17 @@ void ControlServer::no_longer_counted(Session& s) {
 void ControlServer::opened(Session& s) {
   if (s.state() != Session::State::identified) return;
   if (must_reload_ && !reload()) return s.refuse(Errc::io, "the controller can't read its state", net::Loop::wall());
-  if (auto may = permitted(s); !may) s.refuse(may.error().code, may.error().text, net::Loop::wall());
+  if (auto may = permitted(s); !may) return s.refuse(may.error().code, may.error().text, net::Loop::wall());
+  arrived(s);
+}
+
+// arrived takes an agent that has shown its certificate out of the crowd of strangers: whoever is let in must not have
+// to leave again for those who come after it. Of each agent only the newest such stream stays.
+void ControlServer::arrived(Session& s) {
+  no_longer_counted(s);
+  Session*& place = arriving_[key_of(s)];
+  if (place != nullptr) place->close();
+  place = &s;
 }
 
 Result<> ControlServer::permitted(const Session& s) const {
@@ -86,9 +97,7 @@ Result<> ControlServer::permitted(const Session& s) const {
   if (!device && who.role != "connector" && who.role != "relay") {
     return fail(Errc::denied, fmt::format("a {} has no control stream", who.role));
   }
-  const auto keys = directory_->model().keys(who.role, who.id);
-  const bool known = keys && (who.key_thumbprint == keys->first || who.key_thumbprint == keys->second);
-  if (!known) {
+  if (directory_->model().key(who.role, who.id) != who.key_thumbprint) {
     return fail(Errc::denied, fmt::format("this {} has been removed{}; ask an administrator for a new token", who.role,
                                           device ? "" : ", or another machine was let in in its place"));
   }
@@ -122,9 +131,9 @@ void ControlServer::said(Session& s, const Json& message) {
 void ControlServer::ended(Session& s) {
   no_longer_counted(s);
   if (s.identified()) {
+    if (const auto here = arriving_.find(key_of(s)); here != arriving_.end() && here->second == &s) arriving_.erase(here);
     const auto agent = agents_.find(key_of(s));
     if (agent != agents_.end() && agent->second == &s) {
-      lost_.erase(agent->first);
       agents_.erase(agent);
       note_seen(s, net::Loop::wall());
       if (s.who().role == "connector") schedule();
@@ -139,7 +148,8 @@ void ControlServer::changed() {
 }
 
 Result<> ControlServer::reload() {
-  auto model = store_.model();
+  auto settled = store_.settle_revocations(net::Loop::wall());
+  auto model = settled ? store_.model() : Result<Model>(pass_on(settled));
   if (!model) {
     std::fputs(fmt::format("tg: {}\n", printable(model.error().text, 2000)).c_str(), stderr);
     return pass_on(model);
@@ -176,9 +186,13 @@ void ControlServer::tell_all() {
 void ControlServer::upkeep() {
   upkeep_.after(kUpkeep);
   save_seen();
+  std::erase_if(lost_, [now = net::Loop::now()](const auto& one) { return now - one.second.back().when > kRemembered; });
   const UnixTime now = net::Loop::wall();
   const bool set_back = now < std::exchange(last_upkeep_, now);
-  if (set_back) return tell_all();
+  if (set_back) {
+    must_reload_ = true;   // what was revoked while the clock was ahead
+    return tell_all();
+  }
   for (const auto& [key, s] : agents_) {
     if (s->leases && s->leases->next_renewal() <= now) tell(*s, now);
   }

@@ -12,9 +12,9 @@
 //   {"type":"goodbye"}          either way
 // A refusal is {"type":"error","code":…,"text":one line,"time":unix}, and the stream ends.
 //
-// Of one identity there is one stream. A new process takes the place of the one before (which may be dead, and not
+// A certificate is renewed for the key that it had. Of one identity there is one stream. A new process takes the place of the one before (which may be dead, and not
 // noticed yet); a process that comes back after it lost its place that way proves that two of them live, and gets it
-// back only when the other is silent. Both are told "conflict", and the controller's log says it.
+// back only when the other is silent or gone. Both are told "conflict", and the controller's log says it.
 #pragma once
 
 #include <deque>
@@ -38,7 +38,7 @@ struct ControlSettings {
   std::chrono::seconds grace{0};              // see ConnectorSelf
   SessionLimits session;
   std::size_t strangers = 4096;               // connections without a known agent, in all: one more ends the oldest
-  std::size_t strangers_per_source = 64;      // and from one IPv4 address or IPv6 /64, likewise
+  std::size_t strangers_per_source = 256;     // and from one IPv4 address or IPv6 /64, likewise
   Duration push_interval = std::chrono::milliseconds(200);   // between two rounds of telling; the first is at once
 };
 
@@ -75,9 +75,16 @@ class ControlServer {
   void said(Session& s, const Json& message);
   void ended(Session& s);
 
+  // Lost is a process whose place another process of the same agent took.
+  struct Lost {
+    std::string process;
+    Instant when{};
+  };
+
   void enroll(Session& s, const Json& message);
   void hello(Session& s, const Json& message);
   Result<> take_place(Session& s);
+  void alarm(const Session& s, const std::string& other);
   void welcome(Session& s, UnixTime now);
   void renew(Session& s, const Json& message);
   // permitted says why the agent behind `s` must go, or nothing.
@@ -91,6 +98,7 @@ class ControlServer {
   Result<> reload();
   void update_presence();
   void no_longer_counted(Session& s);
+  void arrived(Session& s);
   void note_seen(const Session& s, UnixTime now);
   void save_seen();
 
@@ -106,7 +114,8 @@ class ControlServer {
   Presence presence_;
   std::unordered_map<Session*, std::unique_ptr<Session>> sessions_;
   std::map<std::string, Session*> agents_;             // "device/ID": the stream of each known agent
-  std::map<std::string, std::deque<std::string>> lost_;   // by the same key: processes that lost their place to it
+  std::map<std::string, Session*> arriving_;           // likewise: the newest stream that has not said hello yet
+  std::map<std::string, std::deque<Lost>> lost_;       // likewise: processes that lost their place to another
   std::map<std::string, Instant> alarmed_;             // likewise: when the log was told of two processes
   Crowd crowd_;                                        // streams that are not those of known agents, by number
   std::unordered_map<std::uint64_t, Session*> strangers_;

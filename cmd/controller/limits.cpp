@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "core/frame.h"
+#include "core/json.h"
 #include "core/text.h"
 #include "core/view.h"
 
@@ -111,6 +112,12 @@ class Reach {
 Result<> check_limits(const DesiredState& state) {
   if (state.relays.size() >= kRelaysMax) {   // and the embedded one
     return fail(Errc::exhausted, fmt::format("{} relays are too many; {} is the most", state.relays.size(), kRelaysMax - 1));
+  }
+  for (const ResourceSpec& r : state.resources) {
+    const std::size_t ranges = std::max(r.protocols.tcp.ranges().size(), r.protocols.udp.ranges().size());
+    if (ranges <= Fields::kListMax) continue;
+    return fail(Errc::exhausted, fmt::format("resource {} has {} ranges of ports; {} is the most", printable(r.name), ranges,
+                                             Fields::kListMax));
   }
   if (const std::size_t size = measure(state); size > kStateMax) {
     return fail(Errc::exhausted,

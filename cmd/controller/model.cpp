@@ -18,10 +18,9 @@ const ConnectorRecord* Model::connector(std::string_view id) const { return by_i
 const RelayRecord* Model::relay(std::string_view id) const { return by_id(relays, id); }
 const DeviceRecord* Model::device(std::string_view id) const { return by_id(devices, id); }
 
-std::optional<std::pair<std::string, std::string>> Model::keys(std::string_view role, std::string_view id) const {
-  const auto of = [](const auto* record) -> std::optional<std::pair<std::string, std::string>> {
-    if (record == nullptr) return std::nullopt;
-    return std::pair(record->key, record->next_key);
+std::optional<std::string> Model::key(std::string_view role, std::string_view id) const {
+  const auto of = [](const auto* record) {
+    return record == nullptr ? std::nullopt : std::optional<std::string>(record->key);
   };
   if (role == "device") return of(device(id));
   if (role == "connector") return of(connector(id));

@@ -18,7 +18,6 @@ struct ConnectorRecord {
   std::string name;
   std::string network;
   std::string key;                    // RFC 7638 thumbprint of its TLS key; "" before its first enrolment
-  std::string next_key;               // of a renewal with a new key that has not been used yet
   UnixTime created{};
   std::optional<UnixTime> last_seen;
 };
@@ -28,7 +27,6 @@ struct RelayRecord {
   std::string name;
   std::string address;                // "HOST:PORT" as agents are told
   std::string key;                    // as a connector's
-  std::string next_key;
   UnixTime created{};
   std::optional<UnixTime> last_seen;
 };
@@ -48,7 +46,6 @@ struct DeviceRecord {
   std::string user;                   // e-mail address
   std::string name;                   // what the machine called itself
   std::string key;
-  std::string next_key;
   bool blocked = false;
   UnixTime created{};
   std::optional<UnixTime> last_seen;
@@ -76,9 +73,9 @@ struct Model {
   const ConnectorRecord* connector(std::string_view id) const;
   const RelayRecord* relay(std::string_view id) const;
   const DeviceRecord* device(std::string_view id) const;
-  // keys returns the key and the next key of an agent of `role` ("device", "connector", "relay"); nothing when it is
-  // not there.
-  std::optional<std::pair<std::string, std::string>> keys(std::string_view role, std::string_view id) const;
+  // key returns the key of an agent of `role` ("device", "connector", "relay"): "" when it was never let in, nothing when
+  // it is not there.
+  std::optional<std::string> key(std::string_view role, std::string_view id) const;
 };
 
 // desired returns the part of `model` that a desired state can name.

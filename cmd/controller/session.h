@@ -67,7 +67,7 @@ class Session {
   std::vector<std::string> direct;        // of a connector
   std::string name;                       // as it calls itself
   std::string version;
-  std::string process;                    // a random name of the agent's process; "" when it says none
+  std::string process;                    // a random name of the agent's process
   bool behind = false;                    // its view could not be sent
   std::uint64_t stranger = 0;             // its number among the strangers; 0: it is none
 

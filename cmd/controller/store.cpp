@@ -14,6 +14,7 @@ namespace {
 
 // Revocations outlive every grant that they could concern: an hour, and whatever grace an administrator may set.
 constexpr std::chrono::seconds kKeepRevocations = std::chrono::hours(24 * 7);
+constexpr std::chrono::seconds kAhead(60);   // as Grant::verify forgives
 
 UnixTime time_at(const Row& row, int column) { return UnixTime(std::chrono::seconds(row.number(column))); }
 std::optional<UnixTime> maybe_time_at(const Row& row, int column) {
@@ -133,11 +134,11 @@ Result<> read_people(Database& db, Model& model) {
                           if (!row.null(1)) model.groups.back().members.push_back(row.text(1));
                         });
   if (!groups) return groups;
-  return db.each("SELECT d.id, u.email, d.name, d.key, d.next_key, d.blocked, d.created, d.last_seen FROM device d "
+  return db.each("SELECT d.id, u.email, d.name, d.key, d.blocked, d.created, d.last_seen FROM device d "
                  "JOIN user u ON u.id = d.user ORDER BY d.id",
                  {}, [&](const Row& row) {
-                   model.devices.push_back({row.text(0), row.text(1), row.text(2), row.text(3), row.text(4),
-                                            row.number(5) != 0, time_at(row, 6), maybe_time_at(row, 7)});
+                   model.devices.push_back({row.text(0), row.text(1), row.text(2), row.text(3),
+                                            row.number(4) != 0, time_at(row, 5), maybe_time_at(row, 6)});
                  });
 }
 
@@ -146,44 +147,25 @@ Result<> read_networks(Database& db, Model& model) {
                           [&](const Row& row) { model.networks.push_back(row.text(0)); });
   if (!networks) return networks;
   auto connectors =
-      db.each("SELECT c.id, c.name, n.name, c.key, c.next_key, c.created, c.last_seen FROM connector c "
+      db.each("SELECT c.id, c.name, n.name, c.key, c.created, c.last_seen FROM connector c "
               "JOIN network n ON n.id = c.network ORDER BY c.id",
               {}, [&](const Row& row) {
-                model.connectors.push_back({row.text(0), row.text(1), row.text(2), row.text(3), row.text(4),
-                                            time_at(row, 5), maybe_time_at(row, 6)});
+                model.connectors.push_back({row.text(0), row.text(1), row.text(2), row.text(3),
+                                            time_at(row, 4), maybe_time_at(row, 5)});
               });
   if (!connectors) return connectors;
-  return db.each("SELECT id, name, address, key, next_key, created, last_seen FROM relay ORDER BY id", {},
+  return db.each("SELECT id, name, address, key, created, last_seen FROM relay ORDER BY id", {},
                  [&](const Row& row) {
-                   model.relays.push_back({row.text(0), row.text(1), row.text(2), row.text(3), row.text(4),
-                                           time_at(row, 5), maybe_time_at(row, 6)});
+                   model.relays.push_back({row.text(0), row.text(1), row.text(2), row.text(3),
+                                           time_at(row, 4), maybe_time_at(row, 5)});
                  });
 }
 
 Result<> check_possible(const DesiredState& state) {
-  const std::vector<Problem> found = problems(state);
+  std::vector<Problem> found = problems(state);
+  if (found.empty()) found = failures(state, state.tests);
   if (found.empty()) return check_limits(state);
   return fail(Errc::conflict, found.front().key + ": " + found.front().text);
-}
-
-// merged returns what is there after `wanted` was applied without pruning.
-DesiredState merged(const DesiredState& now, const DesiredState& wanted) {
-  DesiredState out = wanted;
-  const auto keep = [](auto& into, const auto& from, auto name) {
-    std::set<std::string> named;
-    for (const auto& one : into) named.insert(name(one));
-    for (const auto& one : from) {
-      if (!named.contains(name(one))) into.push_back(one);
-    }
-  };
-  const auto name = [](const auto& one) { return one.name; };
-  keep(out.networks, now.networks, name);
-  keep(out.connectors, now.connectors, name);
-  keep(out.relays, now.relays, name);
-  keep(out.users, now.users, [](const UserSpec& u) { return u.email; });
-  keep(out.groups, now.groups, name);
-  keep(out.resources, now.resources, name);
-  return out;
 }
 
 }  // namespace
@@ -265,15 +247,18 @@ Result<> Store::change(UnixTime now, Effect effect, const Work& work) {
 }
 
 // Grants carry whole seconds. One issued in this very second must be void and the next one must not, so `before` is
-// later than every grant issued so far, and the next one is issued no earlier than `before`.
+// later than every grant issued so far, and the next one is issued no earlier than `before`. Grants further ahead than
+// kAhead are from a clock that was wrong, and verifiers refuse them by themselves.
 Result<> Store::revoke(const std::vector<std::string>& devices, UnixTime now) {
   for (const std::string& device : devices) {
     const auto known = last_grant_.find(device);
-    const std::int64_t floor = std::max(number(now), known == last_grant_.end() ? 0 : number(known->second)) + 1;
+    const bool counts = known != last_grant_.end() && known->second <= now + kAhead;
+    const std::int64_t floor = std::max(number(now), counts ? number(known->second) : 0) + 1;
     // Of a grant issued before this process started nothing is known but that it could have been issued at `before`.
     const std::int64_t step = known == last_grant_.end() ? 1 : 0;
-    auto done = db_.run("INSERT INTO revocation VALUES (?, ?) ON CONFLICT (device) DO UPDATE SET "
-                        "before = max(excluded.before, before + ?)", {device, floor, step});
+    auto done = db_.run("INSERT INTO revocation VALUES (?1, ?2) ON CONFLICT (device) DO UPDATE SET "
+                        "before = CASE WHEN before > ?4 THEN ?2 ELSE max(?2, before + ?3) END",
+                        {device, floor, step, number(now + kAhead)});
     if (!done) return pass_on(done);
   }
   auto done = db_.run("DELETE FROM revocation WHERE before < ?", {number(now - kKeepRevocations)});
@@ -281,12 +266,36 @@ Result<> Store::revoke(const std::vector<std::string>& devices, UnixTime now) {
   return {};
 }
 
+Result<> Store::settle_revocations(UnixTime now) {
+  auto done = db_.run("UPDATE revocation SET before = ? WHERE before > ?", {number(now) + 1, number(now + kAhead)});
+  if (!done) return pass_on(done);
+  std::erase_if(last_grant_, [&](const auto& one) { return one.second > now + kAhead; });
+  return {};
+}
+
 Result<std::vector<Change>> Store::plan(const DesiredState& wanted, bool prune) {
   auto here = model();
   if (!here) return pass_on(here);
   const DesiredState now = desired(*here);
-  if (auto possible = check_possible(prune ? wanted : merged(now, wanted)); !possible) return pass_on(possible);
+  if (auto possible = check_possible(outcome(now, wanted, prune)); !possible) return pass_on(possible);
   return tg::plan(now, wanted, prune);
+}
+
+Result<Findings> Store::examine(const DesiredState& wanted, bool prune) {
+  auto here = model();
+  if (!here) return pass_on(here);
+  const DesiredState now = desired(*here);
+  const DesiredState after = outcome(now, wanted, prune);
+  Findings out;
+  out.problems = problems(after);
+  if (!out.problems.empty()) return out;
+  out.failures = failures(after, wanted.tests);
+  std::set<std::string> touched;
+  for (const Change& c : tg::plan(now, wanted, prune)) {
+    if (c.kind == "resource" && c.verb != Change::Verb::remove) touched.insert(c.name);
+  }
+  out.warnings = overlaps(after, touched);
+  return out;
 }
 
 Result<std::vector<Change>> Store::apply(const DesiredState& wanted, bool prune, UnixTime now) {
@@ -306,7 +315,7 @@ Result<std::vector<Change>> Store::edit(const std::function<Result<>(DesiredStat
 
 Result<std::vector<Change>> Store::replace(const DesiredState& now_state, const DesiredState& wanted, bool prune,
                                            UnixTime now) {
-  if (auto possible = check_possible(prune ? wanted : merged(now_state, wanted)); !possible) return pass_on(possible);
+  if (auto possible = check_possible(outcome(now_state, wanted, prune)); !possible) return pass_on(possible);
   std::vector<Change> changes = tg::plan(now_state, wanted, prune);
   if (changes.empty()) return changes;
   auto done = change(now, Effect::may_shrink, [&](Database& db) { return carry_out(db, wanted, changes, now); });

@@ -30,6 +30,13 @@ struct Enrolment {
   std::string key;          // thumbprint of its TLS key
 };
 
+// Findings of a desired state, seen in what is there already. With problems or failures it is not applied.
+struct Findings {
+  std::vector<Problem> problems;    // what makes it impossible
+  std::vector<Problem> failures;    // tests that would not hold
+  std::vector<Problem> warnings;    // overlaps
+};
+
 // Store is the state on the disk. What a call acknowledged has been synced. Every change of what the model shows is one
 // write transaction that raises the revision, and that voids the grants of each device which may reach less than
 // before. Errors everywhere: io and timed_out of the database, beside those named. Not thread-safe; several Stores on
@@ -46,8 +53,12 @@ class Store {
   Result<std::optional<Buffer>> value(std::string_view name);
   Result<> set_value(std::string_view name, Bytes value);
 
+  // examine returns what there is to say about applying `wanted`: overlaps are told of Resources that it creates or
+  // changes.
+  Result<Findings> examine(const DesiredState& wanted, bool prune);
   // plan returns what apply would do, and changes nothing. Errors: conflict when the result would be impossible
-  // (problems()), exhausted when it would be too big (check_limits).
+  // (problems()) or one of the tests in
+  // `wanted` would not hold, exhausted when it would be too big (check_limits).
   Result<std::vector<Change>> plan(const DesiredState& wanted, bool prune);
   Result<std::vector<Change>> apply(const DesiredState& wanted, bool prune, UnixTime now);
   // edit applies what `change` makes of the present state. Errors: those of `change`, and as plan.
@@ -68,10 +79,10 @@ class Store {
   // used already, its subject gone), expired. A refusal spends nothing.
   Result<std::string> enroll(const Enrolment& who, UnixTime now);
 
-  // expect_key notes the key of a renewed certificate; key_used makes it the only one. `role`: device, connector or
-  // relay.
-  Result<> expect_key(std::string_view role, std::string_view id, std::string_view key);
-  Result<> key_used(std::string_view role, std::string_view id, std::string_view key);
+  // settle_revocations brings revocations that lie further ahead than verifiers forgive back to `now`: they were made
+  // while the clock was ahead, and nobody would accept a grant that is late enough for them.
+  Result<> settle_revocations(UnixTime now);
+
   // seen notes when agents were here last, by "ROLE/ID".
   Result<> seen(const std::map<std::string, UnixTime>& agents);
 

@@ -91,7 +91,7 @@ Result<std::string> let_in_place(Database& db, const Record& record, const Enrol
   if (id.empty()) {
     return fail(Errc::denied, fmt::format("the {} that the token was made for has been deleted; ask for a new one", table));
   }
-  auto done = db.run(fmt::format("UPDATE {} SET id = ?, key = ?, next_key = '' WHERE id = ?", table).c_str(),
+  auto done = db.run(fmt::format("UPDATE {} SET id = ?, key = ? WHERE id = ?", table).c_str(),
                      {id, who.key, record.subject});
   if (!done) return pass_on(done);
   auto moved = db.run("UPDATE token SET subject = ? WHERE role = ? AND subject = ?",
@@ -144,20 +144,6 @@ Result<std::string> Store::enroll(const Enrolment& who, UnixTime now) {
   });
   if (!done) return pass_on(done);
   return id;
-}
-
-Result<> Store::expect_key(std::string_view role, std::string_view id, std::string_view key) {
-  TG_CHECK(is_table(role));
-  const std::string sql = fmt::format("UPDATE {} SET next_key = ?1 WHERE id = ?2 AND key <> ?1", role);
-  if (auto done = db_.run(sql.c_str(), {key, id}); !done) return pass_on(done);
-  return {};
-}
-
-Result<> Store::key_used(std::string_view role, std::string_view id, std::string_view key) {
-  TG_CHECK(is_table(role));
-  const std::string sql = fmt::format("UPDATE {} SET key = ?1, next_key = '' WHERE id = ?2 AND next_key = ?1", role);
-  if (auto done = db_.run(sql.c_str(), {key, id}); !done) return pass_on(done);
-  return {};
 }
 
 Result<> Store::seen(const std::map<std::string, UnixTime>& agents) {

@@ -61,6 +61,18 @@ TEST(Limits, say_when_more_is_granted_than_a_grant_holds) {
   EXPECT_EQ(problem(twice), "") << "what is reached twice is granted once";
 }
 
+TEST(Limits, refuse_more_ranges_of_ports_than_agents_read) {
+  DesiredState s = company(1, 1, 1);
+  std::vector<PortRange> ranges;
+  for (std::uint16_t i = 0; i < 4096; ++i) ranges.push_back({static_cast<std::uint16_t>(2 * i), static_cast<std::uint16_t>(2 * i)});
+  s.resources[0].protocols.udp = Ports(ranges);
+  EXPECT_EQ(problem(s), "");
+  EXPECT_TRUE(resource_from_json(to_json(Resource{1, "R", "network-0", s.resources[0].address, "", s.resources[0].protocols})));
+  ranges.push_back({60'000, 60'001});
+  s.resources[0].protocols.udp = Ports(ranges);
+  EXPECT_EQ(problem(s), "resource Resource 0 has 4097 ranges of ports; 4096 is the most");
+}
+
 TEST(Limits, are_no_less_than_what_is_told) {
   const DesiredState s = company(200, 20'000, 1);
   Folder folder;

@@ -239,17 +239,32 @@ TEST_F(AStore, forgets_revocations_that_no_grant_can_meet_any_more) {
   EXPECT_TRUE(must(store.model()).revocations.empty());
 }
 
-TEST_F(AStore, accepts_a_renewed_key_beside_the_old_one_until_it_is_used) {
+TEST_F(AStore, revokes_for_now_what_was_granted_while_the_clock_was_ahead) {
   must(store.apply(home(), false, kNow));
-  const std::string id = enrolled(store, Token::Role::device, "alice@example.com", "old");
-  must(store.expect_key("device", id, "new"));
-  EXPECT_EQ(must(store.model()).device(id)->key, "old");
-  EXPECT_EQ(must(store.model()).device(id)->next_key, "new");
-  must(store.key_used("device", id, "something else"));
-  EXPECT_EQ(must(store.model()).device(id)->key, "old");
-  must(store.key_used("device", id, "new"));
-  EXPECT_EQ(must(store.model()).device(id)->key, "new");
-  EXPECT_EQ(must(store.model()).device(id)->next_key, "");
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
+  const auto day = std::chrono::hours(24);
+  store.grant_issued(device, kNow + day);
+  must(store.block_device(device, true, kNow));
+  EXPECT_EQ(void_before(device), kNow + std::chrono::seconds(1)) << "and not in a day, when it could have a good grant again";
+  must(store.block_device(device, false, kNow));
+  must(store.block_device(device, true, kNow + day));   // the clock is ahead
+  must(store.block_device(device, false, kNow + day));
+  EXPECT_GT(void_before(device), kNow + day);
+  must(store.settle_revocations(kNow));
+  EXPECT_EQ(void_before(device), kNow + std::chrono::seconds(1));
+  must(store.block_device(device, true, kNow + day));
+  must(store.block_device(device, false, kNow + day));
+  must(store.block_device(device, true, kNow));
+  EXPECT_LE(void_before(device), kNow + std::chrono::seconds(2)) << "a new one is not ahead either";
+}
+
+TEST_F(AStore, leaves_revocations_that_run_a_little_ahead_of_the_clock) {
+  must(store.apply(home(), false, kNow));
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
+  store.grant_issued(device, kNow + std::chrono::seconds(30));
+  must(store.block_device(device, true, kNow));
+  must(store.settle_revocations(kNow));
+  EXPECT_EQ(void_before(device), kNow + std::chrono::seconds(31));
 }
 
 TEST_F(AStore, remembers_when_agents_were_seen_without_a_new_revision) {

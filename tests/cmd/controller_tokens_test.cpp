@@ -113,7 +113,7 @@ TEST_F(AToken, lets_a_relay_in) {
   const Model model = must(store.model());
   ASSERT_NE(model.relay(id), nullptr);
   EXPECT_EQ(model.relay(id)->key, "its key");
-  EXPECT_EQ(model.keys("relay", id)->first, "its key");
+  EXPECT_EQ(model.key("relay", id), "its key");
   const auto unknown = store.new_token(Token::Role::relay, "relay-9", kNow, std::chrono::minutes(1));
   ASSERT_FALSE(unknown);
   EXPECT_EQ(unknown.error().text, "there is no relay \"relay-9\"; see: tg controller relay list");

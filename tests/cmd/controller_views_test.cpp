@@ -13,9 +13,9 @@ Model company() {
   Model m;
   m.revision = 7;
   m.networks = {"home", "office"};
-  m.connectors = {{"00000000000000c1", "home-1", "home", "key-c1", "", kNow, {}}, {"00000000000000c2", "home-2", "home",
-      "", "", kNow, {}},
-                  {"00000000000000c3", "office-1", "office", "", "", kNow, {}}};
+  m.connectors = {{"00000000000000c1", "home-1", "home", "key-c1", kNow, {}}, {"00000000000000c2", "home-2", "home", "",
+      kNow, {}},
+                  {"00000000000000c3", "office-1", "office", "", kNow, {}}};
   m.users = {"alice@example.com", "bob@example.com"};
   m.groups = {{"family", {"alice@example.com"}}, {"staff", {"alice@example.com", "bob@example.com"}}};
   const auto add = [&](ResourceId id, const char* name, const char* network, const char* address,
@@ -26,9 +26,9 @@ Model company() {
   add(2, "Printer", "home", "10.0.0.9", {"family"});
   add(3, "Wiki", "office", "*.corp.internal", {"staff"});
   add(4, "Safe", "office", "10.9.0.0/16", {});
-  m.devices = {{"00000000000000d1", "alice@example.com", "laptop", "key-d1", "", false, kNow, {}},
-               {"00000000000000d2", "bob@example.com", "phone", "key-d2", "", false, kNow, {}},
-               {"00000000000000d3", "bob@example.com", "old phone", "key-d3", "", true, kNow, {}}};
+  m.devices = {{"00000000000000d1", "alice@example.com", "laptop", "key-d1", false, kNow, {}},
+               {"00000000000000d2", "bob@example.com", "phone", "key-d2", false, kNow, {}},
+               {"00000000000000d3", "bob@example.com", "old phone", "key-d3", true, kNow, {}}};
   return m;
 }
 
@@ -189,7 +189,7 @@ TEST_F(AView, forgets_leases_that_are_not_needed_so_that_they_do_not_fall_due) {
 
 TEST_F(AView, of_a_relay_holds_its_own_ticket_key_and_nothing_about_anybody) {
   Model m = company();
-  m.relays = {{"00000000000000e1", "relay-1", "relay.example.com:8444", "key", "", kNow, {}}};
+  m.relays = {{"00000000000000e1", "relay-1", "relay.example.com:8444", "key", kNow, {}}};
   const View v = relay_view(Directory(m), keys_of_controller, "00000000000000e1");
   EXPECT_EQ(keys(v), std::vector<std::string>{"self"});
   const RelaySelf self = must(relay_self_from_json(v.at("self")));
@@ -201,8 +201,8 @@ TEST_F(AView, of_a_relay_holds_its_own_ticket_key_and_nothing_about_anybody) {
 
 TEST_F(AView, names_the_relays_that_were_let_in_and_the_embedded_one) {
   Model m;
-  m.relays = {{"00000000000000e1", "relay-1", "a.example.com:8444", "key", "", kNow, {}},
-              {"00000000000000e2", "relay-2", "b.example.com:8444", "", "", kNow, {}}};
+  m.relays = {{"00000000000000e1", "relay-1", "a.example.com:8444", "key", kNow, {}},
+              {"00000000000000e2", "relay-2", "b.example.com:8444", "", kNow, {}}};
   const auto addresses = [&](const std::string& embedded) {
     std::vector<std::string> out;
     for (const RelayPlace& r : relays_in_use(m, embedded)) out.push_back(r.address);
