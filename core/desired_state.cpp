@@ -248,6 +248,42 @@ std::vector<Change> plan(const DesiredState& now, const DesiredState& wanted, bo
   return p.result(prune);
 }
 
+namespace {
+
+template <class Spec>
+std::vector<Spec> outcome_of(const std::vector<Spec>& now, const std::vector<Spec>& wanted, std::string Spec::*name,
+                             bool prune) {
+  std::map<std::string_view, const Spec*> fresh;
+  for (const Spec& s : wanted) fresh.try_emplace(s.*name, &s);
+  std::vector<Spec> out;
+  for (const Spec& s : now) {
+    if (const auto at = fresh.find(s.*name); at != fresh.end()) {
+      out.push_back(*at->second);
+      fresh.erase(at);
+    } else if (!prune) {
+      out.push_back(s);
+    }
+  }
+  for (const Spec& s : wanted) {
+    if (fresh.contains(s.*name)) out.push_back(s);
+  }
+  return out;
+}
+
+}  // namespace
+
+DesiredState outcome(const DesiredState& now, const DesiredState& wanted, bool prune) {
+  DesiredState out;
+  out.networks = outcome_of(now.networks, wanted.networks, &NetworkSpec::name, prune);
+  out.connectors = outcome_of(now.connectors, wanted.connectors, &ConnectorSpec::name, prune);
+  out.relays = outcome_of(now.relays, wanted.relays, &RelaySpec::name, prune);
+  out.users = outcome_of(now.users, wanted.users, &UserSpec::email, prune);
+  out.groups = outcome_of(now.groups, wanted.groups, &GroupSpec::name, prune);
+  out.resources = outcome_of(now.resources, wanted.resources, &ResourceSpec::name, prune);
+  out.tests = wanted.tests;
+  return out;
+}
+
 std::string to_string(const Change& c) {
   const std::string what = c.kind + " " + printable(c.name);
   switch (c.verb) {

@@ -1,7 +1,9 @@
 // What an administrator wants to be true, and what has to change for it.
 #pragma once
 
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/resource.h"
@@ -29,6 +31,26 @@ struct ResourceSpec {
   Protocols protocols;
   Place place;
 };
+// ReachTarget is where a flow would go, as in "nas.home.int:22", "10.0.0.7:53/udp" or "nas.home.int/icmp".
+struct ReachTarget {
+  std::string text;       // as it was written
+  Host host;
+  Protocol protocol = Protocol::tcp;
+  std::uint16_t port = 0; // 0 for ICMP
+};
+// parse_target errors: Errc::invalid_argument, and the text says what is wrong.
+Result<ReachTarget> parse_target(std::string_view text);
+
+// TestSpec is what must hold of a state: that `user` reaches all of `can`, and none of `cannot`.
+struct TestSpec {
+  std::string user;
+  std::vector<ReachTarget> can;
+  std::vector<ReachTarget> cannot;
+  Place place;
+};
+
+// The Resources stand in the order of their ids, which decides where nothing else does: those that have none yet get
+// theirs in the order in which they stand.
 struct DesiredState {
   std::vector<NetworkSpec> networks;
   std::vector<ConnectorSpec> connectors;
@@ -36,6 +58,7 @@ struct DesiredState {
   std::vector<UserSpec> users;
   std::vector<GroupSpec> groups;
   std::vector<ResourceSpec> resources;
+  std::vector<TestSpec> tests;            // must hold of the state that this one leads to; they are not kept
 };
 
 // Problem is one thing wrong (or worth a warning) in a desired state.
@@ -48,8 +71,12 @@ struct Problem {
 // problems returns what makes `state` impossible: double names, references to nothing, an alias that is also an
 // address, two relays at one address, a member written twice. Empty: it can be applied.
 std::vector<Problem> problems(const DesiredState& state);
-// overlaps returns a warning for each pair of Resources that some host belongs to, and says which of them wins.
+// overlaps returns a warning for each pair of Resources that some host belongs to, and says which of them wins. With
+// `about`, only for pairs of which one has a name that is in there.
 std::vector<Problem> overlaps(const DesiredState& state);
+std::vector<Problem> overlaps(const DesiredState& state, const std::set<std::string>& about);
+// failures returns what of `tests` does not hold in `state`, each with why.
+std::vector<Problem> failures(const DesiredState& state, const std::vector<TestSpec>& tests);
 
 // Change is one step of a plan.
 struct Change {
@@ -65,6 +92,9 @@ struct Change {
 // to resources, then updates, then, with `prune`, removals (what `wanted` does not name) from resources to networks.
 // The same state twice gives an empty plan.
 std::vector<Change> plan(const DesiredState& now, const DesiredState& wanted, bool prune);
+// outcome returns the state that plan leads to: what was there in its order, then what is new. Entries of `wanted` keep
+// their places, others have none. It has the tests of `wanted`.
+DesiredState outcome(const DesiredState& now, const DesiredState& wanted, bool prune);
 std::string to_string(
     const Change& c);   // "+ resource NAS (nas.home.int)", "~ group family: …", "- user bob@example.com"
 

@@ -12,7 +12,7 @@ namespace {
 // Claim is one thing by which a Resource takes hosts: its address, or its alias.
 struct Claim {
   const ResourceSpec* resource;
-  std::size_t order;      // place in the file; ids are given in this order
+  std::size_t order;      // of its id
   Address address;
   bool is_alias = false;
 };
@@ -36,7 +36,8 @@ std::string shown(const Claim& c) {
 
 class Finder {
  public:
-  explicit Finder(const DesiredState& state) {
+  // `about`: see overlaps; null for all.
+  explicit Finder(const DesiredState& state, const std::set<std::string>* about) : about_(about) {
     for (std::size_t i = 0; i < state.resources.size(); ++i) {
       const ResourceSpec& r = state.resources[i];
       add({&r, i, r.address});
@@ -71,17 +72,22 @@ class Finder {
     }
   }
 
-  // warn stands at the later of the two. A pair is told once, though an alias may overlap as well.
+  // warn stands at the one that is further down in the file. A pair is told once, though an alias may overlap as well.
   void warn(const Claim& a, const Claim& b) {
     if (a.resource == b.resource) return;
+    if (about_ != nullptr && !about_->contains(a.resource->name) && !about_->contains(b.resource->name)) return;
     const Claim& early = a.order < b.order ? a : b;
     const Claim& late = a.order < b.order ? b : a;
     if (!told_.emplace(early.order, late.order).second) return;
     bool by_age = false;
     const Claim& winner = first_wins(early, late, by_age) ? early : late;
+    // Only one of them may stand in the file.
+    const bool early_is_here = early.resource->place.line > late.resource->place.line;
+    const Claim& here = early_is_here ? early : late;
+    const Claim& other = early_is_here ? late : early;
     out_.push_back(
-        {late.resource->place, "resource " + printable(late.resource->name) + (late.is_alias ? ": alias" : ": address"),
-         shown(late) + " shares hosts with " + shown(early) + "; they belong to " + printable(winner.resource->name) +
+        {here.resource->place, "resource " + printable(here.resource->name) + (here.is_alias ? ": alias" : ": address"),
+         shown(here) + " shares hosts with " + shown(other) + "; they belong to " + printable(winner.resource->name) +
              (by_age ? ", the one that was created first" : ", the more exact one")});
   }
 
@@ -112,6 +118,7 @@ class Finder {
     }
   }
 
+  const std::set<std::string>* about_;
   std::vector<Claim> names_, wildcards_, networks_;
   std::set<std::pair<std::size_t, std::size_t>> told_;
   std::vector<Problem> out_;
@@ -119,6 +126,9 @@ class Finder {
 
 }  // namespace
 
-std::vector<Problem> overlaps(const DesiredState& state) { return Finder(state).run(); }
+std::vector<Problem> overlaps(const DesiredState& state) { return Finder(state, nullptr).run(); }
+std::vector<Problem> overlaps(const DesiredState& state, const std::set<std::string>& about) {
+  return about.empty() ? std::vector<Problem>() : Finder(state, &about).run();
+}
 
 }  // namespace tg

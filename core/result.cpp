@@ -36,12 +36,13 @@ std::string_view to_string(Errc e) noexcept {
     case Errc::protocol: return "protocol";
     case Errc::closed: return "closed";
     case Errc::io: return "io";
+    case Errc::failed: return "failed";
   }
   return "unknown";
 }
 
 std::optional<Errc> errc_named(std::string_view name) noexcept {
-  for (int i = static_cast<int>(Errc::invalid_argument); i <= static_cast<int>(Errc::io); ++i) {
+  for (int i = static_cast<int>(Errc::invalid_argument); i <= static_cast<int>(Errc::failed); ++i) {
     if (to_string(static_cast<Errc>(i)) == name) return static_cast<Errc>(i);
   }
   return std::nullopt;

@@ -28,6 +28,7 @@ enum class Errc {
   protocol,              // the peer broke the protocol; the connection must end
   closed,
   io,                    // the operating system said no
+  failed,                // it was tried, and does not hold
 };
 
 const std::error_category& category() noexcept;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/edits.h"
 #include "core/json.h"
@@ -13,9 +15,10 @@ namespace {
 
 constexpr std::uint64_t kMaxTokenMinutes = 7 * 24 * 60;
 
-Json changes_json(const std::vector<Change>& changes) {
+template <class T>
+Json list_json(const std::vector<T>& all) {
   Json out = Json::array();
-  for (const Change& c : changes) out.push_back(to_json(c));
+  for (const T& one : all) out.push_back(to_json(one));
   return out;
 }
 
@@ -46,6 +49,7 @@ Json AdminApi::answer(const Json& request, UnixTime now) const {
                                       printable(type, 64)));
   if (type == "status") out = status();
   if (type == "apply") out = apply(request, now);
+  if (type == "state") out = state();
   if (type == "token") out = token(request, now);
   if (type == "list") out = list(request);
   if (type == "show") out = show(request);
@@ -80,10 +84,22 @@ Result<Json> AdminApi::apply(const Json& request, UnixTime now) const {
   if (!f.ok()) return f.error();
   auto wanted = desired_from_json(*state);
   if (!wanted) return pass_on(wanted);
+  auto found = store.examine(*wanted, prune);
+  if (!found) return pass_on(found);
+  Json answer = {{"changes", Json::array()}, {"problems", list_json(found->problems)},
+                 {"failures", list_json(found->failures)}, {"warnings", list_json(found->warnings)}};
+  if (!found->problems.empty() || !found->failures.empty()) return answer;
   auto changes = dry_run ? store.plan(*wanted, prune) : store.apply(*wanted, prune, now);
   if (!changes) return pass_on(changes);
   if (!dry_run && !changes->empty()) changed();
-  return Json{{"changes", changes_json(*changes)}};
+  answer["changes"] = list_json(*changes);
+  return answer;
+}
+
+Result<Json> AdminApi::state() const {
+  auto model = store.model();
+  if (!model) return pass_on(model);
+  return Json{{"state", to_json(desired(*model))}};
 }
 
 Result<Json> AdminApi::token(const Json& request, UnixTime now) const {
@@ -153,7 +169,21 @@ Result<Json> AdminApi::edit(const std::string& verb, const Json& request, UnixTi
       now);
   if (!changes) return pass_on(changes);
   if (!changes->empty()) changed();
-  return Json{{"changes", changes_json(*changes)}};
+  auto warnings = overlapping(*changes);
+  if (!warnings) return pass_on(warnings);
+  return Json{{"changes", list_json(*changes)}, {"warnings", list_json(*warnings)}};
+}
+
+// overlapping returns the overlaps of Resources that were just created or changed.
+Result<std::vector<Problem>> AdminApi::overlapping(const std::vector<Change>& changes) const {
+  std::set<std::string> touched;
+  for (const Change& c : changes) {
+    if (c.kind == "resource" && c.verb != Change::Verb::remove) touched.insert(c.name);
+  }
+  if (touched.empty()) return {};
+  auto model = store.model();
+  if (!model) return pass_on(model);
+  return overlaps(desired(*model), touched);
 }
 
 Result<Json> AdminApi::rename(const std::string& kind, const std::string& name, const Json& fields,
@@ -165,7 +195,7 @@ Result<Json> AdminApi::rename(const std::string& kind, const std::string& name, 
   if (old == *fresh) return Json{{"changes", Json::array()}};
   if (auto done = store.rename(kind, old, *fresh, now); !done) return pass_on(done);
   changed();
-  return Json{{"changes", changes_json({{Change::Verb::update, kind, old, "name " + old + " -> " + *fresh}})}};
+  return Json{{"changes", list_json<Change>({{Change::Verb::update, kind, old, "name " + old + " -> " + *fresh}})}};
 }
 
 Result<Json> AdminApi::edit_device(const std::string& verb, const std::string& name, const Json& fields,
@@ -194,7 +224,7 @@ Result<Json> AdminApi::edit_device(const std::string& verb, const std::string& n
   }
   if (!done) return pass_on(done);
   changed();
-  return Json{{"changes", changes_json({change})}};
+  return Json{{"changes", list_json<Change>({change})}};
 }
 
 }  // namespace tg::controller

@@ -2,12 +2,15 @@
 // own.
 //
 //   {"type":"status"}                                             -> {"type":"ok","status":{…}}
-//   {"type":"apply","state":{…},"dry_run":bool,"prune":bool}      -> {"type":"ok","changes":[…]}
+//   {"type":"apply","state":{…},"dry_run":bool,"prune":bool}
+//          -> {"type":"ok","changes":[…],"problems":[…],"failures":[…],"warnings":[…]}; see Findings
+//   {"type":"state"}                                              -> {"type":"ok","state":{…}}
 //   {"type":"token","role":"device"|"connector","subject":…,"minutes":10}
 //                                                                 -> {"type":"ok","token":"tg1_…","expires":unix}
 //   {"type":"list","kind":K}                                      -> {"type":"ok","items":[…]}
 //   {"type":"show","kind":K,"name":N}                             -> {"type":"ok","item":{…}}
-//   {"type":"create"|"update"|"delete","kind":K,"name":N,"fields":{…}}  -> {"type":"ok","changes":[…]}
+//   {"type":"create"|"update"|"delete","kind":K,"name":N,"fields":{…}}
+//          -> {"type":"ok","changes":[…],"warnings":[…]}
 // or net::local_error.
 #pragma once
 
@@ -36,6 +39,8 @@ struct AdminApi {
  private:
   Result<Json> status() const;
   Result<Json> apply(const Json& request, UnixTime now) const;
+  Result<Json> state() const;
+  Result<std::vector<Problem>> overlapping(const std::vector<Change>& changes) const;
   Result<Json> token(const Json& request, UnixTime now) const;
   Result<Json> list(const Json& request) const;
   Result<Json> show(const Json& request) const;

@@ -13,6 +13,7 @@
 #include "cmd/controller/desired_file.h"
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/serve.h"
+#include "cmd/help.h"
 #include "core/json.h"
 #include "core/text.h"
 #include "net/files.h"
@@ -60,19 +61,35 @@ struct Apply {
 };
 
 // With --dry-run the status 2 says that there are changes, so a wrong file ends that with 1.
-Result<DesiredState> read_desired(const std::string& path, bool dry_run) {
+Result<DesiredFile> read_desired(const std::string& path, bool dry_run) {
   auto text = net::read_file(path);
   if (!text) return pass_on(text);
   DesiredFile file = parse_desired(*text, path);
   for (const std::string& warning : file.warnings) say("tg: warning: " + printable(warning, 2000));
-  if (file.errors.empty()) return std::move(file.state);
+  if (file.errors.empty()) return file;
   for (std::size_t i = 0; i + 1 < file.errors.size(); ++i) say("tg: " + printable(file.errors[i], 2000));
   return fail(dry_run ? Errc::malformed : Errc::invalid_argument, file.errors.back());
 }
 
+// in_file returns the controller's findings of one kind as lines about the file.
+std::vector<std::string> in_file(const Json& answer, const char* kind, const DesiredFile& file, const std::string& path) {
+  std::vector<std::string> out;
+  auto found = answer.contains(kind) ? problems_from_json(answer[kind]) : Result<std::vector<Problem>>();
+  if (!found) return {found.error().text};
+  for (const Problem& p : file.places.in_file(std::move(*found))) out.push_back(printable(line_of(p, path), 2000));
+  return out;
+}
+
+// refuse says all of `lines`, the last one as the command's error.
+tl::unexpected<Error> refuse(Errc code, const std::vector<std::string>& lines) {
+  for (std::size_t i = 0; i + 1 < lines.size(); ++i) say("tg: " + lines[i]);
+  return fail(code, lines.back());
+}
+
 Result<int> apply(const Apply& options) {
-  auto state = read_desired(options.file, options.dry_run);
-  if (!state) return pass_on(state);
+  auto file = read_desired(options.file, options.dry_run);
+  if (!file) return pass_on(file);
+  const DesiredState* const state = &file->state;
   // An empty file is most likely a mistake on the way here, and what --prune removes does not come back by itself.
   const bool nothing = state->networks.empty() && state->users.empty() && state->groups.empty() &&
                        state->relays.empty() && state->resources.empty();
@@ -83,6 +100,14 @@ Result<int> apply(const Apply& options) {
   auto answer = options.common.ask({{"type", "apply"}, {"state", to_json(*state)}, {"dry_run", options.dry_run},
                                     {"prune", options.prune}});
   if (!answer) return pass_on(answer);
+  const auto lines = [&](const char* kind) { return in_file(*answer, kind, *file, options.file); };
+  if (const auto problems = lines("problems"); !problems.empty()) return refuse(Errc::conflict, problems);
+  for (const std::string& warning : lines("warnings")) say("tg: warning: " + warning);
+  if (auto failures = lines("failures"); !failures.empty()) {
+    failures.push_back(fmt::format("{} of its tests would not hold, so nothing was changed",
+                                   failures.size() == 1 ? "one" : std::to_string(failures.size())));
+    return refuse(Errc::failed, failures);
+  }
   if (auto printed = print_changes(options.common, *answer, options.dry_run); !printed) return pass_on(printed);
   return options.dry_run && !(*answer)["changes"].empty() ? 2 : 0;
 }
@@ -90,7 +115,7 @@ Result<int> apply(const Apply& options) {
 void add_apply(CLI::App& controller) {
   auto options = std::make_shared<Apply>();
   CLI::App* command = cmd::add_command(controller, "apply",
-                                       "Make a file's networks, connectors, users, groups and resources true",
+                                       "Make a file's networks, connectors, relays, users, groups and Resources true",
                                        [options] { return apply(*options); });
   options->common.add_to(*command);
   command->add_option("FILE", options->file, "TOML file with the desired state; /dev/stdin works too")->required();
@@ -104,6 +129,9 @@ void add_apply(CLI::App& controller) {
   [[connector]]
   name = "home-1"
   network = "home"
+  [[relay]]                           # one of its own, beside the controller's
+  name = "relay-1"
+  address = "relay.example.com:8444"  # how agents reach it
   [[user]]
   email = "alice@example.com"
   [[group]]
@@ -115,7 +143,32 @@ void add_apply(CLI::App& controller) {
   address = "nas.home.int"            # FQDN, wildcard (* and ?), IP or CIDR
   alias = "nas.tg"                    # optional second name, at least one dot
   groups = ["family"]
-  protocols = { tcp = ["22", "8000-8100"], udp = "all", icmp = true }   # default: everything)");
+  protocols = { tcp = ["22", "8000-8100"], udp = "all", icmp = true }   # default: everything
+  [[test]]                            # must hold afterwards, or nothing is changed
+  user = "alice@example.com"
+  can = ["nas.home.int:22", "nas.home.int/icmp"]
+  cannot = ["nas.home.int:23", "10.0.0.7:53/udp"])");
+  cmd::set_exit_status(*command,
+                       "0 done, or with --dry-run: there is nothing to do\n"
+                       "  1 failed: a test does not hold; with --dry-run also: a wrong file\n"
+                       "  2 wrong usage or a wrong file, or with --dry-run: there are changes\n"
+                       "  3 the controller is not running, 5 denied, 6 conflict");
+}
+
+void add_export(CLI::App& controller) {
+  auto common = std::make_shared<Common>();
+  CLI::App* command = cmd::add_command(controller, "export",
+                                       "Print what is true now as a file for apply, which then changes nothing",
+                                       [common]() -> Result<int> {
+    auto answer = common->ask({{"type", "state"}});
+    if (!answer) return pass_on(answer);
+    auto state = desired_from_json((*answer)["state"]);
+    if (!state) return pass_on(state);
+    if (common->json) cmd::print_json({{"state", (*answer)["state"]}});
+    else std::fputs(to_toml(*state).c_str(), stdout);
+    return 0;
+  });
+  common->add_to(*command);
 }
 
 std::string status_text(const Json& s) {
@@ -168,7 +221,7 @@ Result<Json> Common::ask(const Json& request) const { return ask_controller(stat
 Result<> print_changes(const Common& common, const Json& answer, bool planned) {
   const Json& list = answer["changes"];
   if (common.json) {
-    cmd::print_json({{"changes", list}, {"applied", !planned}});
+    cmd::print_json({{"changes", list}, {"applied", !planned}, {"warnings", answer.value("warnings", Json::array())}});
     return {};
   }
   int counts[3] = {};
@@ -190,6 +243,7 @@ void add_commands(CLI::App& app) {
   controller->require_subcommand(1);
   add_serve(*controller);
   add_apply(*controller);
+  add_export(*controller);
   add_status(*controller);
   add_entry_commands(*controller);
 }

@@ -197,6 +197,10 @@ void add_edit(CLI::App& group, const Kind& kind, const std::string& verb, const 
     auto answer = r->common.ask({{"type", verb}, {"kind", kind.name}, {"name", r->name}, {"fields", r->fields}});
     if (!answer) return pass_on(answer);
     if (auto printed = print_changes(r->common, *answer, false); !printed) return pass_on(printed);
+    for (const Json& warning : answer->value("warnings", Json::array())) {
+      const std::string line = fmt::format("tg: warning: {}: {}", text_or(warning, "key", ""), text_or(warning, "text", ""));
+      std::fputs((printable(line, 2000) + "\n").c_str(), stderr);
+    }
     return 0;
   });
   *self = command;

@@ -163,42 +163,48 @@ ResourceSpec read_resource(TableReader& reader, Notes& notes) {
   return out;
 }
 
-// Places says where the entries and keys that core's findings name ("resource NAS: groups") stand, and what messages
-// call them.
-using Places = std::map<std::string, Problem>;
+// read_targets reads the targets of a test. Each test has at least one, in either list.
+std::vector<ReachTarget> read_targets(TableReader& reader, std::string_view key) {
+  std::vector<ReachTarget> out;
+  for (const std::string& text : reader.texts(key)) {
+    auto target = parse_target(text);
+    if (target) out.push_back(std::move(*target));
+    else reader.error(key, target.error().text);
+  }
+  return out;
+}
+
+TestSpec read_test(TableReader& reader) {
+  TestSpec out;
+  out.place = reader.place();
+  reader.only({"user", "can", "cannot"});
+  if (const auto user = reader.text("user", true)) {
+    auto email = canonical_email(*user);
+    if (email) out.user = *email;
+    else reader.error("user", email.error().text);
+    reader.set_entry("test of " + printable(*user, 64));
+  }
+  out.can = read_targets(reader, "can");
+  out.cannot = read_targets(reader, "cannot");
+  if (reader.node("can") == nullptr && reader.node("cannot") == nullptr) {
+    reader.error("", "says neither what the user can reach nor what he cannot: can = [\"nas.home.int:22\"]");
+  }
+  return out;
+}
 
 const std::string& name_of(const UserSpec& u) { return u.email; }
 template <class Spec>
 const std::string& name_of(const Spec& s) { return s.name; }
 
-void note_places(Places& places, const std::string& plain, const std::string& entry, const toml::table& table) {
-  places[plain].key = entry;
-  for (const auto& [key, value] : table) {
-    const std::string name(key.str());
-    places[plain + ": " + name] = {{static_cast<int>(value.source().begin.line)}, entry + ": " + name, {}};
-  }
-}
-
-// in_place puts the words and lines of the file into core's findings.
-std::vector<Problem> in_place(std::vector<Problem> found, const Places& places) {
-  for (Problem& p : found) {
-    const auto known = places.find(p.key);
-    if (known == places.end()) continue;
-    p.key = known->second.key;
-    if (known->second.place.line > 0) p.place = known->second.place;
-  }
-  return found;
-}
-
 DesiredState read_state(const toml::table& root, Notes& notes, Places& places) {
   DesiredState out;
   TableReader file(root, "", notes);
-  file.only({"network", "connector", "relay", "user", "group", "resource"});
+  file.only({"network", "connector", "relay", "user", "group", "resource", "test"});
   const auto each = [&](std::string_view kind, auto& into, auto read) {
     for (const toml::table* table : file.tables(kind)) {
       TableReader reader(*table, std::string(kind), notes);
       into.push_back(read(reader));
-      note_places(places, fmt::format("{} {}", kind, name_of(into.back())), reader.entry(), *table);
+      places.note(fmt::format("{} {}", kind, name_of(into.back())), reader.entry(), *table);
     }
   };
   each("network", out.networks, read_network);
@@ -207,20 +213,43 @@ DesiredState read_state(const toml::table& root, Notes& notes, Places& places) {
   each("user", out.users, read_user);
   each("group", out.groups, read_group);
   each("resource", out.resources, [&](TableReader& reader) { return read_resource(reader, notes); });
-  return out;
-}
-
-std::vector<std::string> lines(std::vector<Problem> found, const std::string& path) {
-  std::stable_sort(found.begin(), found.end(),
-                   [](const Problem& a, const Problem& b) { return a.place.line < b.place.line; });
-  std::vector<std::string> out;
-  for (const Problem& p : found) {
-    out.push_back(fmt::format("{}:{}: {}{}{}", path, p.place.line, p.key, p.key.empty() ? "" : ": ", p.text));
+  for (const toml::table* table : file.tables("test")) {
+    TableReader reader(*table, "test", notes);
+    out.tests.push_back(read_test(reader));
   }
   return out;
 }
 
+void by_line(std::vector<Problem>& found) {
+  std::stable_sort(found.begin(), found.end(),
+                   [](const Problem& a, const Problem& b) { return a.place.line < b.place.line; });
+}
+
 }  // namespace
+
+void Places::note(const std::string& plain, const std::string& entry, const toml::table& table) {
+  known_[plain].key = entry;
+  for (const auto& [key, value] : table) {
+    const std::string name(key.str());
+    known_[plain + ": " + name] = {{static_cast<int>(value.source().begin.line)}, entry + ": " + name, {}};
+  }
+}
+
+std::vector<Problem> Places::in_file(std::vector<Problem> found) const {
+  for (Problem& p : found) {
+    const auto known = known_.find(p.key);
+    if (known == known_.end()) continue;
+    p.key = known->second.key;
+    if (known->second.place.line > 0) p.place = known->second.place;
+  }
+  by_line(found);
+  return found;
+}
+
+std::string line_of(const Problem& found, const std::string& path) {
+  const std::string place = found.place.line > 0 ? fmt::format("{}:{}: ", path, found.place.line) : path + ": ";
+  return fmt::format("{}{}{}{}", place, found.key, found.key.empty() ? "" : ": ", found.text);
+}
 
 DesiredFile parse_desired(std::string_view text, const std::string& path) {
   DesiredFile out;
@@ -234,15 +263,12 @@ DesiredFile parse_desired(std::string_view text, const std::string& path) {
     return out;
   }
   Notes notes;
-  Places places;
-  out.state = read_state(*root, notes, places);
-  if (notes.errors.empty()) notes.errors = in_place(problems(out.state), places);
-  if (notes.errors.empty()) {
-    const std::vector<Problem> more = in_place(overlaps(out.state), places);
-    notes.warnings.insert(notes.warnings.end(), more.begin(), more.end());
-  }
-  out.errors = lines(std::move(notes.errors), path);
-  out.warnings = lines(std::move(notes.warnings), path);
+  out.state = read_state(*root, notes, out.places);
+  if (notes.errors.empty()) notes.errors = out.places.in_file(problems(out.state));
+  by_line(notes.errors);
+  by_line(notes.warnings);
+  for (const Problem& p : notes.errors) out.errors.push_back(line_of(p, path));
+  for (const Problem& p : notes.warnings) out.warnings.push_back(line_of(p, path));
   return out;
 }
 

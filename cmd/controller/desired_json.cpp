@@ -1,5 +1,7 @@
 #include "cmd/controller/desired_json.h"
 
+#include <algorithm>
+
 #include "cmd/controller/names.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -8,6 +10,7 @@
 namespace tg::controller {
 namespace {
 
+constexpr std::int64_t kLineMax = 100'000'000;
 constexpr std::size_t kListMax = 1'000'000;   // check_limits is stricter, and says why
 
 // each reads an array of objects with `read`, and stops at the first mistake.
@@ -24,6 +27,9 @@ Result<> each(const Json& j, const char* key, std::vector<Spec>& into, Read read
   return {};
 }
 
+// place_of reads the line of an entry in its file, which only a command that read one tells.
+Place place_of(const Json& j) { return {static_cast<int>(std::clamp<std::int64_t>(number_or(j, "line", 0), 0, kLineMax))}; }
+
 std::string name_of(Fields& f, const char* key = "name") {
   std::string name = f.text(key);
   if (auto good = check_name(name); f.ok() && !good) f.refuse(key, good.error().text);
@@ -38,21 +44,21 @@ std::string email(Fields& f, const char* key, const std::string& text) {
 
 Result<NetworkSpec> network(const Json& j) {
   Fields f(j, "network");
-  NetworkSpec out{name_of(f), {}};
+  NetworkSpec out{name_of(f), place_of(j)};
   if (!f.ok()) return f.error();
   return out;
 }
 
 Result<ConnectorSpec> connector(const Json& j) {
   Fields f(j, "connector");
-  ConnectorSpec out{name_of(f), name_of(f, "network"), {}};
+  ConnectorSpec out{name_of(f), name_of(f, "network"), place_of(j)};
   if (!f.ok()) return f.error();
   return out;
 }
 
 Result<RelaySpec> relay(const Json& j) {
   Fields f(j, "relay");
-  RelaySpec out{name_of(f), {}, {}};
+  RelaySpec out{name_of(f), {}, place_of(j)};
   auto address = canonical_relay_address(f.text("address"));
   if (address) out.address = std::move(*address);
   else f.refuse("address", address.error().text);
@@ -62,14 +68,14 @@ Result<RelaySpec> relay(const Json& j) {
 
 Result<UserSpec> user(const Json& j) {
   Fields f(j, "user");
-  UserSpec out{email(f, "email", f.text("email")), {}};
+  UserSpec out{email(f, "email", f.text("email")), place_of(j)};
   if (!f.ok()) return f.error();
   return out;
 }
 
 Result<GroupSpec> group(const Json& j) {
   Fields f(j, "group");
-  GroupSpec out{name_of(f), {}, {}};
+  GroupSpec out{name_of(f), {}, place_of(j)};
   for (const std::string& member : f.texts("members", kListMax)) out.members.push_back(email(f, "members", member));
   if (!f.ok()) return f.error();
   return out;
@@ -78,6 +84,7 @@ Result<GroupSpec> group(const Json& j) {
 Result<ResourceSpec> resource(const Json& j) {
   Fields f(j, "resource");
   ResourceSpec out;
+  out.place = place_of(j);
   out.name = name_of(f);
   out.network = name_of(f, "network");
   auto address = Address::parse(f.text("address"));
@@ -98,25 +105,60 @@ Result<ResourceSpec> resource(const Json& j) {
   return out;
 }
 
-}  // namespace
-
-Json to_json(const DesiredState& state) {
-  Json out = {{"networks", Json::array()}, {"connectors", Json::array()}, {"relays", Json::array()},
-              {"users", Json::array()},
-              {"groups", Json::array()}, {"resources", Json::array()}};
-  for (const NetworkSpec& n : state.networks) out["networks"].push_back({{"name", n.name}});
-  for (const ConnectorSpec& c : state.connectors) {
-    out["connectors"].push_back({{"name", c.name}, {"network", c.network}});
-  }
-  for (const RelaySpec& r : state.relays) out["relays"].push_back({{"name", r.name}, {"address", r.address}});
-  for (const UserSpec& u : state.users) out["users"].push_back({{"email", u.email}});
-  for (const GroupSpec& g : state.groups) out["groups"].push_back({{"name", g.name}, {"members", g.members}});
-  for (const ResourceSpec& r : state.resources) {
-    out["resources"].push_back({{"name", r.name}, {"network", r.network}, {"address", r.address.text()},
-                                {"alias", r.alias},
-                                {"groups", r.groups}, {"protocols", to_json(r.protocols)}});
+std::vector<ReachTarget> targets(Fields& f, const char* key) {
+  std::vector<ReachTarget> out;
+  if (!f.has(key)) return out;
+  for (const std::string& text : f.texts(key, kListMax)) {
+    auto target = parse_target(text);
+    if (target) out.push_back(std::move(*target));
+    else f.refuse(key, target.error().text);
   }
   return out;
+}
+
+Result<TestSpec> test(const Json& j) {
+  Fields f(j, "test");
+  TestSpec out{email(f, "user", f.text("user")), targets(f, "can"), targets(f, "cannot"), place_of(j)};
+  if (!f.ok()) return f.error();
+  return out;
+}
+
+// placed adds the line of an entry that stands in a file.
+Json placed(Json entry, const Place& place) {
+  if (place.line > 0) entry["line"] = place.line;
+  return entry;
+}
+
+Json texts(const std::vector<ReachTarget>& targets) {
+  Json out = Json::array();
+  for (const ReachTarget& t : targets) out.push_back(t.text);
+  return out;
+}
+
+template <class Spec>
+Json all(const std::vector<Spec>& specs) {
+  Json out = Json::array();
+  for (const Spec& s : specs) out.push_back(placed(to_json(s), s.place));
+  return out;
+}
+
+}  // namespace
+
+Json to_json(const NetworkSpec& n) { return {{"name", n.name}}; }
+Json to_json(const ConnectorSpec& c) { return {{"name", c.name}, {"network", c.network}}; }
+Json to_json(const RelaySpec& r) { return {{"name", r.name}, {"address", r.address}}; }
+Json to_json(const UserSpec& u) { return {{"email", u.email}}; }
+Json to_json(const GroupSpec& g) { return {{"name", g.name}, {"members", g.members}}; }
+Json to_json(const ResourceSpec& r) {
+  return {{"name", r.name}, {"network", r.network}, {"address", r.address.text()}, {"alias", r.alias},
+          {"groups", r.groups}, {"protocols", to_json(r.protocols)}};
+}
+Json to_json(const TestSpec& t) { return {{"user", t.user}, {"can", texts(t.can)}, {"cannot", texts(t.cannot)}}; }
+
+Json to_json(const DesiredState& state) {
+  return {{"networks", all(state.networks)}, {"connectors", all(state.connectors)}, {"relays", all(state.relays)},
+          {"users", all(state.users)}, {"groups", all(state.groups)}, {"resources", all(state.resources)},
+          {"tests", all(state.tests)}};
 }
 
 Result<DesiredState> desired_from_json(const Json& j) {
@@ -128,6 +170,7 @@ Result<DesiredState> desired_from_json(const Json& j) {
   if (read) read = each(j, "users", out.users, user);
   if (read) read = each(j, "groups", out.groups, group);
   if (read) read = each(j, "resources", out.resources, resource);
+  if (read) read = each(j, "tests", out.tests, test);
   if (!read) return pass_on(read);
   return out;
 }
@@ -146,6 +189,15 @@ Result<Ports> ports_from_json(const Json& j) {
     ranges.push_back(*range);
   }
   return Ports(std::move(ranges));
+}
+
+Json to_json(const Problem& p) { return placed({{"key", p.key}, {"text", p.text}}, p.place); }
+
+Result<std::vector<Problem>> problems_from_json(const Json& j) {
+  std::vector<Problem> out;
+  if (!j.is_array()) return fail(Errc::malformed, "the findings are not a list");
+  for (const Json& one : j) out.push_back({place_of(one), text_or(one, "key", ""), text_or(one, "text", "")});
+  return out;
 }
 
 Json to_json(const Change& c) {

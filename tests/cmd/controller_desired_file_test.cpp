@@ -1,5 +1,6 @@
 #include "cmd/controller/desired_file.h"
 
+#include "cmd/controller/names.h"
 #include "controller_support.h"
 
 namespace tg::controller {
@@ -93,14 +94,83 @@ TEST(DesiredFile, warns_of_protocols_that_stay_open_without_being_named) {
                   R"(to refuse, write icmp = false)"});
 }
 
-TEST(DesiredFile, warns_of_resources_that_overlap) {
-  const std::string more = std::string(kFile) +
-      "[[resource]]\nname = \"Host\"\nnetwork = \"home\"\naddress = \"192.168.1.1\"\n";
-  const DesiredFile f = parse_desired(more, "home.toml");
-  EXPECT_EQ(f.errors, Lines{});
-  ASSERT_EQ(f.warnings.size(), 1u);
-  EXPECT_NE(f.warnings[0].find("Host"), std::string::npos) << f.warnings[0];
-  EXPECT_NE(f.warnings[0].find("LAN"), std::string::npos) << f.warnings[0];
+TEST(DesiredFile, puts_what_the_controller_found_on_the_lines_of_the_keys) {
+  const DesiredFile f = parse_desired(kFile, "home.toml");
+  const auto found = f.places.in_file({{{99}, "resource NAS: address", "shares hosts"}, {{}, "resource Other: alias", "is taken"}});
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(line_of(found[0], "home.toml"), "home.toml: resource Other: alias: is taken") << "not in the file";
+  const std::string text = line_of(found[1], "home.toml");
+  EXPECT_TRUE(text.ends_with(R"(: resource "NAS": address: shares hosts)")) << text;
+  EXPECT_NE(found[1].place.line, 99);
+}
+
+TEST(DesiredFile, reads_tests) {
+  const DesiredFile f = parse_desired("[[test]]\nuser = \"Alice@Example.com\"\ncan = [\"NAS.home.int:22\", \"10.0.0.7:53/udp\"]\n"
+                                      "cannot = [\"nas.home.int/icmp\", \"[fd00::1]:443\"]\n", "f");
+  ASSERT_EQ(f.errors, Lines{});
+  ASSERT_EQ(f.state.tests.size(), 1u);
+  const TestSpec& t = f.state.tests[0];
+  EXPECT_EQ(t.user, "alice@example.com");
+  EXPECT_EQ(t.place.line, 1);
+  ASSERT_EQ(t.can.size(), 2u);
+  EXPECT_EQ(to_string(t.can[0].host), "nas.home.int");
+  EXPECT_EQ(t.can[0].port, 22);
+  EXPECT_EQ(t.can[1].protocol, Protocol::udp);
+  ASSERT_EQ(t.cannot.size(), 2u);
+  EXPECT_EQ(t.cannot[0].protocol, Protocol::icmp);
+  EXPECT_EQ(to_string(t.cannot[1].host), "fd00::1");
+}
+
+TEST(DesiredFile, says_what_is_wrong_with_a_test) {
+  const auto errors = [](const std::string& more) { return parse_desired("[[test]]\n" + more, "f").errors; };
+  EXPECT_EQ(errors("user = \"alice@example.com\""),
+            Lines{R"(f:1: test of alice@example.com: says neither what the user can reach nor what he cannot: can = ["nas.home.int:22"])"});
+  EXPECT_EQ(errors("user = \"alice@example.com\"\ncan = [\"nas\"]"),
+            Lines{R"(f:3: test of alice@example.com: can: "nas" has no port, as in nas.home.int:22, 10.0.0.7:53/udp or nas.home.int/icmp)"});
+  EXPECT_EQ(errors("user = \"alice@example.com\"\ncan = [\"nas:99999\"]"),
+            Lines{R"(f:3: test of alice@example.com: can: "nas:99999" has no port from 0 to 65535)"});
+  EXPECT_EQ(errors("user = \"alice@example.com\"\ncan = [\"nas:22/sctp\"]"),
+            Lines{R"(f:3: test of alice@example.com: can: "nas:22/sctp" ends in something else than /tcp, /udp or /icmp)"});
+  EXPECT_EQ(errors("can = [\"nas:22\"]").size(), 1u);
+}
+
+TEST(DesiredFile, is_written_as_it_would_be_read) {
+  const DesiredFile f = parse_desired(kFile, "home.toml");
+  const std::string text = to_toml(f.state);
+  const DesiredFile again = parse_desired(text, "again.toml");
+  EXPECT_EQ(again.errors, Lines{}) << text;
+  EXPECT_EQ(again.warnings, Lines{}) << text;
+  EXPECT_TRUE(plan(f.state, again.state, true).empty()) << text;
+  EXPECT_EQ(to_toml(again.state), text);
+}
+
+RC_GTEST_PROP(DesiredFileText, holds_whatever_a_state_may_hold, ()) {
+  const auto name = [] {
+    return *rc::gen::suchThat(rc::gen::container<std::string>(rc::gen::inRange<char>(' ', '~')), [](const std::string& s) {
+      return check_name(s).has_value();
+    });
+  };
+  DesiredState s;
+  s.networks.push_back({name(), {}});
+  s.users.push_back({"alice@example.com", {}});
+  s.groups.push_back({name(), *rc::gen::arbitrary<bool>() ? std::vector<std::string>{"alice@example.com"}
+                                                           : std::vector<std::string>{}, {}});
+  ResourceSpec r{name(), s.networks[0].name, *Address::parse("*.a.int"), "", {s.groups[0].name}, {}, {}};
+  const auto ports = [] {
+    std::vector<PortRange> out;
+    for (const auto& [a, b] : *rc::gen::container<std::vector<std::pair<std::uint16_t, std::uint16_t>>>(
+             rc::gen::pair(rc::gen::arbitrary<std::uint16_t>(), rc::gen::arbitrary<std::uint16_t>()))) {
+      out.push_back({std::min(a, b), std::max(a, b)});
+    }
+    return Ports(std::move(out));
+  };
+  r.protocols = {ports(), ports(), *rc::gen::arbitrary<bool>()};
+  s.resources.push_back(r);
+  const std::string text = to_toml(s);
+  const DesiredFile back = parse_desired(text, "f");
+  RC_ASSERT(back.errors == Lines{});
+  RC_ASSERT(plan(s, back.state, true).empty());
+  RC_ASSERT(to_toml(back.state) == text);
 }
 
 TEST(DesiredFile, reports_all_mistakes_in_the_order_of_the_file) {

@@ -1,0 +1,96 @@
+// A desired state as the text that an administrator would have written.
+#include <fmt/format.h>
+
+#include "cmd/controller/desired_file.h"
+
+namespace tg::controller {
+namespace {
+
+// quoted writes a basic string of TOML 1.0: control characters and DEL are escaped.
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') out += {'\\', c};
+    else if (byte < 0x20 || byte == 0x7f) out += fmt::format("\\u{:04X}", byte);
+    else out += c;
+  }
+  return out + '"';
+}
+
+std::string list(const std::vector<std::string>& texts, std::size_t indent) {
+  std::string line;
+  std::string out;
+  const std::string next = ",\n" + std::string(indent + 1, ' ');
+  for (const std::string& text : texts) {
+    const std::string one = quoted(text);
+    const bool wrap = !line.empty() && indent + line.size() + one.size() > 110;
+    if (wrap) {
+      out += line + next;
+      line.clear();
+    }
+    line += (line.empty() ? "" : ", ") + one;
+  }
+  return "[" + out + line + "]";
+}
+
+std::string ports(const Ports& p) {
+  if (p.is_all() || p.empty()) return quoted(p.to_string());
+  std::vector<std::string> out;
+  for (const PortRange& r : p.ranges()) out.push_back(Ports({r}).to_string());
+  return list(out, 0);
+}
+
+void pair(std::string& out, std::string_view key, const std::string& value) { out += fmt::format("{} = {}\n", key, value); }
+
+void pair_list(std::string& out, std::string_view key, const std::vector<std::string>& values) {
+  if (!values.empty()) pair(out, key, list(values, key.size() + 3));
+}
+
+void write(std::string& out, const ResourceSpec& r) {
+  pair(out, "name", quoted(r.name));
+  pair(out, "network", quoted(r.network));
+  pair(out, "address", quoted(r.address.text()));
+  if (!r.alias.empty()) pair(out, "alias", quoted(r.alias));
+  pair_list(out, "groups", r.groups);
+  if (r.protocols == Protocols()) return;
+  pair(out, "protocols", fmt::format("{{ tcp = {}, udp = {}, icmp = {} }}", ports(r.protocols.tcp), ports(r.protocols.udp),
+                                     r.protocols.icmp));
+}
+
+}  // namespace
+
+std::string to_toml(const DesiredState& state) {
+  std::string out;
+  const auto begin = [&](const char* kind) { out += fmt::format("{}[[{}]]\n", out.empty() ? "" : "\n", kind); };
+  for (const NetworkSpec& n : state.networks) {
+    begin("network");
+    pair(out, "name", quoted(n.name));
+  }
+  for (const ConnectorSpec& c : state.connectors) {
+    begin("connector");
+    pair(out, "name", quoted(c.name));
+    pair(out, "network", quoted(c.network));
+  }
+  for (const RelaySpec& r : state.relays) {
+    begin("relay");
+    pair(out, "name", quoted(r.name));
+    pair(out, "address", quoted(r.address));
+  }
+  for (const UserSpec& u : state.users) {
+    begin("user");
+    pair(out, "email", quoted(u.email));
+  }
+  for (const GroupSpec& g : state.groups) {
+    begin("group");
+    pair(out, "name", quoted(g.name));
+    pair_list(out, "members", g.members);
+  }
+  for (const ResourceSpec& r : state.resources) {
+    begin("resource");
+    write(out, r);
+  }
+  return out;
+}
+
+}  // namespace tg::controller
