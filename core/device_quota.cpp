@@ -57,9 +57,8 @@ bool DeviceQuota::Hold::add(std::size_t more) noexcept {
   if (quota_ == nullptr) return true;
   const Limits& limits = quota_->limits_;
   std::size_t& of_one = device_->second.count;
-  if (more > limits.total - std::min(quota_->open_, limits.total) || more > limits.of_one - std::min(of_one, limits.of_one)) {
-    return false;
-  }
+  const std::size_t room = limits.total - std::min(quota_->open_, limits.total);
+  if (more > std::min(room, limits.of_one - std::min(of_one, limits.of_one))) return false;
   quota_->open_ += more;
   of_one += more;
   count_ += more;

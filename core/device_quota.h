@@ -12,8 +12,8 @@
 
 namespace tg {
 
-// DeviceQuota counts what devices hold: flows or tunnels, which take a descriptor each (and no idle limit ends a TCP flow, so
-// that a device that only opens and holds would otherwise have them all), lookups, or bytes. Not thread-safe. Pure.
+// DeviceQuota counts what devices hold: flows or tunnels, which take a descriptor each (and no idle limit ends a TCP flow,
+// so that a device that only opens and holds would otherwise have them all), lookups, or bytes. Not thread-safe. Pure.
 class DeviceQuota {
  public:
   struct Limits {
@@ -29,16 +29,16 @@ class DeviceQuota {
   static constexpr std::size_t kFlowsOfOne = 16384;
   // An honest device has one tunnel or two, and dead ones until they are noticed.
   static constexpr std::size_t kTunnelsOfOne = 64;
-  // byte_limits is for what is kept for servers that do not read: an eighth of the machine's `memory`, at most kBytes, of
-  // which one device has half at most and never more than kBytesOfOne.
+  // byte_limits is for what is kept for servers that do not read: an eighth of the machine's `memory`, at most kBytes,
+  // of which one device has half at most and never more than kBytesOfOne.
   static Limits byte_limits(std::uint64_t memory) noexcept;
   static constexpr std::size_t kBytes = 512u << 20;
   // An honest device's windows on one tunnel are 64 MiB in sum, and as much again is for flows that began small and for
   // another tunnel: it is never refused.
   static constexpr std::size_t kBytesOfOne = 128u << 20;
 
-  // Hold counts what one owner of a device has until it is destroyed, which must be before the DeviceQuota is. One that was
-  // made without a DeviceQuota counts nothing and is never full.
+  // Hold counts what one owner of a device has until it is destroyed, which must be before the DeviceQuota is. One that
+  // was made without a DeviceQuota counts nothing and is never full.
   class Hold {
    public:
     Hold() = default;

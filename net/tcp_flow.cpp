@@ -29,8 +29,9 @@ void prepare(int fd) noexcept {
 
 }  // namespace
 
-TcpFlow::TcpFlow(Loop& loop, Fd fd, TunnelLink& link, StreamId id, std::function<void()> ended)
-    : loop_(loop), link_(link), fd_(std::move(fd)), id_(id), ended_(std::move(ended)) {
+TcpFlow::TcpFlow(Loop& loop, Fd fd, TunnelLink& link, StreamId id, std::function<void()> ended,
+                 DeviceQuota::Hold kept)
+    : loop_(loop), link_(link), fd_(std::move(fd)), id_(id), ended_(std::move(ended)), kept_(std::move(kept)) {
   prepare(fd_.get());
   watch_ = Watch(loop, fd_.get(), [this] { on_readable(); }, [this] { on_writable(); }, [this] { on_error(); });
   watch_.want_read(true);
@@ -85,9 +86,21 @@ void TcpFlow::data(Bytes bytes) {
     if (bytes.empty()) return;
     watch_.want_write(true);
   }
-  if (pending_at_ > pending_.size() / 2) {   // what was sent goes, so that a steady trickle does not pile up
+  if (!kept_.add(bytes.size())) {
+    set_reset_on_close(fd_.get());
+    return failed(Code::exhausted);
+  }
+  keep(bytes);
+}
+
+// keep makes room by throwing away what was sent. Only where that is too little for an eighth to stay free, so that a byte is
+// moved a few times at most, does it take more memory.
+void TcpFlow::keep(Bytes bytes) {
+  if (pending_.size() + bytes.size() > pending_.capacity()) {
     pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(pending_at_));
     pending_at_ = 0;
+    const std::size_t size = pending_.size() + bytes.size();
+    if (size > pending_.capacity() - pending_.capacity() / 8) pending_.reserve(size + size / 2);
   }
   pending_.insert(pending_.end(), bytes.begin(), bytes.end());
 }
@@ -99,6 +112,7 @@ void TcpFlow::on_writable() {
   if (n < 0) return broken();
   to_socket_ += static_cast<std::uint64_t>(n);
   pending_at_ += static_cast<std::size_t>(n);
+  kept_.remove(static_cast<std::size_t>(n));
   link_.tunnel().consumed(id_, static_cast<std::size_t>(n));
   link_.kick();
   if (pending_at_ < pending_.size()) return;
@@ -148,8 +162,8 @@ void TcpFlow::broken() {
   stalled_.after(kStalled);
 }
 
-void TcpFlow::failed() {
-  link_.tunnel().reset(id_, Code::reset);
+void TcpFlow::failed(Code code) {
+  link_.tunnel().reset(id_, code);
   link_.kick();
   const auto ended = std::move(ended_);
   ended();   // destroys this

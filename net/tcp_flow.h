@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 
+#include "core/device_quota.h"
 #include "core/tunnel.h"
 #include "net/loop.h"
 #include "net/socket.h"
@@ -13,12 +14,13 @@ namespace tg::net {
 
 // TcpFlow moves bytes between a connected socket and a stream. FIN travels as a half-close both ways, RST as RST, also while
 // the stream takes nothing. A peer that is silent is asked by the kernel whether it is still there. What the
-// socket does not take at once is kept here, bounded by the stream's credit.
+// socket does not take at once is kept here, bounded by the stream's credit and by what `kept` allows: with more to keep the
+// flow ends, with RST to the socket's peer and Code::exhausted to the tunnel's. It takes half as much memory again at most.
 class TcpFlow {
  public:
   // `ended` is called once, when both directions have ended (from the Loop, so that the FIN is on its way) or the socket has
   // failed (also from within data() and pull()); it destroys the TcpFlow.
-  TcpFlow(Loop& loop, Fd fd, TunnelLink& link, StreamId id, std::function<void()> ended);
+  TcpFlow(Loop& loop, Fd fd, TunnelLink& link, StreamId id, std::function<void()> ended, DeviceQuota::Hold kept = {});
   ~TcpFlow();
 
   // The tunnel's calls for this stream.
@@ -36,7 +38,8 @@ class TcpFlow {
   void on_writable();
   void on_error();
   void broken();
-  void failed();
+  void keep(Bytes bytes);
+  void failed(Code code = Code::reset);
   void finish_if_over();
 
   Loop& loop_;
@@ -47,6 +50,7 @@ class TcpFlow {
   Timer stalled_;               // set when the socket has failed and there is something to read in it
   StreamId id_;
   std::function<void()> ended_;
+  DeviceQuota::Hold kept_;
   Buffer pending_;              // for the socket
   std::size_t pending_at_ = 0;
   std::uint64_t from_socket_ = 0;

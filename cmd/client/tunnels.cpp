@@ -56,7 +56,7 @@ void Tunnels::update(const View& view) {
         wanted[id] = std::make_unique<Peer>(
             loop_, identity_, resolve_, info, grant,
             Peer::Callbacks{[this] { serve_.after(Duration::zero()); },
-                            [this, network = network](ClientTunnel::Pending p) { reopen(network, p); }});
+                            [this](const std::string& now, const ClientTunnel::Pending& p) { reopen(now, p); }});
       }
     }
   }

@@ -1,6 +1,7 @@
 #include "cmd/connector/agent.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -26,12 +27,19 @@ std::size_t descriptors() {
   return ::getrlimit(RLIMIT_NOFILE, &files) == 0 ? std::min(files.rlim_cur, kMost) : 1024;
 }
 
+// memory returns how many bytes this machine has.
+std::uint64_t memory() {
+  const long pages = ::sysconf(_SC_PHYS_PAGES), size = ::sysconf(_SC_PAGESIZE);
+  return pages > 0 && size > 0 ? static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(size) : 1u << 30;
+}
+
 }  // namespace
 
 Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, std::vector<Endpoint> dns)
     : loop_(loop), options_(options), identity_(std::move(identity)), resolver_(loop, std::move(dns)),
       own_(net::local_addresses().value_or(std::vector<IpAddress>())), own_addresses_([this] { return own_; }),
       flows_(DeviceQuota::flow_limits(descriptors())), tunnels_(DeviceQuota::tunnel_limits(descriptors())),
+      kept_(DeviceQuota::byte_limits(memory())),
       strangers_(kStrangersMax, kStrangersOfOne) {}
 
 Result<> Agent::start() {
@@ -126,13 +134,12 @@ void Agent::take_client(net::Fd fd, const std::string& way) {
     if (s->known()) strangers_.remove(other);
   }
   if (const auto gone = strangers_.add(number, way)) sessions_.erase(*gone);
-  sessions_[number] = std::make_unique<Session>(Session::Shared{loop_, resolver_, rules_, own_addresses_, flows_, tunnels_},
-                                                std::move(fd), *tunnel_context_,
-                                                [this, number](const Error& e) {
-                                                  net::log(net::Level::debug, "a tunnel ended: {}", e.text);
-                                                  strangers_.remove(number);
-                                                  sessions_.erase(number);
-                                                });
+  const Session::Shared shared{loop_, resolver_, rules_, own_addresses_, flows_, tunnels_, kept_};
+  sessions_[number] = std::make_unique<Session>(shared, std::move(fd), *tunnel_context_, [this, number](const Error& e) {
+    net::log(net::Level::debug, "a tunnel ended: {}", e.text);
+    strangers_.remove(number);
+    sessions_.erase(number);
+  });
 }
 
 void Agent::watch_network(net::NetworkMonitor monitor) {

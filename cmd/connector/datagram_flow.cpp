@@ -13,7 +13,8 @@
 namespace tg::connector {
 namespace {
 
-constexpr std::size_t kWaitingMax = 256 * 1024;   // bytes of datagrams kept until connect()
+constexpr std::size_t kWaitingMax = 256 * 1024;   // bytes of datagrams kept until connect(), each counted as
+constexpr std::size_t kWaitingMore = 64;          // so many more
 constexpr std::size_t kDatagramMax = 65535;
 
 // The part that UDP and ping sockets share: a connected datagram socket, what waits for it, and errors of the far side.
@@ -27,6 +28,7 @@ class DatagramFlow : public Flow {
       auto fd = open(to);
       if (fd) {
         fd_ = std::move(*fd);
+        target_ = to;
         break;
       }
       why = fd.error();
@@ -43,8 +45,10 @@ class DatagramFlow : public Flow {
       seal(b);
       if (!transmit(b)) return;
     }
-    waiting_.clear();
+    waiting_ = {};
+    c_.kept = {};
   }
+  std::span<const Endpoint> targets() const override { return {&target_, fd_ ? 1u : 0u}; }
 
   Instant idle_since() const override { return moved_; }
 
@@ -59,8 +63,8 @@ class DatagramFlow : public Flow {
     moved_ = net::Loop::now();
     if (fd_) {
       transmit(datagram);
-    } else if (waiting_size_ + datagram.size() <= kWaitingMax) {
-      waiting_size_ += datagram.size() + 64;
+    } else if (const std::size_t size = datagram.size() + kWaitingMore;
+               c_.kept.count() + size <= kWaitingMax && c_.kept.add(size)) {
       waiting_.emplace_back(datagram.begin(), datagram.end());
     }
   }
@@ -117,8 +121,8 @@ class DatagramFlow : public Flow {
   net::Fd fd_;
   net::Watch watch_;
   Instant moved_;
+  Endpoint target_;
   std::vector<Buffer> waiting_;
-  std::size_t waiting_size_ = 0;
 };
 
 class UdpFlow final : public DatagramFlow {

@@ -4,8 +4,10 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
+#include "core/device_quota.h"
 #include "core/tunnel.h"
 #include "net/loop.h"
 #include "net/socket.h"
@@ -21,6 +23,8 @@ class Flow {
   // connect dials. `targets`: addresses that were checked, tried in turn. Called once; before it, what the client sends is
   // kept within bounds.
   virtual void connect(std::vector<Endpoint> targets) = 0;
+  // targets returns what it is connected to, or what it may still be connected to; nothing before connect().
+  virtual std::span<const Endpoint> targets() const = 0;
   virtual Pull pull(MutBytes) { return {}; }
   virtual void data(Bytes) {}
   virtual void fin() {}
@@ -38,6 +42,9 @@ struct FlowContext {
   StreamId id;
   // Takes the flow out of the session. The flow has told the client before: by FINs, or by tunnel().reset().
   std::function<void()> ended;
+  // Bytes that are kept for the far side. A TCP flow that would keep more than this allows ends with Code::exhausted;
+  // datagrams are dropped.
+  DeviceQuota::Hold kept = {};
 };
 
 std::unique_ptr<Flow> make_tcp_flow(FlowContext context);

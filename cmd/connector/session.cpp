@@ -1,5 +1,7 @@
 #include "cmd/connector/session.h"
 
+#include <algorithm>
+
 #include "core/forbidden.h"
 #include "core/idle.h"
 #include "dns/message.h"
@@ -12,6 +14,8 @@ constexpr Duration kSweep = std::chrono::seconds(1);
 constexpr Duration kReplacement = std::chrono::seconds(2);
 constexpr Duration kReturn = std::chrono::seconds(10);   // devices find the controller within 5 s, too
 constexpr std::chrono::seconds kLeeway(60);              // as Grant::verify
+constexpr std::chrono::hours kEver(24 * 365);
+constexpr std::size_t kQueriesMax = 1024;                // of one tunnel, at once
 
 void say_full(DeviceQuota& quota, const std::string& device, const char* what) {
   if (!quota.worth_saying(net::Loop::now())) return;
@@ -43,7 +47,7 @@ Session::~Session() {
     if (live.lookup != 0) shared_.resolver.cancel(live.lookup);
     live.flow->reset_by_client();   // the far side learns that its peer is gone
   }
-  for (auto& [id, lookup] : queries_) shared_.resolver.cancel(lookup);
+  for (auto& [id, question] : queries_) shared_.resolver.cancel(question.lookup);
 }
 
 const std::string& Session::user() const noexcept {
@@ -67,25 +71,42 @@ void Session::opened() {
   link_.close(Code::exhausted);
 }
 
+// A grant that does not hold takes nothing away: the device has the one before in any case, and may show it again. What
+// a newer one no longer covers ends when that holds, or when the one before is revoked or runs out.
 void Session::on_grant(std::string_view jws) {
   if (!is_device() || shared_.rules.self.grant_key.empty()) return;   // what came with the handshake is heard before the end
-  const auto& who = link_.identity();
-  auto grant = Grant::verify(jws, shared_.rules.self.grant_key, shared_.rules.self.issuer, shared_.rules.self.network,
-                             who->key_thumbprint, net::Loop::wall(), shared_.rules.grace(net::Loop::now()));
-  if (!grant) {
-    net::log(net::Level::warning, "a grant of device {} was refused: {}", who->id, grant.error().text);
-    if (grant.error().code == Errc::expired) {
-      without_grant_ = Code::grant_expired;
-    } else {
-      without_grant_ = Code::denied;
-      grant_.reset();
-      rules_changed();
-    }
+  shown_ = jws;
+  if (const auto held = try_grant(); !held) {
+    net::log(net::Level::warning, "a grant of device {} was refused: {}", link_.identity()->id, held.error().text);
     return;
   }
-  if (grant->device != who->id) return;
-  grant_ = std::move(*grant);
   rules_changed();
+}
+
+Result<> Session::try_grant() {
+  const auto& who = *link_.identity();
+  const auto& self = shared_.rules.self;
+  const UnixTime now = net::Loop::wall();
+  const auto verify = [&](UnixTime at, std::chrono::seconds grace) -> Result<Grant> {
+    auto grant = Grant::verify(shown_, self.grant_key, self.issuer, self.network, who.key_thumbprint, at, grace);
+    if (grant && grant->device != who.id) return fail(Errc::denied, "the grant is another device's");
+    return grant;
+  };
+  auto grant = verify(now, shared_.rules.grace(net::Loop::now()));
+  shown_from_.reset();
+  if (grant) {
+    grant_ = std::move(*grant);
+    shown_ = {};
+    return {};
+  }
+  const Errc why = grant.error().code;
+  without_grant_ = why == Errc::expired ? Code::grant_expired : Code::denied;
+  if (why == Errc::malformed) shown_ = {};   // nothing will mend that
+  if (why == Errc::expired) {
+    const auto ever = verify(now + kEver, 2 * kEver);
+    if (ever && ever->issued - kLeeway > now) shown_from_ = ever->issued - kLeeway;
+  }
+  return pass_on(grant);
 }
 
 // none: the grant stands.
@@ -98,9 +119,18 @@ Code Session::grant_problem() const {
   return Code::none;
 }
 
-Policy::Decision Session::decide(const OpenRequest& request) const {
+template <class Request>
+Policy::Decision Session::decide(const Request& request) const {
   if (const Code problem = grant_problem(); problem != Code::none) return {problem, nullptr, {}};
   return shared_.rules.policy.decide(*grant_, request);
+}
+
+// forbidden says why a flow must not lead to `ip`, or nothing.
+std::optional<std::string_view> Session::forbidden(const OpenRequest& request, const IpAddress& ip,
+                                                   const std::vector<IpAddress>& own) const {
+  const auto why = forbidden_address(ip, own);
+  if (why && grant_ && shared_.rules.policy.names(*grant_, ip, request.protocol, request.port)) return std::nullopt;
+  return why;
 }
 
 void Session::on_open(StreamId id, const OpenRequest& request) {
@@ -115,18 +145,18 @@ void Session::on_open(StreamId id, const OpenRequest& request) {
     say_full(shared_.flows, grant_->device, "flows");
     return refuse(id, Code::exhausted);
   }
-  FlowContext context{shared_.loop, link_, id, [this, id] { remove(id); }};
+  FlowContext context{shared_.loop, link_, id, [this, id] { remove(id); }, shared_.kept.hold(grant_->device)};
   Live& live = flows_[id];
   live.place = std::move(*place);
   live.request = request;
+  live.host = decision.host;
   switch (request.protocol) {
     case Protocol::tcp: live.flow = make_tcp_flow(std::move(context)); break;
     case Protocol::udp: live.flow = make_udp_flow(std::move(context)); break;
     case Protocol::icmp: live.flow = make_icmp_flow(std::move(context)); break;
   }
-  live.lookup = shared_.resolver.resolve_host(decision.host, [this, id](Result<std::vector<IpAddress>> found) {
-    resolved(id, std::move(found));
-  });
+  const auto found = [this, id](Result<std::vector<IpAddress>> addresses) { resolved(id, std::move(addresses)); };
+  live.lookup = shared_.resolver.resolve_host(live.host, found, grant_->device);
 }
 
 void Session::resolved(StreamId id, Result<std::vector<IpAddress>> found) {
@@ -136,14 +166,15 @@ void Session::resolved(StreamId id, Result<std::vector<IpAddress>> found) {
   live.lookup = 0;
   const OpenRequest& request = live.request;
   if (!found) {
-    refuse(id, found.error().code == Errc::not_found ? Code::name_not_found : Code::name_failed);
+    const Errc why = found.error().code;
+    const Code code = why == Errc::not_found ? Code::name_not_found : Code::name_failed;
+    refuse(id, why == Errc::exhausted ? Code::exhausted : code);
     return remove(id);
   }
   const std::vector<IpAddress> own = shared_.own_addresses();
   std::vector<Endpoint> targets;
   for (const IpAddress& ip : *found) {
-    const auto why = forbidden_address(ip, own);
-    if (why && !(grant_ && shared_.rules.policy.names(*grant_, ip, request.protocol, request.port))) {
+    if (const auto why = forbidden(request, ip, own)) {
       net::log(net::Level::warning, "denied {} to {}: it resolves to {} ({})", request.host, user(), ip.to_string(), *why);
       continue;
     }
@@ -157,27 +188,24 @@ void Session::resolved(StreamId id, Result<std::vector<IpAddress>> found) {
 }
 
 void Session::on_query(StreamId id, const Query& query) {
-  Code problem = grant_problem();
-  Policy::Decision decision;
-  if (problem == Code::none) {
-    decision = shared_.rules.policy.decide(*grant_, query);
-    problem = decision.code;
-  }
-  if (problem != Code::none) {
-    link_.tunnel().answer(id, dns::kRcodeRefused, {});
-    return link_.kick();
-  }
-  const auto done = [this, id](std::uint8_t rcode, Bytes records) {
+  const auto decision = decide(query);
+  if (decision.code != Code::none) return answer(id, dns::kRcodeRefused, {});
+  if (queries_.size() >= kQueriesMax) return answer(id, dns::kRcodeServFail, {});
+  Question& question = queries_[id];
+  question = {query, decision.host, 0};
+  const auto done = [this, id](std::uint8_t rcode, dns::Records records) {
+    const bool existence = queries_.at(id).query.type == dns::kTypeA;
     queries_.erase(id);
-    link_.tunnel().answer(id, rcode, records);
-    link_.kick();
-  };
-  const bool existence = query.type == dns::kTypeA;
-  queries_[id] = shared_.resolver.lookup(decision.host, query.type, [done, existence](std::uint8_t rcode, dns::Records records) {
-    if (existence) return done(rcode, {});   // the question is whether the name exists; its address stays here
+    if (existence) return answer(id, rcode, {});   // the question is whether the name exists; its address stays here
     dns::strip(records);
-    done(rcode, dns::encode_records(records));
-  });
+    answer(id, rcode, dns::encode_records(records));
+  };
+  question.lookup = shared_.resolver.lookup(decision.host, query.type, done, grant_->device);
+}
+
+void Session::answer(StreamId id, std::uint8_t rcode, Bytes records) {
+  link_.tunnel().answer(id, rcode, records);
+  link_.kick();
 }
 
 void Session::refuse(StreamId id, Code code) {
@@ -193,7 +221,21 @@ void Session::remove(StreamId id) {
   if (gone.lookup != 0) shared_.resolver.cancel(gone.lookup);
 }
 
+// still says what ends a live flow now, or none.
+Code Session::still(const Live& live, const std::vector<IpAddress>& own) const {
+  const auto decision = decide(live.request);
+  if (decision.code != Code::none) return decision.code == Code::denied ? Code::revoked : decision.code;
+  if (decision.host != live.host) return Code::revoked;   // the Resource has another address
+  const auto targets = live.flow->targets();
+  const bool excused = std::none_of(targets.begin(), targets.end(),
+                                    [&](const Endpoint& to) { return forbidden(live.request, to.address, own); });
+  return excused ? Code::none : Code::address_forbidden;
+}
+
 void Session::rules_changed() {
+  if (!shown_.empty() && is_device() && !shared_.rules.self.grant_key.empty() && try_grant()) {
+    net::log(net::Level::info, "the grant of device {} that was refused before holds now", link_.identity()->id);
+  }
   // A device that lost one Resource gets a new grant for the others, which may be on its way: new flows are refused from now
   // on, live ones wait for it a moment. sweep() looks again.
   if (grant_problem() == Code::revoked) {
@@ -202,15 +244,25 @@ void Session::rules_changed() {
   } else {
     doubted_since_.reset();
   }
+  std::vector<StreamId> unasked;
+  for (const auto& [id, question] : queries_) {
+    const auto decision = decide(question.query);
+    if (decision.code != Code::none || decision.host != question.host) unasked.push_back(id);
+  }
+  for (const StreamId id : unasked) {
+    shared_.resolver.cancel(queries_.extract(id).mapped().lookup);
+    answer(id, dns::kRcodeRefused, {});
+  }
+  const std::vector<IpAddress> own = shared_.own_addresses();
   std::vector<std::pair<StreamId, Code>> over;
   for (const auto& [id, live] : flows_) {
-    if (const Code code = decide(live.request).code; code != Code::none) over.emplace_back(id, code);
+    if (const Code code = still(live, own); code != Code::none) over.emplace_back(id, code);
   }
   for (const auto& [id, code] : over) {
     net::log(net::Level::info, "ended {} {}:{} of {}: {}", to_string(flows_.at(id).request.protocol),
              flows_.at(id).request.host, flows_.at(id).request.port, user(), to_string(code));
     flows_.at(id).flow->reset_by_client();
-    refuse(id, code == Code::denied ? Code::revoked : code);
+    refuse(id, code);
     remove(id);
   }
 }
@@ -226,7 +278,8 @@ void Session::sweep() {
     refuse(id, Code::none);
     remove(id);
   }
-  if (!flows_.empty() && grant_problem() != Code::none) rules_changed();
+  const bool mended = shown_from_ && net::Loop::wall() >= *shown_from_;
+  if (mended || (!flows_.empty() && grant_problem() != Code::none)) rules_changed();
 }
 
 void Session::close(Code code) { link_.close(code); }
@@ -242,7 +295,7 @@ void Session::on_fin(StreamId id) { with(id, [&](Flow& f) { f.fin(); }); }
 void Session::on_datagram(StreamId id, Bytes b) { with(id, [&](Flow& f) { f.datagram(b); }); }
 void Session::on_echo(StreamId id, const Echo& e) { with(id, [&](Flow& f) { f.echo(e); }); }
 void Session::on_reset(StreamId id, Code) {
-  if (const auto query = queries_.extract(id)) shared_.resolver.cancel(query.mapped());
+  if (const auto query = queries_.extract(id)) shared_.resolver.cancel(query.mapped().lookup);
   with(id, [&](Flow& f) { f.reset_by_client(); });
   remove(id);
 }

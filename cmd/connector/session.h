@@ -37,13 +37,15 @@ class Session final : public TunnelHandler {
     const std::function<std::vector<IpAddress>()>& own_addresses;
     DeviceQuota& flows;
     DeviceQuota& tunnels;
+    DeviceQuota& kept;         // bytes for servers that do not read
   };
 
   // `ended` is called once, when the tunnel is gone, and destroys this.
   Session(Shared shared, net::Fd fd, const net::TlsContext& context, std::function<void(const Error&)> ended);
   ~Session() override;
 
-  // rules_changed looks at every live flow again: revocation, narrowing, removal.
+  // rules_changed looks at every live flow again: revocation, narrowing, removal, another address. A grant that did not hold
+  // when it was shown is looked at again too: it may have overtaken the rules that it was made for.
   void rules_changed();
   void close(Code code);
 
@@ -69,15 +71,27 @@ class Session final : public TunnelHandler {
   struct Live {
     DeviceQuota::Hold place;
     OpenRequest request;
+    std::string host;                      // what was decided that it leads to
     std::unique_ptr<Flow> flow;
+    net::Resolver::RequestId lookup = 0;
+  };
+  struct Question {
+    Query query;
+    std::string host;
     net::Resolver::RequestId lookup = 0;
   };
 
   bool is_device() const;
   void opened();
+  Result<> try_grant();
   Code grant_problem() const;
-  Policy::Decision decide(const OpenRequest& request) const;
+  template <class Request>
+  Policy::Decision decide(const Request& request) const;
+  std::optional<std::string_view> forbidden(const OpenRequest& request, const IpAddress& ip,
+                                            const std::vector<IpAddress>& own) const;
+  Code still(const Live& live, const std::vector<IpAddress>& own) const;
   void resolved(StreamId id, Result<std::vector<IpAddress>> found);
+  void answer(StreamId id, std::uint8_t rcode, Bytes records);
   void refuse(StreamId id, Code code);
   void remove(StreamId id);
   void sweep();
@@ -88,11 +102,13 @@ class Session final : public TunnelHandler {
   std::function<void(const Error&)> ended_;
   DeviceQuota::Hold place_;                // among the tunnels
   net::TunnelLink link_;
-  std::optional<Grant> grant_;
+  std::optional<Grant> grant_;             // the last one that held
+  std::string shown_;                      // the last one shown, when it did not hold: kGrantMax bytes at most
+  std::optional<UnixTime> shown_from_;     // when time will have mended that
   Code without_grant_ = Code::denied;      // why there is none: none was shown, or it had expired
   std::optional<Instant> doubted_since_;   // when the grant was found to be revoked
   std::unordered_map<StreamId, Live> flows_;
-  std::unordered_map<StreamId, net::Resolver::RequestId> queries_;
+  std::unordered_map<StreamId, Question> queries_;
   net::Timer sweep_;
 };
 

@@ -18,6 +18,10 @@ class TcpFlow final : public Flow {
     targets_ = std::move(targets);
     next_target(Code::name_not_found);
   }
+  std::span<const Endpoint> targets() const override {
+    const auto left = std::span(targets_).subspan(next_ > 0 ? next_ - 1 : 0);
+    return joined_ ? left.first(1) : left;
+  }
   Pull pull(MutBytes out) override { return joined_ ? joined_->pull(out) : Pull{}; }
   void data(Bytes b) override {
     if (joined_) joined_->data(b);
@@ -63,7 +67,7 @@ class TcpFlow final : public Flow {
     watch_ = {};
     c_.link.tunnel().opened(c_.id);
     c_.link.kick();
-    joined_ = std::make_unique<net::TcpFlow>(c_.loop, std::move(fd_), c_.link, c_.id, c_.ended);
+    joined_ = std::make_unique<net::TcpFlow>(c_.loop, std::move(fd_), c_.link, c_.id, c_.ended, std::move(c_.kept));
   }
 
   FlowContext c_;
