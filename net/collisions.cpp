@@ -42,4 +42,14 @@ std::vector<std::string> collisions(std::span<const Cidr> ranges, std::span<cons
   return out;
 }
 
+Result<std::vector<std::string>> host_collisions(std::span<const Cidr> ranges, std::uint32_t own_table, int own_index) {
+  auto netlink = Netlink::open();
+  if (!netlink) return pass_on(netlink);
+  const auto routes = netlink->routes();
+  const auto addresses = netlink->addresses();
+  const auto links = netlink->links();
+  if (!routes || !addresses || !links) return fail(Errc::io, "the routes of this machine cannot be read");
+  return collisions(ranges, *routes, *addresses, *links, own_table, own_index);
+}
+
 }  // namespace tg::net

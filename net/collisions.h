@@ -18,4 +18,8 @@ std::vector<std::string> collisions(std::span<const Cidr> ranges, std::span<cons
                                     std::span<const LinkAddress> addresses, std::span<const Link> links,
                                     std::uint32_t own_table, int own_index = 0);
 
+// host_collisions looks at this host. Errors: io.
+Result<std::vector<std::string>> host_collisions(std::span<const Cidr> ranges, std::uint32_t own_table,
+                                                 int own_index = 0);
+
 }  // namespace tg::net

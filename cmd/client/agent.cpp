@@ -1,5 +1,7 @@
 #include "cmd/client/agent.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -29,7 +31,7 @@ Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identit
 Agent::~Agent() = default;
 
 Result<> Agent::start() {
-  load_pool();
+  leases_ = std::make_unique<LeaseFile>(options_.state, targets_.pool());
   auto local = net::LocalServer::start(loop_, options_.state + "/control.sock",
                                        [this](const Json& request, const net::LocalServer::Reply& reply) { answer(request, reply); });
   if (!local) return pass_on(local);
@@ -86,21 +88,22 @@ Result<> Agent::start() {
   return {};
 }
 
-void Agent::load_pool() {
-  const auto text = net::read_file(options_.state + "/addresses");
-  if (!text) return;
-  if (auto loaded = targets_.pool().load(*text, net::Loop::now()); !loaded) {
-    net::log(net::Level::warning, "{}/addresses: {}; addresses are lent anew", options_.state, loaded.error().text);
-  }
-  saved_changes_ = targets_.pool().changes();
+// Another network may have come with addresses that are ours. They go on to lead to us, since our rule is asked first.
+void Agent::look_for_collisions() {
+  auto found = system_->collisions(networks_);
+  if (!found) return net::log(net::Level::error, "{}", found.error().text);
+  collisions_ = std::move(*found);
 }
 
-void Agent::save_pool() {
-  if (targets_.pool().changes() == saved_changes_) return;
-  if (auto saved = net::write_file(options_.state + "/addresses", targets_.pool().save()); !saved) {
-    return net::log(net::Level::error, "{}", saved.error().text);
+void Agent::tell_warnings() {
+  auto now = warnings();
+  for (const std::string& w : now) {
+    if (std::find(warned_.begin(), warned_.end(), w) == warned_.end()) net::log(net::Level::warning, "{}", w);
   }
-  saved_changes_ = targets_.pool().changes();
+  for (const std::string& w : warned_) {
+    if (std::find(now.begin(), now.end(), w) == now.end()) net::log(net::Level::info, "no longer: {}", w);
+  }
+  warned_ = std::move(now);
 }
 
 void Agent::view_changed() {
@@ -124,6 +127,7 @@ void Agent::view_changed() {
   targets_.set_matcher(matcher);
   dns_->resources_changed();
   capture();
+  look_for_collisions();
   tunnels_->update(controller_->view());
   tcp_->resources_changed();
   datagrams_->resources_changed();
@@ -223,7 +227,8 @@ void Agent::mended(const Result<std::vector<std::string>>& what) {
 void Agent::check_system() {
   if (stopping_) return;
   check_.after(kCheck);
-  save_pool();
+  leases_->save();
+  tell_warnings();
   if (!self_) return follow_dns();   // DNS is not touched before there is something to say
   const auto taken = system_->take_dns();
   const std::string before = dns_problem_;
@@ -268,6 +273,7 @@ void Agent::read_tun() {
 void Agent::network_changed() {
   if (stopping_) return;
   net::log(net::Level::debug, "the network has changed");
+  look_for_collisions();
   check_system();
   capture();   // whether return paths are checked may be another matter on another interface
   controller_->check_now();
@@ -289,7 +295,7 @@ void Agent::stop() {
   if (stopping_) return loop_.stop();   // asked twice
   stopping_ = true;
   net::log(net::Level::info, "stopping");
-  save_pool();
+  leases_->save();
   check_.cancel();
   tcp_->close([this] { read_tun(); });   // while there is a way for the RSTs
   tunnels_->close();

@@ -11,6 +11,7 @@
 #include "cmd/agent_identity.h"
 #include "cmd/client/datagram_capture.h"
 #include "cmd/client/dns_server.h"
+#include "cmd/client/lease_file.h"
 #include "cmd/client/ping_probe.h"
 #include "cmd/client/system.h"
 #include "cmd/client/targets.h"
@@ -53,9 +54,10 @@ class Agent {
  private:
   Json paths() const;
   void answer(const Json& request, const net::LocalServer::Reply& reply);
-  void load_pool();
-  void save_pool();
   void view_changed();
+  void look_for_collisions();
+  std::vector<std::string> warnings() const;
+  void tell_warnings();
   void read_tun();
   void check_system();
   void follow_dns();
@@ -73,6 +75,7 @@ class Agent {
   cmd::AgentIdentity identity_;
   std::function<void()> tell_online_;
   Targets targets_;
+  std::unique_ptr<LeaseFile> leases_;
   std::unique_ptr<net::LocalServer> local_;
   std::unique_ptr<System> system_;
   net::ResolveHost resolve_;
@@ -88,7 +91,7 @@ class Agent {
   net::Timer settle_, mend_, check_, farewell_;
   Buffer packet_;
   std::optional<DeviceSelf> self_;
-  std::uint64_t saved_changes_ = 0;
+  std::vector<std::string> collisions_, warned_;
   Duration asleep_{};
   std::string dns_problem_, interface_problem_;
   MendPace pace_;

@@ -27,6 +27,7 @@ class DatagramCapture::Flow final : public Stream {
     moved_ = now;
     const Bytes quote = ip.bytes.first(std::min(ip.bytes.size(), kIcmpErrorMax));
     quote_.assign(quote.begin(), quote.end());
+    if (key_.protocol == Protocol::icmp) awaited_.sent(sequence);
     if (begun()) return transmit(payload, sequence);
     if (waiting_size_ + payload.size() > kWaitingMax) return;
     waiting_size_ += payload.size() + 64;
@@ -45,6 +46,7 @@ class DatagramCapture::Flow final : public Stream {
   }
 
   void on_echo(const Echo& e) override {
+    if (!awaited_.take(e.sequence)) return;   // a connector that answers what nobody asked does not keep the flow alive
     moved_ = net::Loop::now();
     if (build_echo_reply(owner_.out_, key_.dst.address, key_.src.address, key_.src.port, e.sequence, e.payload)) {
       owner_.write(owner_.out_);
@@ -73,6 +75,7 @@ class DatagramCapture::Flow final : public Stream {
   bool pooled_ = false;
   Instant moved_{};
   Buffer quote_;
+  AwaitedEchoes awaited_;
   std::vector<std::pair<Buffer, std::uint16_t>> waiting_;
   std::size_t waiting_size_ = 0;
 };

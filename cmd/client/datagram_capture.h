@@ -7,6 +7,7 @@
 
 #include "cmd/client/targets.h"
 #include "cmd/client/tunnels.h"
+#include "core/awaited_echoes.h"
 #include "core/packet.h"
 #include "net/tun.h"
 

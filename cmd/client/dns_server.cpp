@@ -24,6 +24,13 @@ Result<net::Fd> bound_to(const std::string& interface, Result<net::Fd> fd) {
   return fd;
 }
 
+// What keeps port 53 from us has it on all addresses, since ours are nobody else's.
+tl::unexpected<Error> cannot_listen(const Error& e) {
+  if (e.code != Errc::conflict) return tl::unexpected(e);
+  return fail(Errc::conflict, e.text + ": a DNS server on all addresses of this machine; let it listen on its own only "
+                                       "(dnsmasq: bind-interfaces and listen-address), or stop it");
+}
+
 }  // namespace
 
 // A question that only the private DNS can answer, on its way.
@@ -41,7 +48,21 @@ class DnsServer::Ask final : public Stream {
     if (trace_) trace_->connector_said = true;
     finish(&said);
   }
-  void on_end(Code) override { finish(nullptr); }
+  void on_begun() override { begun_ = true; }
+  // A question whose tunnel was lost goes on with another, as long as there is patience.
+  void on_end(Code code) override {
+    const bool lost = code == Code::host_unreachable || code == Code::shutting_down;
+    if (!lost || !std::exchange(begun_, false) || std::exchange(again_, true)) return finish(nullptr);
+    retry_ = net::Timer(server_.loop_, [this] { server_.tunnels_.query(network_, asked_, *this); });
+    retry_.after(Duration::zero());
+  }
+
+  // ask asks a connector of `network`, as soon as there is a way to one.
+  void ask(const std::string& network, const tg::Query& asked) {
+    network_ = network;
+    asked_ = asked;
+    server_.tunnels_.query(network_, asked_, *this);
+  }
 
   void finish(const dns::PrivateAnswer* said) {
     Buffer answer;
@@ -56,10 +77,12 @@ class DnsServer::Ask final : public Stream {
   std::uint64_t number_;
   Buffer query_;
   dns::Transport transport_;
-  tg::Query what_;
+  tg::Query what_, asked_;   // by the name in question; by the one that the private DNS knows
+  std::string network_;
   Reply reply_;
   std::shared_ptr<Trace> trace_;
-  net::Timer patience_;
+  net::Timer patience_, retry_;
+  bool begun_ = false, again_ = false;
 };
 
 struct DnsServer::Connection {
@@ -85,9 +108,9 @@ Result<> DnsServer::listen(const std::string& interface, const std::vector<Ipv4>
   for (const Ipv4 address : addresses) {
     const Endpoint at{address, 53};
     auto udp = bound_to(interface, net::udp_bind(at));
-    if (!udp) return pass_on(udp);
+    if (!udp) return cannot_listen(udp.error());
     auto tcp = bound_to(interface, net::tcp_listen(at));
-    if (!tcp) return pass_on(tcp);
+    if (!tcp) return cannot_listen(tcp.error());
     const auto fd = std::make_shared<net::Fd>(std::move(*udp));
     const int space = 1 << 20;
     ::setsockopt(fd->get(), SOL_SOCKET, SO_RCVBUF, &space, sizeof space);
@@ -124,8 +147,10 @@ void DnsServer::serve(Bytes query, dns::Transport transport, const Reply& reply,
   } else if (std::holds_alternative<dns::Forward>(verdict)) {
     ++counts_.forwarded;
     went(Trace::Way::forwarded);
-    forwarder_.forward(query, transport == dns::Transport::tcp, [reply, trace](const Buffer& answer, auto server) {
+    forwarder_.forward(query, transport == dns::Transport::tcp, [this, reply, trace](const Buffer& answer, auto server) {
       if (trace) trace->server = server;
+      const bool nobody = !server && answer.size() >= dns::kHeaderSize && (answer[3] & 0xF) == dns::kRcodeServFail;
+      unanswered_ = nobody ? unanswered_ + 1 : 0;
       if (!answer.empty()) reply(answer);
     });
   } else if (const auto* a = std::get_if<dns::Ask>(&verdict)) {
@@ -144,7 +169,8 @@ void DnsServer::ask(Bytes query, dns::Transport transport, const tg::Query& what
   asks_[number] = std::move(made);
   tg::Query asked = what;
   if (r != nullptr) asked.name = target_host(*r, what.name);
-  if (r == nullptr || asks_.size() > kAsksMax || !tunnels_.query(r->network, asked, a)) a.finish(nullptr);
+  if (r == nullptr || asks_.size() > kAsksMax) return a.finish(nullptr);
+  a.ask(r->network, asked);
 }
 
 void DnsServer::accepted(net::Fd peer) {

@@ -36,6 +36,8 @@ class DnsServer {
     std::uint64_t queries = 0, answered = 0, forwarded = 0, asked = 0;
   };
   const Counts& counts() const noexcept { return counts_; }
+  // unanswered counts the questions since a server last answered one that was forwarded.
+  std::uint64_t unanswered() const noexcept { return unanswered_; }
 
   // Trace says how a query was served.
   struct Trace {
@@ -74,6 +76,7 @@ class DnsServer {
   std::uint64_t next_ = 1;
   Buffer answer_;
   Counts counts_;
+  std::uint64_t unanswered_ = 0;
 };
 
 }  // namespace tg::client

@@ -1,5 +1,8 @@
 // What a client says of itself.
+#include <algorithm>
+
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "cmd/client/agent.h"
 #include "core/json.h"
@@ -7,6 +10,9 @@
 
 namespace tg::client {
 namespace {
+
+constexpr std::size_t kCollisions = 8;       // that are told one by one
+constexpr std::uint64_t kUnanswered = 3;   // questions in a row: one may be lost
 
 Json resource_json(const Resource& r, const AddressPool& pool) {
   Json j = {{"id", r.id},
@@ -55,6 +61,7 @@ Json Agent::status() const {
             {"flows", {{"tcp", tcp_ ? tcp_->flows() : 0}, {"datagram", datagrams_ ? datagrams_->flows() : 0}}},
             {"tunnels", tunnels_ ? tunnels_->status() : Json::array()}};
   if (!problem.empty()) j["problem"] = problem;
+  j["warnings"] = warnings();
   if (controller_ && !controller_->clock().empty()) j["clock"] = controller_->clock();
   if (self_) j["user"] = self_->user;
   if (dns_) {
@@ -73,6 +80,25 @@ Json Agent::status() const {
   return j;
 }
 
+// What does not keep the client from being online, and yet is not as a person expects it.
+std::vector<std::string> Agent::warnings() const {
+  std::vector<std::string> out;
+  if (std::string p = targets_.problem(); !p.empty()) out.push_back(std::move(p));
+  const std::size_t told = std::min(collisions_.size(), kCollisions);
+  for (std::size_t i = 0; i < told; ++i) out.push_back(collisions_[i] + ": tg takes these addresses");
+  if (told < collisions_.size()) out.push_back(fmt::format("and {} more such networks", collisions_.size() - told));
+  if (system_ == nullptr || dns_ == nullptr) return out;
+  const auto unusable = system_->unusable_dns();
+  if (!unusable.empty()) {
+    out.push_back(fmt::format("the system names no DNS server that tg can ask, only {}: link-local addresses are none",
+                              fmt::join(unusable, ", ")));
+  }
+  if (dns_->unanswered() >= kUnanswered) {
+    out.push_back("no DNS server of the system answers: names that are no Resources get SERVFAIL");
+  }
+  return out;
+}
+
 Json Agent::resources() const {
   Json list = Json::array();
   for (const Resource& r : targets_.matcher()->resources()) {
@@ -87,8 +113,8 @@ Json Agent::explain(const std::string& text, std::optional<std::uint16_t> port) 
   const AddressPool& pool = targets_.pool();
   Json j = {{"type", "explain"}, {"asked", text}};
   // An address that stands for a name is explained as the name.
-  if (const auto* ip = std::get_if<IpAddress>(&*host); ip != nullptr && ip->is_v4() && pool.range().contains(*ip)) {
-    if (const auto name = pool.name_of(ip->v4())) {
+  if (const auto* ip = std::get_if<IpAddress>(&*host); ip != nullptr && ip->is_v4()) {
+    if (const auto name = targets_.name_at(ip->v4())) {
       j["local"] = ip->to_string();
       host = Host(std::string(*name));
     }

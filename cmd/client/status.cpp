@@ -32,6 +32,7 @@ void print_status(const Json& j, bool online) {
   fmt::print("controller {}: {}\n", j["controller"].value("address", ""),
              j["controller"].value("connected", false) ? "connected" : "not connected");
   if (j.contains("clock")) fmt::print("clock      {}\n", text_or(j, "clock", ""));
+  for (const Json& w : j.value("warnings", Json::array())) fmt::print("warning    {}\n", w.get<std::string>());
   fmt::print("resources  {}\n", number_or(j, "resources", 0));
   fmt::print("interface  {}, range {}\n", text_or(j, "interface", ""), text_or(j, "range", ""));
   if (j.contains("dns")) {

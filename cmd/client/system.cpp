@@ -23,19 +23,16 @@ net::Routes::Config routes_config(int index) {
   return config;
 }
 
-// Everything that must not belong to somebody else already.
+// What must not belong to somebody else.
+std::vector<Cidr> own_ranges(const Cidr& range) {
+  return {range, routes_config(0).peers, Cidr(IpAddress(dns::kOwnResolvers[0]), 29)};
+}
+
 Result<> check_collisions(const Cidr& range) {
-  auto netlink = net::Netlink::open();
-  if (!netlink) return pass_on(netlink);
-  const auto routes = netlink->routes();
-  const auto addresses = netlink->addresses();
-  const auto links = netlink->links();
-  if (!routes || !addresses || !links) return fail(Errc::io, "the routes of this machine cannot be read");
-  const net::Routes::Config config = routes_config(0);
-  const std::vector<Cidr> ours{range, config.peers, Cidr(IpAddress(dns::kOwnResolvers[0]), 29)};
-  const auto found = net::collisions(ours, *routes, *addresses, *links, config.table);
-  if (found.empty()) return {};
-  return fail(Errc::conflict, fmt::format("{}; choose another range with --range, or remove the other network", found.front()));
+  auto found = net::host_collisions(own_ranges(range), routes_config(0).table);
+  if (!found) return pass_on(found);
+  if (found->empty()) return {};
+  return fail(Errc::conflict, fmt::format("{}; choose another range with --range, or remove the other network", found->front()));
 }
 
 }  // namespace
@@ -103,6 +100,23 @@ Result<std::vector<std::string>> System::mend(bool& new_tun) {
   mended = routes_.mend();
   if (!mended) return mended;
   return std::vector<std::string>{"the interface " + tun_.name()};
+}
+
+Result<std::vector<std::string>> System::collisions(const std::vector<Cidr>& resources) const {
+  std::vector<Cidr> all = own_ranges(config_.range);
+  std::copy_if(resources.begin(), resources.end(), std::back_inserter(all),
+               [](const Cidr& c) { return c.base().is_v4() && c.prefix() >= net::kDefaultLike; });
+  return net::host_collisions(all, routes_config(0).table, tun_.index());
+}
+
+std::vector<std::string> System::unusable_dns() const {
+  const auto conf = dns::ResolvConf::parse(resolv_conf_.original().value_or(""));
+  std::vector<std::string> out;
+  if (!conf.servers().empty()) return out;
+  for (const auto& server : conf.nameservers) {
+    if (!server.address) out.push_back(server.text);
+  }
+  return out;
 }
 
 Result<std::vector<Endpoint>> System::upstream() const {

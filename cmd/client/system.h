@@ -39,6 +39,10 @@ class System {
   // to. These stay out where this host checks return paths; elsewhere the mark of our sockets is enough.
   Result<> capture(const std::vector<Cidr>& resources, const std::vector<Ipv4>& own);
 
+  // collisions says which networks of this host share addresses with the range, tg's own addresses or `resources`. They
+  // may have come after set_up().
+  Result<std::vector<std::string>> collisions(const std::vector<Cidr>& resources) const;
+
   // mend puts back what somebody has taken out of the interface, its addresses, the routes and the rule, and says in
   // words what that was. An interface that is gone is made anew: then tun() has another descriptor, and `new_tun` is set.
   Result<std::vector<std::string>> mend(bool& new_tun);
@@ -48,6 +52,8 @@ class System {
   Result<bool> take_dns();
   // upstream returns the system's own resolvers; 127.0.0.1 where none is named, as resolv.conf(5) says.
   Result<std::vector<Endpoint>> upstream() const;
+  // unusable_dns returns them as the file names them when none of them can be asked: link-local ones, that is.
+  std::vector<std::string> unusable_dns() const;
 
   void tear_down();
 

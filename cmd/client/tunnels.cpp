@@ -10,7 +10,7 @@ namespace tg::client {
 
 struct Tunnels::Waiter {
   std::string network;
-  OpenRequest request;
+  Request request;
   Stream* user;
   bool wanted = true;      // false: the user has left
   Instant until;
@@ -85,9 +85,21 @@ bool Tunnels::hopeless(const std::string& network) const {
   });
 }
 
+bool Tunnels::begin(Peer& peer, const Request& request, Stream& user) {
+  ClientTunnel& tunnel = *peer.active();
+  if (const auto* flow = std::get_if<OpenRequest>(&request)) return tunnel.open(*flow, user).has_value();
+  return tunnel.query(std::get<Query>(request), user).has_value();
+}
+
 void Tunnels::open(const std::string& network, const OpenRequest& request, Stream& user) {
-  if (Peer* peer = best(network); peer != nullptr && peer->active()->open(request, user)) return;
-  auto w = std::make_unique<Waiter>(Waiter{network, request, &user, true, net::Loop::now() + kWait});
+  begin_or_wait(network, request, user);
+}
+
+void Tunnels::query(const std::string& network, const Query& query, Stream& user) { begin_or_wait(network, query, user); }
+
+void Tunnels::begin_or_wait(const std::string& network, Request request, Stream& user) {
+  if (Peer* peer = best(network); peer != nullptr && begin(*peer, request, user)) return;
+  auto w = std::make_unique<Waiter>(Waiter{network, std::move(request), &user, true, net::Loop::now() + kWait});
   user.waiting_ = &w->wanted;
   waiters_.push_back(std::move(w));
   waiting_.at(waiters_.front()->until);
@@ -108,11 +120,6 @@ void Tunnels::serve() {
   serve_waiters();
 }
 
-bool Tunnels::query(const std::string& network, const Query& query, Stream& user) {
-  Peer* peer = best(network);
-  return peer != nullptr && peer->active()->query(query, user).has_value();
-}
-
 void Tunnels::serve_waiters() {
   auto all = std::move(waiters_);
   waiters_.clear();
@@ -124,7 +131,7 @@ void Tunnels::serve_waiters() {
       continue;
     }
     w->user->waiting_ = nullptr;
-    if (peer == nullptr || !peer->active()->open(w->request, *w->user)) w->user->on_end(Code::host_unreachable);
+    if (peer == nullptr || !begin(*peer, w->request, *w->user)) w->user->on_end(Code::host_unreachable);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "cmd/agent_identity.h"
@@ -38,8 +39,8 @@ class Tunnels {
   // open begins a stream, now or within kWait. When no connector of the Network can be had, user.on_end(host_unreachable)
   // follows, never from inside this call.
   void open(const std::string& network, const OpenRequest& request, Stream& user);
-  // query does the same for a DNS question, but does not wait: false when there is no tunnel now.
-  bool query(const std::string& network, const Query& query, Stream& user);
+  // query does the same for a DNS question.
+  void query(const std::string& network, const Query& query, Stream& user);
 
   // network_changed makes sure that dead tunnels are found soon, and that direct paths are looked for again.
   void network_changed();
@@ -51,7 +52,10 @@ class Tunnels {
 
  private:
   struct Waiter;
+  using Request = std::variant<OpenRequest, Query>;
 
+  bool begin(Peer& peer, const Request& request, Stream& user);
+  void begin_or_wait(const std::string& network, Request request, Stream& user);
   Peer* best(const std::string& network);
   bool hopeless(const std::string& network) const;
   void reopen(const std::string& network, const ClientTunnel::Pending& pending);

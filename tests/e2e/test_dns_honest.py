@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
+import signal
 import socket
 import struct
 import time
@@ -10,9 +12,10 @@ from typing import Iterator
 
 import pytest
 from support import dnswire
-from support.dnswire import A, AA, AAAA, AD, ANY, HINFO, HTTPS, MX, NXDOMAIN, QR, RA, RD, SOA, SRV, SVCB, TC, TXT, ask, parse, query
+from support.dnswire import (A, AA, AAAA, AD, ANY, HINFO, HTTPS, MX, NXDOMAIN, QR, RA, RD, SERVFAIL, SOA, SRV, SVCB, TC, TXT, ask,
+                             parse, query)
 from support.lab import ISP_DNS, Lab
-from support.netns import Host
+from support.netns import Host, wait_for
 from support.tg import STUB, STUBS, Tg
 
 POOL = ipaddress.ip_network("100.96.0.0/12")
@@ -278,6 +281,84 @@ def test_without_a_connector_exact_names_are_answered_at_once_and_wildcards_with
     finally:
         tg.start_connector()
     tg.wait_works(10, "the connector was started again")
+
+
+@pytest.mark.parametrize("name, type, rcode, texts", [("perhaps.lab.home.int", A, NXDOMAIN, []),
+                                                      ("nas.home.int", TXT, 0, ["a private note"])],
+                         ids=["a wildcard's name", "another type"])
+def test_a_question_waits_for_a_tunnel_that_is_being_made(tg: Tg, laptop: Host, name: str, type: int, rcode: int,
+                                                          texts: list[str]) -> None:
+    """The tunnel is lost under the question, and the relay takes its time to let in the next one."""
+    assert tg.controller
+    tg.wait_settled()
+    relay = tg.controller.pid
+    def tunnels() -> set[str]:
+        return {line.split()[2] for line in laptop.run("ss -Htn state established dst 203.0.113.10:8444").ok().out.splitlines()}
+    def ports(addresses: set[str]) -> str:
+        return ", ".join(sorted(a.rsplit(":", 1)[1] for a in addresses))
+    before = tunnels()
+    assert before
+    os.kill(relay, signal.SIGSTOP)
+    try:
+        laptop.nft(f"table ip cut {{\n chain out {{\n type filter hook output priority filter\n ip daddr 203.0.113.10 tcp sport "
+                   f"{{ {ports(before)} }} reject with tcp reset\n }}\n}}")
+        with laptop.socket(kind=socket.SOCK_DGRAM, timeout=5) as s:
+            s.connect((STUB, 53))
+            started = time.monotonic()
+            s.send(query(name, type))
+            wait_for("the next tunnel is being made", lambda: tunnels() - before, 0.8, 0.01, tg.explain)
+            os.kill(relay, signal.SIGCONT)
+            answer = parse(s.recv(65535))
+            taken = time.monotonic() - started
+    finally:
+        os.kill(relay, signal.SIGCONT)
+        laptop.run("nft delete table ip cut")
+    assert (answer.rcode, answer.texts) == (rcode, texts), f"{answer} after {taken:.2f} s"
+    assert taken < 1.0
+
+
+def test_a_question_that_no_tunnel_comes_for_is_answered_after_a_second(tg: Tg, laptop: Host) -> None:
+    assert tg.controller
+    tg.wait_settled()
+    os.kill(tg.controller.pid, signal.SIGSTOP)
+    try:
+        laptop.nft("table ip cut {\n chain out {\n type filter hook output priority filter\n ip daddr 203.0.113.10 tcp dport 8444 "
+                   "reject with tcp reset\n }\n}")
+        for _ in range(2):                            # the tunnel is lost under the first, and not there for the second
+            started = time.monotonic()
+            answer = ask(laptop, STUB, "nas.home.int", TXT)
+            assert answer.rcode == SERVFAIL
+            assert time.monotonic() - started < 1.5
+    finally:
+        os.kill(tg.controller.pid, signal.SIGCONT)
+        laptop.run("nft delete table ip cut")
+    tg.wait_works(10, "the way was free again")
+
+
+def test_that_no_server_of_the_system_answers_is_told(tg: Tg, lab: Lab, laptop: Host) -> None:
+    lab.isp_dns.stop()
+    try:
+        for i in range(4):
+            assert ask(laptop, STUB, f"n{i}.fortest.example", timeout=10).rcode == SERVFAIL
+        said = tg.client("status").ok().out
+        assert "warning    no DNS server of the system answers" in said, said
+        assert tg.works(), "Resources do"
+    finally:
+        lab.start_isp_dns()
+    assert ask(laptop, STUB, "example.org").texts == ["203.0.113.80"]
+    assert tg.status()["warnings"] == []
+
+
+def test_servers_that_cannot_be_asked_are_told(tg: Tg, laptop: Host) -> None:
+    """As a router's advertisement names itself: an address that means nothing without its interface."""
+    laptop.resolv_conf.write_text("nameserver fe80::1%eth0\n")
+    try:
+        wait_for("status says so", lambda: "names no DNS server that tg can ask, only fe80::1%eth0" in tg.client("status").out, 5,
+                 explain=tg.explain)
+        assert tg.works()
+    finally:
+        laptop.resolv_conf.write_text(f"nameserver {ISP_DNS}\n")
+    wait_for("status is content again", lambda: tg.status()["warnings"] == [], 5, explain=tg.explain)
 
 
 def test_many_names_at_once(tg: Tg, laptop: Host) -> None:
