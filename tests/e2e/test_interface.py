@@ -4,14 +4,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from typing import Iterator
 
 import pytest
 from support.flows import flow
-from support.lab import CONTROLLER, ISP_DNS, Lab
+from support.lab import CONTROLLER, ISP_DNS, NAS_PAGE, Lab
 from support.netns import Host, wait_for
+from support.pcap import Capture
 from support.tg import PEOPLE, RESOURCES, Tg, resource
 
 SOON = 3.0
@@ -161,3 +163,84 @@ def test_without_strict_return_paths_nothing_is_left_out(tg: Tg, laptop: Host) -
         assert tg.works(), tg.explain()
         threading.Event().wait(0.2)
     tg.policy = ""
+
+
+# -- other people's networks ----------------------------------------------------------------------------------------------------
+AP, AT_AP, ROGUE_ROUTE = "100.100.0.1", "100.100.0.20", "10.0.1.0/24"
+
+
+class AccessPoint:
+    """A café: its LAN lies inside the range of names, and its DHCP server pushes a route (option 121) over a Resource."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab, self.host = lab, lab.host("ap")
+        self.host.sysctl("net.ipv4.ip_forward", 1)
+        self.host.ip("link add lan type bridge", f"addr add {AP}/16 dev lan", "link set lan up",
+                     f"link add uplink type veth peer name cafe netns {lab.internet.namespace}",
+                     "addr add 192.0.3.7/24 dev uplink", "link set uplink up")
+        lab.internet.ip("addr add 192.0.3.1/24 dev cafe", "link set cafe up")
+        self.host.ip("route add default via 192.0.3.1")
+        self.host.nft("table ip nat {\n chain out {\n type nat hook postrouting priority srcnat\n"
+                      " oifname uplink masquerade\n }\n}")
+
+    def join(self) -> None:
+        self.lab.laptop.ip(f"link add wlan0 type veth peer name laptop netns {self.host.namespace}")
+        self.host.ip("link set laptop master lan", "link set laptop up")
+        self.lab.laptop.ip("link set eth0 down", f"addr add {AT_AP}/16 dev wlan0", "link set wlan0 up",
+                           f"route add default via {AP} dev wlan0", f"route add {ROGUE_ROUTE} via {AP} dev wlan0")
+
+    def leave(self) -> None:
+        self.lab.laptop.run("ip link del wlan0")
+        self.lab.laptop_goes_away()
+
+    def close(self) -> None:
+        self.leave()
+        self.lab.internet.run("ip link del cafe")
+
+
+@pytest.fixture
+def cafe(tg: Tg, lab: Lab) -> Iterator[AccessPoint]:
+    made = AccessPoint(lab)
+    yield made
+    made.close()
+    tg.wait_works(10, "the laptop left the café")
+
+
+def test_a_rogue_network_over_the_range_and_a_resource_gets_nothing_and_is_told(tg: Tg, lab: Lab, cafe: AccessPoint,
+                                                                                port: int) -> None:
+    laptop = lab.laptop
+    named = tg.lookup("nas.home.int")
+    with Capture(cafe.host, "lan") as seen:
+        cafe.join()
+        tg.wait_works(15, "the laptop joined the café")
+        def told() -> bool:
+            warnings = tg.status()["warnings"]
+            assert isinstance(warnings, list)
+            return (any("100.96.0.0/12 overlaps the route 100.100.0.0/16 dev wlan0" in w for w in warnings)
+                    and any(f"10.0.1.25/32 overlaps the route {ROGUE_ROUTE} via {AP} dev wlan0" in w for w in warnings))
+        wait_for("status tells of both", told, SOON, explain=tg.explain)
+        assert "warning    100.96.0.0/12 overlaps the route 100.100.0.0/16 dev wlan0" in tg.client("status").out
+        # Names, addresses lent and not lent, and the Resource under the pushed route: TCP, UDP, ping and DNS.
+        assert tg.lookup("nas.home.int") == named
+        others = ["100.100.0.77", "100.100.3.4", "10.0.1.25"]
+        for address in [named, *others]:
+            laptop.run(f"ping -c 1 -W 1 {address}")
+            with laptop.socket(timeout=2) as s:
+                s.connect_ex((address, 80))
+            with laptop.socket(kind=socket.SOCK_DGRAM) as s:
+                s.connect((address, port))
+                s.send(b"canary")
+        assert laptop.run(["curl", "-sS", "--max-time", "5", "http://10.0.1.25/"]).ok().out == NAS_PAGE
+        with flow(tg, port) as (near, far):
+            near.sendall(b"x")
+            assert far.recv(1) == b"x"
+        assert laptop.run("dig +short +tries=1 example.org").ok().out == "203.0.113.80\n", "the rest still works"
+        wait_for("the capture has caught up", lambda: any(p.target == CONTROLLER for p in seen.packets()), 5)
+    leaked = {p.target for p in seen.packets() if p.source != AP and p.target in (named, *others)}
+    assert not leaked, f"the café saw packets to {leaked}"
+    assert {p.target for p in seen.packets() if p.source == AT_AP} <= {CONTROLLER, ISP_DNS, AP}
+    assert b"canary" not in seen.bytes
+    log = (tg.state("client") / "client.log").read_text()
+    assert log.count("overlaps the route 100.100.0.0/16 dev wlan0") == 1, "told once"
+    cafe.leave()
+    wait_for("status is content again", lambda: tg.status()["warnings"] == [], SOON, explain=tg.explain)
