@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "cmd/end_signals.h"
+#include "core/forbidden.h"
 #include "core/json.h"
 #include "net/log.h"
 
@@ -173,10 +174,15 @@ void Agent::dns_changed(std::vector<Endpoint> servers) {
 std::vector<std::string> Agent::direct_addresses() const {
   if (!options_.listen) return {};
   const std::uint16_t port = net::local_endpoint(listener_.fd()).port;
-  if (options_.listen->address != IpAddress()) return {Endpoint{options_.listen->address, port}.to_string()};
+  const IpAddress& at = options_.listen->address;
+  const IpAddress all4, all6 = IpAddress::v6({});
+  if (at != all4 && at != all6) return {Endpoint{at, port}.to_string()};
   std::vector<std::string> out;
-  for (const IpAddress& ip : own_) {
-    if (ip.is_v4()) out.push_back(Endpoint{ip, port}.to_string());
+  for (const bool v4 : {true, false}) {   // clients try the first few
+    for (const IpAddress& ip : own_) {
+      const bool listens = ip.is_v4() || at == all6;   // [::] takes IPv4, too
+      if (ip.is_v4() == v4 && listens && !forbidden_address(ip, {})) out.push_back(Endpoint{ip, port}.to_string());
+    }
   }
   return out;
 }
