@@ -103,6 +103,7 @@ struct Flow {
     }
   };
   Side app, listener;
+  std::uint32_t app_heard = 0;         // what the application acknowledged last
   bool reset = false;
 
   // over: neither side can send anything new.
@@ -368,9 +369,26 @@ struct Rewriter::State {
         out.flow = id_of(slot);
       }
     }
+    if (p.tcp.has(tcp_flag::ack)) f.app_heard = p.tcp.ack;
     passes(slot, p.tcp, f.app, f.listener, now);
     readdress(packet, p, peer_of(f.peer), {config.local, config.listen_port});
     return out;
+  }
+
+  // reset_app builds what the application would get for its last ACK if there were no connection.
+  void reset_app(const Flow& f) {
+    std::array<std::uint8_t, 40> ack{};
+    const MutBytes b(ack);
+    put_u16(b, 0, 0x4500);
+    put_u16(b, 2, ack.size());
+    put_u16(b, 8, 64 << 8 | static_cast<std::uint8_t>(Protocol::tcp));
+    put_u32(b, 12, f.key.src.address.value);
+    put_u32(b, 16, f.key.dst.address.value);
+    put_u16(b, 20, f.key.src.port);
+    put_u16(b, 22, f.key.dst.port);
+    put_u32(b, 28, f.app_heard);
+    put_u16(b, 32, 0x5000 | tcp_flag::ack);
+    TG_CHECK(build_tcp_reset(scratch, *parse_ipv4(b)));
   }
 
   // held returns the flow while it waits for a decision.
@@ -459,6 +477,18 @@ void Rewriter::closed(FlowId flow, End how, Instant now) {
   s.set_phase(f, Phase::lingering);
   if (how == End::reset) s.enqueue(slot, kResetLingering, now + s.config.reset_linger);
   else s.enqueue(slot, kLingering, now + s.config.linger);
+}
+
+Bytes Rewriter::cut_lingering() {
+  State& s = *state_;
+  while (s.queues[kLingering].head != kNone) {
+    const std::uint32_t slot = s.queues[kLingering].head;
+    const bool done = s.flows[slot].done() || !s.flows[slot].indexed;
+    if (!done) s.reset_app(s.flows[slot]);
+    s.forget(slot);
+    if (!done) return s.scratch;
+  }
+  return {};
 }
 
 std::optional<FlowId> Rewriter::flow_of(Ipv4Port peer) const noexcept {

@@ -94,6 +94,10 @@ class Rewriter {
   enum class End : std::uint8_t { finished, reset };
   void closed(FlowId flow, End how, Instant now);
 
+  // cut_lingering forgets lingering flows. Of one of which something is still to arrive it returns the RST to write that
+  // ends the application's wait; it is to be called again until it returns nothing. For the end of the process.
+  Bytes cut_lingering();
+
   // flow_of finds the open flow of an accepted socket by its peer's address; key_of its addresses.
   std::optional<FlowId> flow_of(Ipv4Port peer) const noexcept;
   std::optional<FlowKey> key_of(FlowId flow) const noexcept;

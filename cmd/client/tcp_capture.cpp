@@ -203,6 +203,7 @@ void TcpCapture::close(const std::function<void()>& pass) {
     if ((i + 1) % kCutAtOnce == 0) pass();
   }
   pass();
+  for (Bytes rst = rewriter_.cut_lingering(); !rst.empty(); rst = rewriter_.cut_lingering()) write(rst);
 }
 
 }  // namespace tg::client

@@ -27,8 +27,8 @@ class TcpCapture {
   void batch_done(Instant now);
 
   std::size_t flows() const noexcept { return flows_.size(); }
-  // close ends every flow: with RST where it was open, unreachable where it was held; SYNs from now on are not heard. What
-  // the kernel says of them comes by the TUN, whose queue is short: `pass`, called now and then, passes it on.
+  // close ends every flow: with RST where it was open or has still something on its way to the application, unreachable
+  // where it was held; SYNs from now on are not heard. What the kernel says of them comes by the TUN, whose queue is short: `pass`, called now and then, passes it on.
   void close(const std::function<void()>& pass);
   // resources_changed ends flows to Resources that are gone or were narrowed.
   void resources_changed();

@@ -408,6 +408,30 @@ TEST(Rewriter, slow_readers_are_bounded_as_all_flows_are) {
   EXPECT_FALSE(r.rewriter.key_of(slow[1].second));
 }
 
+TEST(Rewriter, resets_slow_readers_at_the_end_of_the_process) {
+  Rig r;
+  const Wire slow, done{{{kLocal, 41000}, {kFar, 443}}, 7};
+  FlowId id, finished;
+  const Ipv4Port peer = r.establish(slow, &id);
+  r.put(slow.app(kFin | kAck));
+  r.put(slow.listener(peer, kAck, as_bytes("more"), 1));
+  r.put(slow.app(kAck, {}, 4));
+  const Ipv4Port other = r.establish(done, &finished);
+  r.put(done.app(kFin | kAck));
+  r.put(done.listener(other, kFin | kAck, {}, 1));
+  r.put(done.app(kAck, {}, 1));
+  r.rewriter.closed(finished, End::finished, r.now);
+  r.rewriter.closed(id, End::finished, r.now);
+  const Bytes rst = r.rewriter.cut_lingering();
+  ASSERT_FALSE(rst.empty());
+  EXPECT_EQ(ends(rst), (FlowKey{slow.key.dst, slow.key.src}));
+  EXPECT_EQ(flags_of(rst), kRst);
+  EXPECT_EQ(parse_tcp(*parse_ipv4(rst))->seq, 5004u);   // exactly what it waits for: RFC 5961 section 3.2
+  EXPECT_TRUE(whole(rst));
+  EXPECT_TRUE(r.rewriter.cut_lingering().empty());
+  EXPECT_EQ(r.rewriter.counts().lingering, 0u);
+}
+
 TEST(Rewriter, a_new_syn_beside_a_lingering_flow_gets_a_port_of_its_own) {
   Rig r;
   Wire w;

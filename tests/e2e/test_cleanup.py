@@ -12,7 +12,7 @@ import pytest
 from support.flows import server
 from support.lab import ISP_DNS
 from support.netns import Host, kill_and_wait, wait_for
-from support.tg import STUB, Tg
+from support.tg import CLIENT_ADDRESS, STUB, Tg
 
 RESOLV_CONF = f"# by hand\nsearch lab.home.int example.org\nnameserver {ISP_DNS}\noptions ndots:2 timeout:3\n"
 
@@ -94,6 +94,27 @@ def test_live_flows_end_with_a_reset(tg: Tg, laptop: Host, clean: dict[str, str]
             assert time.monotonic() - started < 2, f"flow {i}"
     wait_for("the client has ended", lambda: not tg.client_pids(), 5)
     same(laptop, clean)
+
+
+def test_the_tail_of_a_flow_that_a_slow_reader_has_not_read_ends_with_a_reset(tg: Tg, laptop: Host, clean: dict[str, str],
+                                                                              port: int) -> None:
+    def answer(s: socket.socket) -> None:
+        assert s.recv(64) == b"question" and s.recv(1) == b""
+        s.sendall(bytes(1 << 19))
+
+    with server(tg.lab.nas, port, answer), laptop.socket() as near:
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        near.connect((tg.lookup("nas.home.int"), port))
+        near.sendall(b"question")
+        near.shutdown(socket.SHUT_WR)
+        def last_ack() -> str:
+            return laptop.run(["ss", "-Htn", "state", "last-ack", "src", CLIENT_ADDRESS]).ok().out
+        wait_for("the client has all of it, and its kernel the rest", last_ack, 10, explain=tg.explain)
+        tg.client("down").ok()
+        near.settimeout(2)
+        with pytest.raises(ConnectionResetError):
+            while near.recv(1 << 16):
+                pass
 
 
 def test_down_after_kill_9_takes_everything_out(tg: Tg, laptop: Host, clean: dict[str, str]) -> None:
