@@ -28,11 +28,11 @@ class Enrolment {
   Result<Enrolled> run(const MakeResolver& dns, std::chrono::seconds timeout) {
     auto context = net::TlsContext::pinned(token_.ca_pin, net::kAlpnControl);
     if (!context) return pass_on(context);
-    net::Timer deadline(loop_, [this] { finish(unreachable("it does not answer")); });
+    net::Timer deadline(loop_, [this] { finish(unreachable({Errc::timed_out, "it does not answer"})); });
     deadline.after(timeout);
     const net::ResolveHost resolve = dns(loop_);   // owns the resolver
     net::Dial dial(loop_, token_.controller, resolve, timeout, [&](Result<net::Fd> fd) {
-      if (!fd) return finish(unreachable(fd.error().text));
+      if (!fd) return finish(unreachable(fd.error()));
       tls_ = std::make_unique<net::Tls>(loop_, std::move(*fd), *context,
                                         net::Tls::Callbacks{[this] { ask(); }, [this](Bytes b) { answered(b); }, {},
                                                             [this](const Error& e) { ended(e); }});
@@ -43,9 +43,14 @@ class Enrolment {
   }
 
  private:
-  tl::unexpected<Error> unreachable(const std::string& why) const {
-    return fail(Errc::unreachable,
-                fmt::format("the controller at {} cannot be reached: {}", token_.controller.to_string(), why));
+  tl::unexpected<Error> unreachable(const Error& why) const {
+    const std::string what_to_do =
+        why.code == Errc::not_found
+            ? "see that 'tg controller serve --public' names it rightly, and make a new token"
+            : fmt::format("see that it runs there, and that nothing on the way blocks TCP port {}",
+                          token_.controller.port);
+    return fail(Errc::unreachable, fmt::format("the controller at {} cannot be reached: {}; {}",
+                                               token_.controller.to_string(), why.text, what_to_do));
   }
 
   // The chain to the pinned root is not enough: every agent has one. Only the controller is told the secret.
@@ -92,7 +97,7 @@ class Enrolment {
       return finish(fail(Errc::denied, fmt::format("{} is not the controller that the token is for: {}",
                                                    token_.controller.to_string(), e.text)));
     }
-    finish(unreachable(e.text));
+    finish(unreachable(e));
   }
 
   void finish(Result<Enrolled> r) {

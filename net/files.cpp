@@ -64,18 +64,27 @@ Result<> write_file(const std::string& path, std::string_view content, mode_t mo
   return {};
 }
 
+namespace {
+
+tl::unexpected<Error> cannot(const char* verb, const std::string& path, int err) {
+  Error e = os_error(err, fmt::format("{} the state directory {}", verb, path));
+  if (e.code == Errc::denied) e.text += "; run with sudo, or choose another with --state";
+  else e.text += "; --state chooses another";
+  return tl::unexpected(std::move(e));
+}
+
+}  // namespace
+
 Result<Fd> lock_state_dir(const std::string& path, const std::string& role) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) {
     std::filesystem::create_directories(path, error);
-    if (error) {
-      return tl::unexpected(os_error(error.value(), fmt::format("make the state directory {} (see --state)", path)));
-    }
+    if (error) return cannot("make", path, error.value());
     ::chmod(path.c_str(), 0700);
   }
   const std::string file = path + "/lock";
   Fd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!fd) return tl::unexpected(os_error(errno, fmt::format("use the state directory {} (see --state)", path)));
+  if (!fd) return cannot("use", path, errno);
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     const auto holder = read_file(file);
     return fail(Errc::conflict, fmt::format("another tg {} (process {}) uses {}", role,

@@ -263,7 +263,8 @@ Error verify_error(const SSL* ssl) {
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-      return denied("its certificate is from another CA than expected");
+      return denied("its certificate is from another CA than expected; if the controller was set up anew, start once "
+                    "with a new --token");
     default: return denied(fmt::format("its certificate was refused: {}", X509_verify_cert_error_string(code)));
   }
 }

@@ -75,7 +75,7 @@ void end_child(pid_t child) {
 
 void pause_briefly() { ::poll(nullptr, 0, 20); }
 
-Result<> start_in_background(const std::string& log, std::chrono::seconds timeout,
+Result<> start_in_background(const std::string& log, Instant until,
                              const std::function<Result<int>(const std::function<void()>& online)>& serve,
                              const std::function<std::string()>& why_not) {
   int ends[2];
@@ -86,12 +86,12 @@ Result<> start_in_background(const std::string& log, std::chrono::seconds timeou
   if (child < 0) return tl::unexpected(net::os_error(errno, "start a process"));
   if (child == 0) be_child(log, std::move(tell), serve);
   tell.reset();
-  const std::string line = read_report(hear.get(), net::Loop::now() + timeout);
+  const std::string line = read_report(hear.get(), until);
   if (line == "ok\n") return {};
   if (line.empty()) {
     const std::string why = why_not();
     end_child(child);
-    return fail(Errc::unreachable, fmt::format("not online after {} s: {}", timeout.count(), why));
+    return fail(Errc::unreachable, why);
   }
   ::waitpid(child, nullptr, 0);
   char* rest = nullptr;

@@ -1,18 +1,18 @@
 // Starting the agent in the background and hearing how it went.
 #pragma once
 
-#include <chrono>
 #include <functional>
 #include <string>
 
 #include "core/result.h"
+#include "core/time.h"
 
 namespace tg::client {
 
 // start_in_background runs `serve` in a child process of its own session whose output goes to `log` (appended), and
-// returns once it has called `online`. When it ends before, its error is returned; when `timeout` is over, the child is
-// ended and `why_not` (asked while it still runs) is part of the error, Errc::unreachable.
-Result<> start_in_background(const std::string& log, std::chrono::seconds timeout,
+// returns once it has called `online`. When it ends before, its error is returned; at `until` the child is ended, and
+// `why_not` (asked while it still runs) is the error's text, Errc::unreachable.
+Result<> start_in_background(const std::string& log, Instant until,
                              const std::function<Result<int>(const std::function<void()>& online)>& serve,
                              const std::function<std::string()>& why_not);
 

@@ -1,4 +1,10 @@
 // tg client up: the agent itself, in the foreground or in the background.
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <sys/ioctl.h>
+
+#include <cerrno>
 #include <cstdio>
 
 #include <CLI/App.hpp>
@@ -14,6 +20,7 @@
 #include "core/text.h"
 #include "net/files.h"
 #include "net/log.h"
+#include "net/tun.h"
 
 namespace tg::client {
 namespace {
@@ -39,22 +46,54 @@ Result<Cidr> range_of(const Up& o) {
   return *range;
 }
 
-// serve is the agent: it returns when that has ended.
-Result<int> serve(const Up& o, const Cidr& range, const std::function<void()>& online) {
-  if (o.verbose) net::set_log_level(net::Level::debug);
-  const auto lock = net::lock_state_dir(o.options.state, "client");
-  if (!lock) return tl::unexpected(lock.error());
+// may_make_tun asks the kernel, which refuses a TUN of no kind with EINVAL, but only to whom it would not refuse any
+// (drivers/net/tun.c, tun_set_iff): nothing is made, and no token is spent on a machine that cannot use it.
+Result<> may_make_tun(const std::string& interface) {
+  const net::Fd fd(::open("/dev/net/tun", O_RDWR | O_CLOEXEC));
+  ifreq request{};
+  if (fd && ::ioctl(fd.get(), TUNSETIFF, &request) != 0 && errno == EINVAL) return {};
+  auto tun = net::Tun::open({.name = interface});   // says why not
+  if (!tun) return pass_on(tun);
+  return {};
+}
+
+struct Entered {
+  net::Fd lock;
+  cmd::AgentIdentity identity;
+};
+
+// enter takes the state directory, repairs what a killed client left, and has the controller let this machine in, if
+// it has not done so before.
+Result<Entered> enter(const Up& o) {
+  auto lock = net::lock_state_dir(o.options.state, "client");
+  if (!lock) return pass_on(lock);
   if (auto repaired = System::repair(o.options.state); !repaired) return pass_on(repaired);
   net::set_socket_mark(net::kOwnMark);
   auto identity = cmd::AgentIdentity::obtain(o.options.state, o.options.token, Token::Role::device,
                                              cmd::resolver_for(cmd::system_dns()), o.options.timeout);
   if (!identity) return pass_on(identity);
+  return Entered{std::move(*lock), std::move(*identity)};
+}
+
+// serve is the agent: it returns when that has ended.
+Result<int> serve(const Up& o, const Cidr& range, const std::function<void()>& online) {
+  if (o.verbose) net::set_log_level(net::Level::debug);
+  auto entered = enter(o);
+  if (!entered) return pass_on(entered);
   net::Loop loop;
-  Agent agent(loop, o.options, std::move(*identity), range, online);
+  Agent agent(loop, o.options, std::move(entered->identity), range, online);
   if (auto started = agent.start(); !started) return pass_on(started);
   cmd::confine({net::Right::net_admin, net::Right::net_bind_service, net::Right::any_file}, o.options.state);
   loop.run();
   return 0;
+}
+
+// why_not asks the client that is not online in time. Where its line says what to do, that is behind a semicolon.
+std::string why_not(const Up& o) {
+  const auto s = o.common.ask({{"type", "status"}});
+  std::string why = s ? text_or(*s, "problem", "it is about to be") : "it is still starting";
+  if (why.find("; ") == std::string::npos) why += "; 'sudo tg client netcheck' looks at what is in the way";
+  return fmt::format("not online after {} s: {}", o.common.timeout.count(), why);
 }
 
 Result<int> up(Up& o) {
@@ -66,20 +105,21 @@ Result<int> up(Up& o) {
     return fail(Errc::invalid_argument,
                 fmt::format("--interface: \"{}\" is no name of an interface: 1 to 15 characters", o.options.interface));
   }
-  if (o.foreground) return serve(o, *range, [] {});
+  if (o.foreground) {
+    if (auto may = may_make_tun(o.options.interface); !may) return pass_on(may);
+    return serve(o, *range, [] {});
+  }
   if (auto running = o.common.ask({{"type", "status"}})) {
     return fail(Errc::conflict, fmt::format("the client runs already ({}); 'tg client down' ends it",
                                             text_or(*running, "state", "")));
   }
-  // Made here, so that what is wrong with it is told, and the log has a place; the child locks it again.
-  if (const auto made = net::lock_state_dir(o.options.state, "client"); !made) return tl::unexpected(made.error());
+  if (auto may = may_make_tun(o.options.interface); !may) return pass_on(may);
+  // Here, so that what goes wrong with the first contact is told as it is; the child enters again, and spends no token.
+  const Instant until = net::Loop::now() + o.common.timeout;
+  if (const auto entered = enter(o); !entered) return tl::unexpected(entered.error());
   auto started = start_in_background(
-      o.options.state + "/client.log", o.common.timeout,
-      [&](const std::function<void()>& online) { return serve(o, *range, online); },
-      [&]() -> std::string {
-        const auto s = o.common.ask({{"type", "status"}});
-        return s ? text_or(*s, "problem", "it is not online yet") : s.error().text;
-      });
+      o.options.state + "/client.log", until,
+      [&](const std::function<void()>& online) { return serve(o, *range, online); }, [&] { return why_not(o); });
   if (!started) return pass_on(started);
   auto s = o.common.ask({{"type", "status"}});
   if (s && s->contains("clock")) {
