@@ -53,7 +53,7 @@ class Agent {
 
   void say(const Json& message) { tls_.write(control_frame(message)); }
   void say_raw(Bytes bytes) { tls_.write(bytes); }
-  void hello(const std::vector<std::string>& direct = {}, const std::string& process = {}) {
+  void hello(const std::vector<std::string>& direct = {}, const std::string& process = "the only one") {
     say({{"type", "hello"}, {"version", "0.1.0"}, {"name", "laptop"}, {"process", process}, {"direct", direct}});
   }
   const std::optional<net::Identity>& peer() const { return tls_.identity(); }
