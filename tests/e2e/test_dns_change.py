@@ -79,6 +79,10 @@ def named(module_named: Named, cold_tg: Tg) -> Named:
     return module_named
 
 
+def relay_hears(tg: Tg) -> bool:
+    return bool(json.loads(tg.run(tg.lab.internet, "relay status", "--json").ok().out)["controller"]["connected"])
+
+
 @dataclass
 class Agent:
     role: str
@@ -87,12 +91,16 @@ class Agent:
     stop: Callable[[], object]
     works: Callable[[], bool]
 
-    def controller(self, tg: Tg) -> dict[str, object]:
-        shown = tg.run(self.host, f"{self.role} status", "--json")
-        return json.loads(shown.out)["controller"] if shown.code == 0 else {}
+    def status(self, tg: Tg) -> dict[str, object]:
+        shown = tg.run(self.host, f"{self.role} status", "--json").out
+        return json.loads(shown) if shown else {}
+
+    def problem(self, tg: Tg) -> str:
+        status = self.status(tg)
+        return str(status.get("problem") or status["controller"].get("problem"))      # type: ignore[attr-defined]
 
     def wait_lost(self, tg: Tg, why: str) -> None:
-        wait_for(f"the {self.role} says {why!r}", lambda: why in str(self.controller(tg).get("problem")), 10, 0.1, tg.explain)
+        wait_for(f"the {self.role} says {why!r}", lambda: why in self.problem(tg), 10, 0.1, tg.explain)
 
     def wait_back(self, tg: Tg, since: str) -> None:
         wait_for(f"the {self.role} works after {since}", self.works, SOON, 0.05, tg.explain)
@@ -109,7 +117,7 @@ def agent(request: pytest.FixtureRequest, named: Named) -> Iterator[Agent]:
         words = {"client": [*tg.words("client up"), "--foreground"], "connector": tg.words("connector run"),
                  "relay": [*tg.words("relay run"), "--listen", f"{PUBLIC_WEB}:8444"]}[role]
         process.append(host.start(words, f"tg-{role}-dns", env=tg.env()))
-        wait_for(f"the {role} runs", lambda: tg.run(host, f"{role} status").code == 0, 10, 0.1, process[-1].text)
+        wait_for(f"the {role} runs", lambda: "controller" in made.status(tg), 10, 0.1, process[-1].text)
 
     def stop() -> None:
         if process and process[-1].alive():
@@ -123,7 +131,7 @@ def agent(request: pytest.FixtureRequest, named: Named) -> Iterator[Agent]:
         assert tg.connector
         tg.connector.stop(5)
     else:
-        made = Agent(role, lab.internet, start, stop, lambda: bool(made.controller(tg).get("connected")))
+        made = Agent(role, lab.internet, start, stop, lambda: relay_hears(tg))
         assert tg.relay
         tg.relay.stop(5)
     try:
@@ -132,6 +140,8 @@ def agent(request: pytest.FixtureRequest, named: Named) -> Iterator[Agent]:
         named.old.signal(signal.SIGCONT)
         stop()
         use(made.host, NEW)
+        if not (tg.controller and tg.controller.alive()):
+            named.start_controller()
         if role == "client":
             tg.client_up().ok()
         elif role == "connector":
@@ -159,8 +169,10 @@ def test_the_servers_change_while_it_is_up(named: Named, agent: Agent) -> None:
     named.old.signal(signal.SIGSTOP)
     assert tg.controller
     tg.controller.kill()                                    # with it goes the line that stands
+    agent.wait_lost(tg, "does not answer")                  # what was resolved before is over
     named.start_controller()
-    agent.wait_lost(tg, "does not answer")
+    if agent.role == "client":
+        tg.wait_connector()
     use(agent.host, NEW)
     agent.wait_back(tg, "resolv.conf names another server")
 
