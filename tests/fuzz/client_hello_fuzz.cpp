@@ -3,6 +3,19 @@
 #include <memory>
 
 #include "core/client_hello.h"
+#include "tests/fuzz/seeds.h"
+
+namespace {
+
+bool whole(std::string_view bytes) {
+  const auto hello = tg::parse_client_hello(tg::as_bytes(bytes));
+  return hello && *hello;
+}
+constexpr Seed kSeeds[] = {{"tls12", whole}, {"tls13", whole}, {"no_name", whole}, {"many_records", whole}};
+
+}  // namespace
+
+std::span<const Seed> seeds() { return kSeeds; }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto whole = tg::parse_client_hello({data, size});

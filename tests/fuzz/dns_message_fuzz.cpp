@@ -6,6 +6,7 @@
 #include "core/result.h"
 #include "dns/message.h"
 #include "dns/stub.h"
+#include "tests/fuzz/seeds.h"
 
 namespace {
 
@@ -71,7 +72,16 @@ void stub(Bytes bytes) {
   check_answer(bytes, answer);
 }
 
+bool is_message(std::string_view bytes) { return Message::parse(as_bytes(bytes)).has_value(); }
+bool is_records(std::string_view bytes) { return parse_records(as_bytes(bytes)).has_value(); }
+constexpr Seed kSeeds[] = {{"query_a", is_message},        {"query_mixed_case_edns", is_message},
+                           {"reply_mx", is_message},       {"reply_soa", is_message},
+                           {"reply_srv_naptr", is_message}, {"reply_cname_chain", is_message},
+                           {"records", is_records}};
+
 }  // namespace
+
+std::span<const Seed> seeds() { return kSeeds; }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const Bytes bytes(data, size);
