@@ -109,6 +109,7 @@ class World {
   Owner& owner(int side) { return side == 0 ? c_ : s_; }
 
   std::uint64_t delivered = 0;
+  double fullest = 0;              // the most that was held for all streams of a side, as a share of what may be
 
  private:
   static TunnelLimits random_limits(const Dice& dice, bool small);
@@ -119,6 +120,7 @@ class World {
   void settle(int side, StreamId id);
   void read(int side);
   void carry();
+  void judge_memory(int side);
   bool quiet() const;
   void finish();
   void judge();
@@ -388,6 +390,7 @@ inline void World::carry() {
       w.chunks.pop_front();
     }
   }
+  for (int side = 0; side < 2; ++side) judge_memory(side);
   for (int side = 0; side < 2; ++side) {
     bool& dead = dead_[static_cast<std::size_t>(side)];
     if (dead || now_ < tunnel(side).next_deadline()) continue;
@@ -397,6 +400,21 @@ inline void World::carry() {
     if (ok.error().code != Errc::timed_out) wrong("a cut link is not what it died of: " + ok.error().text);
     dead = cut_[0] = cut_[1] = true;         // a dead end closes its socket
   }
+}
+
+// judge_memory adds up what the owner holds for all live streams: no more than total_credit, but for the least_credit
+// with which streams still begin above it.
+inline void World::judge_memory(int side) {
+  const TunnelLimits& l = limits_[static_cast<std::size_t>(side)];
+  std::uint64_t held = 0;
+  std::uint64_t bound = l.total_credit;
+  for (const auto& [id, e] : owner(side).ends) {
+    if (e.over || e.protocol != Protocol::tcp || !tunnel(side).alive(id)) continue;
+    held += e.held;
+    bound += std::min(l.first_credit, l.least_credit);
+  }
+  fullest = std::max(fullest, static_cast<double>(held) / static_cast<double>(bound));
+  if (held > bound) wrong("more bytes held for all streams than there is credit for them");
 }
 
 inline bool World::quiet() const {

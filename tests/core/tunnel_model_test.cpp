@@ -24,12 +24,15 @@ constexpr std::uint64_t kLives = 3'000;
 
 TEST(TunnelModel, loses_doubles_and_reorders_nothing_and_never_gets_stuck) {
   std::uint64_t delivered = 0;
+  double fullest = 0;
   for (std::uint64_t seed = 1; seed <= kLives; ++seed) {
     model::World world(seeded(seed));
     ASSERT_EQ(world.run(100 + static_cast<int>(seed % 5) * 40), "") << "seed " << seed;
     delivered += world.delivered;
+    fullest = std::max(fullest, world.fullest);
   }
   EXPECT_GT(delivered, kLives * 50'000);
+  EXPECT_GT(fullest, 0.5) << "what is held for all streams never came near its bound";
 }
 
 TEST(TunnelModel, holds_with_windows_of_a_few_bytes) {
