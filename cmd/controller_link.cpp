@@ -105,7 +105,7 @@ struct ControllerLink::State {
       renewed(m);
     } else if (type == "goodbye") {
       down("the controller is restarting");
-      stream->retry_now();
+      stream->retry_soon();
     } else if (type == "error") {
       turned_away(text_or(m, "code", ""), printable(text_or(m, "text", "refused")));
     } else if (type != "pong") {
@@ -128,7 +128,8 @@ struct ControllerLink::State {
       view.clear();
       callbacks.on_view();
     }
-    stream->retry_after(conflict ? conflicts.next() : net::kLongestRetry);
+    if (conflict) stream->retry_after(conflicts.next());
+    else stream->retry_late();
   }
 
   void renewed(const Json& m) {
@@ -172,6 +173,7 @@ ControllerLink::ControllerLink(net::Loop& loop, AgentIdentity& identity, net::Re
   s->stream = std::make_unique<net::ControlStream>(
       loop, identity.controller(), std::move(resolve), [s] { return s->identity.client_context(net::kAlpnControl); },
       identity.self().network, "controller",
+      identity.self().role == "device" ? net::ControlStream::Watchful::no : net::ControlStream::Watchful::yes,
       net::ControlStream::Callbacks{[s] { s->say_hello(); }, [s](const Json& m) { s->on_message(m); },
                                     [s](const Error& e) { s->down(e.text); }});
 }

@@ -13,7 +13,8 @@
 namespace tg::cmd {
 
 // ControllerLink keeps the control stream, says hello, keeps the View up to date, renews the certificate when it wants
-// to be, and notices a silent controller within 15 s. It comes back by itself, for ever; the View outlives an absence.
+// to be, and notices a silent controller within 15 s; connectors and relays, a way that forgot them within 3 s. It
+// comes back by itself, for ever; the View outlives an absence.
 class ControllerLink {
  public:
   struct Callbacks {

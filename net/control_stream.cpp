@@ -1,12 +1,32 @@
 #include "net/control_stream.h"
 
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/rand.h>
+#include <sys/socket.h>
 
 #include "core/json.h"
 #include "net/log.h"
 
 namespace tg::net {
+namespace {
+
+// watch_closely has the kernel find out within kForgottenAfter that nobody answers any more. TCP_USER_TIMEOUT bounds
+// both: how long probes may go unanswered, and what was sent unacknowledged, while there are no probes (tcp(7)). Of
+// probes it is looked at with each one, and must be over by the third.
+void watch_closely(int fd) {
+  const int on = 1;
+  const int second = 1;
+  const auto patience = static_cast<unsigned>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(kForgottenAfter).count() - 500);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &second, sizeof second);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &second, sizeof second);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience, sizeof patience);
+  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+}
+
+}  // namespace
 
 std::uint64_t random_seed() {
   std::uint64_t seed = 0;
@@ -21,9 +41,12 @@ struct ControlStream::State {
   std::function<Result<TlsContext>()> context;
   std::string instance;
   std::string expect_role;
+  Watchful watchful;
   Callbacks callbacks;
 
   Backoff backoff{kFirstRetry, kLongestRetry, random_seed()};
+  Backoff after_goodbye{kGoodbyeRetry, kGoodbyeRetry, random_seed()};
+  Backoff after_refusal{kLongestRetry, kLongestRetry, random_seed()};
   Timer retry{};
   Timer attempt{};
   std::unique_ptr<Dial> dial{};
@@ -46,6 +69,7 @@ struct ControlStream::State {
   void connected(Fd fd) {
     auto tls_context = context();
     if (!tls_context) return lost(tls_context.error());
+    if (watchful == Watchful::yes) watch_closely(fd.get());
     reader = ControlReader(expect_role == "controller" ? kControlFrameMax : kControlBeforeIdentity);
     tls = std::make_unique<Tls>(loop, std::move(fd), *tls_context,
                                 Tls::Callbacks{[this] { opened(); }, [this](Bytes b) { received(b); }, {},
@@ -92,9 +116,11 @@ struct ControlStream::State {
 };
 
 ControlStream::ControlStream(Loop& loop, HostPort peer, ResolveHost resolve,
-                             std::function<Result<TlsContext>()> context, std::string instance, std::string expect_role, Callbacks callbacks)
+                             std::function<Result<TlsContext>()> context, std::string instance,
+                             std::string expect_role, Watchful watchful, Callbacks callbacks)
     : state_(std::make_shared<State>(State{loop, std::move(peer), std::move(resolve), std::move(context),
-                                           std::move(instance), std::move(expect_role), std::move(callbacks)})) {
+                                           std::move(instance), std::move(expect_role), watchful,
+                                           std::move(callbacks)})) {
   State* s = state_.get();
   s->retry = Timer(loop, [s] { s->start(); });
   s->attempt = Timer(loop, [s] {
@@ -119,13 +145,16 @@ void ControlStream::refuse(const std::string& type) {
   const std::string text = unknown_message(type);
   send({{"type", "error"}, {"code", to_string(Errc::protocol)}, {"text", text}});
   if (state_->tls) state_->tls->flush();
-  state_->lost({Errc::protocol, "it sent an " + text}, kLongestRetry);
+  state_->lost({Errc::protocol, "it sent an " + text}, state_->after_refusal.next());
 }
 
 void ControlStream::retry_now() {
   state_->backoff.reset();
   state_->start();
 }
+
+void ControlStream::retry_soon() { retry_after(state_->after_goodbye.next()); }
+void ControlStream::retry_late() { retry_after(state_->after_refusal.next()); }
 
 void ControlStream::retry_after(Duration delay) {
   state_->drop();
@@ -135,6 +164,7 @@ void ControlStream::retry_after(Duration delay) {
 void ControlStream::close() {
   if (state_->closed) return;
   send({{"type", "goodbye"}});
+  if (!state_->up) state_->drop();   // an attempt
   state_->closed = true;
   state_->retry.cancel();
   state_->up = false;

@@ -41,7 +41,8 @@ void keep_alive(int fd) {
 struct Relay::State {
   // A connection whose ClientHello has not come yet, or a client that waits for its connector to dial back.
   struct Waiting {
-    std::uint64_t number = 0;   // in the crowd
+    std::uint64_t number = 0;      // in the crowd
+    std::uint64_t connector = 0;   // that is to dial back
     Fd fd;
     Buffer bytes;
     Watch watch;
@@ -129,10 +130,15 @@ struct Relay::State {
     const std::string rendezvous = std::string(kRendezvousPrefix) + base32(nonce);
     Waiting& w = waiting[rendezvous];
     w = std::move(client);
+    w.connector = ticket->connector;
     rung[w.number] = rendezvous;
     w.deadline = Timer(loop, [this, number = w.number] { drop(number); });
     w.deadline.after(kPatience);
-    controls.at(connector->second.back()).tls->write(control_frame({{"type", "dial"}, {"rendezvous", rendezvous}}));
+    tell(controls.at(connector->second.back()), rendezvous);
+  }
+
+  static void tell(Control& connector, const std::string& rendezvous) {
+    connector.tls->write(control_frame({{"type", "dial"}, {"rendezvous", rendezvous}}));
   }
 
   void join(const std::string& rendezvous, Waiting connector, std::size_t hello_size) {
@@ -177,6 +183,11 @@ struct Relay::State {
     of_connector.push_back(number);
     if (of_connector.size() > kControlsPerConnector) control_down(std::uint64_t{of_connector.front()});
     c.tls->write(control_frame({{"type", "welcome"}}));
+    // Whoever waits may have been rung where nobody listens any more. A connector that hears it twice dials once too
+    // often, and that connection is closed.
+    for (const auto& [rendezvous, client] : waiting) {
+      if (client.connector == id) tell(c, rendezvous);
+    }
   }
 
   void control_said(std::uint64_t number, Bytes bytes) {

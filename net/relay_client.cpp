@@ -10,8 +10,10 @@
 
 namespace tg::net {
 namespace {
+// Whether the relay's process lives; that of the way is told by the kernel.
 constexpr Duration kPingEvery = std::chrono::seconds(10);
 constexpr Duration kPingPatience = std::chrono::seconds(5);
+constexpr Duration kWelcomePatience = kAttempt;
 constexpr std::size_t kDialsMost = 128;
 }
 
@@ -51,10 +53,10 @@ struct RelayClient::State {
       if (rendezvous.starts_with(kRendezvousPrefix) && rendezvous.size() < 64) dial_back(rendezvous);
     } else if (type == "goodbye") {
       set_down({Errc::closed, "it says goodbye"});
-      stream->retry_after(kFirstRetry);   // a relay that only says goodbye must not keep this process busy
+      stream->retry_soon();   // a relay that only says goodbye must not keep this process busy
     } else if (type == "error") {
       set_down({Errc::denied, printable(text_or(m, "text", "it refuses"))});
-      stream->retry_after(kLongestRetry);
+      stream->retry_late();
     } else if (type != "pong") {
       stream->refuse(type);
     }
@@ -87,9 +89,11 @@ RelayClient::RelayClient(Loop& loop, HostPort relay, ResolveHost resolve, std::f
     s->set_down({Errc::timed_out, "it is silent"});
     s->stream->retry_now();
   });
-  s->stream = std::make_unique<ControlStream>(loop, s->relay, s->resolve, std::move(context), std::move(instance), "relay",
-                                              ControlStream::Callbacks{[] {}, [s](const Json& m) { s->on_message(m); },
-                                                                       [s](const Error& e) { s->set_down(e); }});
+  // From the handshake on there is always a timer: a relay says welcome at once, and later answers every ping.
+  s->stream = std::make_unique<ControlStream>(
+      loop, s->relay, s->resolve, std::move(context), std::move(instance), "relay", ControlStream::Watchful::yes,
+      ControlStream::Callbacks{[s] { s->silence.after(kWelcomePatience); }, [s](const Json& m) { s->on_message(m); },
+                               [s](const Error& e) { s->set_down(e); }});
 }
 RelayClient::~RelayClient() = default;
 

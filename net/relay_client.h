@@ -10,7 +10,8 @@
 namespace tg::net {
 
 // RelayClient keeps a control stream to one relay for ever. For each client that rings it dials back, and hands the
-// connection over: what comes on it is that client's TLS.
+// connection over: what comes on it is that client's TLS. It notices within kForgottenAfter that the way to the relay
+// has forgotten the stream, and within 15 s that the relay does not answer though its machine does.
 class RelayClient {
  public:
   struct Callbacks {

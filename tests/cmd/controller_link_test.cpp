@@ -111,6 +111,20 @@ TEST_F(AControllerLink, is_let_in_at_once_after_a_restart) {
   EXPECT_FALSE(again->link->refused());
 }
 
+TEST_F(AControllerLink, comes_back_in_its_own_time_when_the_controller_says_goodbye) {
+  enroll(folder / "one");
+  const auto line = connect(folder / "one");
+  ASSERT_TRUE(turner.until([&] { return line->link->up(); }));
+  far.post([&] { controller->goodbye([] {}); });
+  const std::string said = "the controller is restarting";
+  ASSERT_TRUE(turner.until([&] { return line->link->problem() == said; }));
+  const Instant begin = net::Loop::now();
+  ASSERT_TRUE(turner.until([&] { return line->link->problem() != said; }));   // let in, or refused
+  const Duration took = net::Loop::now() - begin;
+  EXPECT_GT(took, net::kGoodbyeRetry / 2 - std::chrono::milliseconds(10));
+  EXPECT_LT(took, net::kGoodbyeRetry + std::chrono::milliseconds(500));
+}
+
 TEST_F(AControllerLink, renews_at_once_a_certificate_that_is_from_the_future) {
   enroll(folder / "one");
   {

@@ -2,6 +2,9 @@
 #include "net/relay.h"
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -223,6 +226,120 @@ TEST_F(RelayTest, a_connector_refuses_a_relays_message_of_an_unknown_type) {
   EXPECT_FALSE(c->up());
   EXPECT_NE(told_[1].find("sent an unknown message \"dance\""), std::string::npos) << told_[1];
   EXPECT_TRUE(turner_.until([&] { return heard.find("unknown message \\\"dance\\\"") != std::string::npos; })) << heard;
+}
+
+// FakeRelay does with those who come what a test wants.
+struct FakeRelay {
+  struct Guest {
+    int fd = -1;
+    std::unique_ptr<net::Tls> tls;
+    Instant came{};
+    bool gone = false;
+  };
+  FakeRelay(net::Loop& loop, const Pki& pki, std::function<void(net::Tls&)> on_open)
+      : context(must(net::TlsContext::server(must(pki.own("relay", "aa", net::Loop::wall())), net::kAlpnRelay))) {
+    net::Fd listener = must(net::tcp_listen(must(Endpoint::parse("127.0.0.1:0"))));
+    at = net::local_endpoint(listener.get());
+    acceptor = net::Acceptor(loop, std::move(listener), [this, &loop, on_open](net::Fd fd, const Endpoint&) {
+      Guest& g = *guests.emplace_back(std::make_unique<Guest>());
+      g.fd = fd.get();
+      g.came = net::Loop::now();
+      g.tls = std::make_unique<net::Tls>(loop, std::move(fd), context,
+                                         net::Tls::Callbacks{[&g, on_open] { on_open(*g.tls); }, [](Bytes) {}, {},
+                                                             [&g](const Error&) { g.gone = true; }});
+    });
+  }
+  // settled: the guest's kernel has acknowledged everything, and nothing will be sent again.
+  static bool settled(const Guest& guest) {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    EXPECT_EQ(::getsockopt(guest.fd, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+    return info.tcpi_unacked == 0;
+  }
+  // forget has a guest's packets vanish unseen from now on, as on a way that does not know the connection any more.
+  void forget(const Guest& guest) {
+    sock_filter nothing[] = {{BPF_RET | BPF_K, 0, 0, 0}};
+    const sock_fprog program{1, nothing};
+    ASSERT_EQ(::setsockopt(guest.fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program), 0);
+  }
+  net::TlsContext context;
+  Endpoint at;
+  std::vector<std::unique_ptr<Guest>> guests;
+  net::Acceptor acceptor;
+};
+
+const auto say = [](const char* type) {
+  return [type](net::Tls& tls) { tls.write(control_frame({{"type", type}})); };
+};
+
+TEST_F(RelayTest, a_connector_notices_within_3_s_that_the_way_has_forgotten_it) {
+  FakeRelay relay(loop_, pki_, say("welcome"));
+  at_ = relay.at;
+  const auto c = connector();
+  ASSERT_TRUE(turner_.until([&] { return c->up() && FakeRelay::settled(*relay.guests[0]); }));
+  // It is not the time of a ping: nothing is sent that could stay unanswered.
+  relay.forget(*relay.guests[0]);
+  const Instant begin = net::Loop::now();
+  ASSERT_TRUE(turner_.until([&] { return !c->up(); }, std::chrono::milliseconds(3500)));
+  ASSERT_TRUE(turner_.until([&] { return c->up(); }, std::chrono::seconds(1)));
+  EXPECT_LT(net::Loop::now() - begin, std::chrono::seconds(4));
+  ASSERT_EQ(relay.guests.size(), 2u);
+  turner_.until([&] { return net::Loop::now() - begin > std::chrono::seconds(9); });
+  EXPECT_EQ(told_.size(), 3u) << "a way that is only quiet stays";
+}
+
+TEST_F(RelayTest, a_connector_waits_3_s_for_a_welcome) {
+  FakeRelay relay(loop_, pki_, [](net::Tls&) {});
+  at_ = relay.at;
+  const auto c = connector();
+  ASSERT_TRUE(turner_.until([&] { return relay.guests.size() == 2; }, std::chrono::seconds(4)));
+  EXPECT_EQ(told_, std::vector<std::string>{"it is silent"});
+  EXPECT_GT(relay.guests[1]->came - relay.guests[0]->came, std::chrono::seconds(2));
+}
+
+TEST_F(RelayTest, those_that_a_relay_says_goodbye_to_do_not_come_back_in_step) {
+  int heard = 0;
+  FakeRelay relay(loop_, pki_, [&](net::Tls& tls) {
+    if (++heard <= 16) tls.write(control_frame({{"type", "welcome"}}));
+  });
+  at_ = relay.at;
+  std::vector<std::unique_ptr<net::RelayClient>> all;
+  for (int i = 0; i < 16; ++i) all.push_back(connector());
+  ASSERT_TRUE(turner_.until([&] { return std::all_of(all.begin(), all.end(), [](const auto& c) { return c->up(); }); }));
+  const Instant begin = net::Loop::now();
+  for (const auto& g : relay.guests) say("goodbye")(*g->tls);
+  ASSERT_TRUE(turner_.until([&] { return relay.guests.size() >= 32; }, std::chrono::seconds(2)));
+  std::vector<Duration> after;
+  for (std::size_t i = 16; i < 32; ++i) after.push_back(relay.guests[i]->came - begin);
+  std::sort(after.begin(), after.end());
+  EXPECT_GE(after.front(), net::kGoodbyeRetry / 2);
+  EXPECT_LE(after.back(), net::kGoodbyeRetry + std::chrono::milliseconds(300));
+  EXPECT_GT(after.back() - after.front(), std::chrono::milliseconds(150)) << "by chance once in 10^6 times";
+}
+
+TEST_F(RelayTest, those_that_a_relay_refuses_do_not_come_back_in_step) {
+  for (const char* how : {"error", "dance"}) {
+    FakeRelay relay(loop_, pki_, say(how));
+    at_ = relay.at;
+    std::vector<std::unique_ptr<net::RelayClient>> all;
+    for (int i = 0; i < 16; ++i) all.push_back(connector());
+    ASSERT_TRUE(turner_.until([&] { return relay.guests.size() >= 32; }, std::chrono::seconds(4))) << how;
+    const Duration spread = relay.guests[31]->came - relay.guests[16]->came;
+    const Duration first = relay.guests[16]->came - relay.guests[0]->came;
+    EXPECT_GE(first, net::kLongestRetry / 2) << how;
+    EXPECT_LE(relay.guests[31]->came - relay.guests[15]->came, net::kLongestRetry + std::chrono::milliseconds(500)) << how;
+    EXPECT_GT(spread, std::chrono::milliseconds(200)) << how;
+  }
+}
+
+TEST_F(RelayTest, rings_a_connector_that_comes_back_for_those_who_wait) {
+  Agent deaf(loop_, at_, connector_context());   // its stream stands, but it is not there any more
+  ASSERT_TRUE(turner_.until([&] { return deaf.last("welcome") != nullptr; }));
+  const net::Fd client = dial(ticket(), "early bytes");
+  ASSERT_TRUE(turner_.until([&] { return deaf.last("dial") != nullptr; }));
+  const auto back = connector();
+  ASSERT_TRUE(turner_.until([&] { return rung_.size() == 1 && relay_->joined() == 1; }, std::chrono::seconds(5)));
+  EXPECT_EQ(read(rung_[0].get(), hello_.size() + 11), std::string(as_text(hello_)) + "early bytes");
 }
 
 TEST_F(RelayTest, a_made_up_rendezvous_is_closed) {
