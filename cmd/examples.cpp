@@ -39,6 +39,7 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
                          "tg controller serve --public tg.example.org:443 --listen 0.0.0.0:443\n"},
     {"controller apply", "tg controller apply home.toml --dry-run\n"
                          "tg controller apply home.toml\n"},
+    {"controller export", "tg controller export > home.toml\n"},
     {"controller status", "tg controller status\n"},
     {"controller network list", "tg controller network list\n"},
     {"controller network show", "tg controller network show home\n"},

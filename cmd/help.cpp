@@ -17,7 +17,7 @@ namespace tg::cmd {
 namespace {
 
 constexpr const char* kStatuses =
-    "0 done, 1 failed, 2 wrong usage, 3 unreachable or not running,\n"
+    "0 done, 1 failed, 2 wrong usage or a wrong file, 3 unreachable or not running,\n"
     "  4 this machine has to be let in with a token, 5 denied, 6 conflict";
 
 // A table for `set_exit_status` would be a member of CLI::App if it had room for one.

@@ -4,6 +4,7 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
+#include "cmd/help.h"
 #include "core/ip.h"
 #include "core/json.h"
 #include "core/resource.h"
@@ -45,6 +46,13 @@ void add_commands(CLI::App& app) {
   add_netcheck(*client);
   add_report(*client);
   add_logout(*client);
+  cmd::set_exit_status(*client->get_subcommand("status"),
+                       "0 online, 1 failed, 2 wrong usage, 3 not online or not running, 5 denied");
+  cmd::set_exit_status(*client->get_subcommand("dns"),
+                       "0 NOERROR, 1 another answer (NXDOMAIN …), 2 wrong usage, 3 nobody answered, or not running,\n"
+                       "  5 denied");
+  cmd::set_exit_status(*client->get_subcommand("ping"),
+                       "0 a reply came, 1 failed, 2 wrong usage, 3 no reply, or not running, 5 denied");
 }
 
 }  // namespace tg::client

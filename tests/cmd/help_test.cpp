@@ -57,6 +57,42 @@ TEST_F(Commands, have_help_with_purpose_options_examples_and_exit_statuses) {
   }
 }
 
+std::string part_of(const std::string& help, const std::string& heading) {
+  const std::size_t at = help.find(heading);
+  return at == help.npos ? "" : help.substr(at + heading.size());
+}
+
+TEST_F(Commands, say_their_own_exit_statuses_where_these_are_other_than_the_general_ones) {
+  const auto statuses = [&](const char* path) { return part_of(leaf(path)->help(), "Exit status:\n"); };
+  const std::string general = statuses("client up");
+  for (const char* says : {"0 done", "1 failed", "2 wrong usage or a wrong file", "3 unreachable or not running",
+                           "4 this machine has to be let in", "5 denied", "6 conflict"}) {
+    EXPECT_NE(general.find(says), general.npos) << says << " is not in:\n" << general;
+  }
+  EXPECT_EQ(statuses("controller user create"), general);
+  const std::pair<const char*, std::vector<std::string>> own[] = {
+      {"controller apply", {"with --dry-run: there is nothing to do", "with --dry-run also: a wrong file",
+                            "2 wrong usage or a wrong file, or with --dry-run: there are changes"}},
+      {"client dns", {"0 NOERROR", "1 another answer", "3 nobody answered, or not running"}},
+      {"client status", {"0 online", "3 not online or not running"}},
+      {"client ping", {"0 a reply came", "3 no reply, or not running", "5 denied"}},
+      {"connector health", {"0 healthy, 1 not"}},
+      {"relay health", {"0 healthy, 1 not"}},
+  };
+  for (const auto& [path, says] : own) {
+    for (const std::string& text : says) {
+      EXPECT_NE(statuses(path).find(text), std::string::npos) << path << ": no " << text << " in:\n" << statuses(path);
+    }
+  }
+}
+
+TEST_F(Commands, for_the_desired_state_show_every_table_that_a_file_may_have) {
+  const std::string help = leaf("controller apply")->help();
+  for (const char* table : {"network", "connector", "relay", "user", "group", "resource", "test"}) {
+    EXPECT_NE(help.find(std::string("[[") + table + "]]"), help.npos) << table;
+  }
+}
+
 TEST_F(Commands, describe_every_option_with_its_unit) {
   for (CLI::App* c : leaves()) {
     for (const CLI::Option* o : c->get_options()) {
