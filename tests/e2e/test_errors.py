@@ -5,18 +5,22 @@ import base64
 import hashlib
 import os
 import pathlib
+import re
+import shutil
+import socket
 import time
+from typing import Iterator
 
 import pytest
-from support.lab import CONTROLLER
+from support.lab import CONTROLLER, HOME_DNS, NAS
 from support.netns import Result, kill_and_wait, wait_for
 from support.tg import PEOPLE, Tg, resource
 
 FAILED, USAGE, UNREACHABLE, LOGIN, DENIED, CONFLICT = 1, 2, 3, 4, 5, 6
 
 
-def one_line(result: Result, code: int | tuple[int, ...], *words: str) -> None:
-    assert result.code in (code if isinstance(code, tuple) else (code,)), result
+def one_line(result: Result, code: int, *words: str) -> None:
+    assert result.code == code, result
     assert result.err.startswith("tg: ") and result.err.count("\n") == 1, result
     assert all(w.lower() in result.err.lower() for w in words), f"{words} is not in: {result.err}"
 
@@ -25,13 +29,21 @@ def one_line(result: Result, code: int | tuple[int, ...], *words: str) -> None:
 def nobody_stays_on_the_nas(cold_tg: Tg):                            # type: ignore[no-untyped-def]
     yield
     kill_and_wait(cold_tg.lab.nas.pids(cold_tg.binary))
+    cold_tg.lab.nas.resolv_conf.write_text(f"nameserver {HOME_DNS}\n")
 
 
-def stranger(tg: Tg, role: str, token: str, *more: str) -> Result:
+def stranger(tg: Tg, role: str, token: str, *more: str, state: str = "") -> Result:
     """A machine that has never been seen tries its luck with a token. It is the NAS, so that the laptop stays as it is."""
     command = {"client": "client up", "connector": "connector run"}[role]
-    fresh = f"stranger-{os.urandom(4).hex()}"
+    fresh = state or f"stranger-{os.urandom(4).hex()}"
     return tg.run(tg.lab.nas, command, "--token", token, "--timeout", "5", *more, state=fresh, timeout=20)
+
+
+def still_good(tg: Tg, token: str, state: str = "") -> None:
+    """The token was not spent: it lets a client in, which goes again."""
+    fresh = state or f"stranger-{os.urandom(4).hex()}"
+    stranger(tg, "client", token, state=fresh).ok()
+    tg.run(tg.lab.nas, "client down", state=fresh).ok()
 
 
 def opened(token: str) -> bytearray:
@@ -54,7 +66,7 @@ def with_bytes(token: str, at: int, new: bytes) -> str:
 @pytest.mark.parametrize("role,name", [("client", "alice@example.com"), ("connector", "home-1")])
 def test_a_token_with_a_wrong_secret_is_denied(tg: Tg, role: str, name: str) -> None:
     token = tg.token({"client": "device", "connector": "connector"}[role], name)
-    one_line(stranger(tg, role, with_bytes(token, 1 + 4 + 16, b"\0" * 8)), (LOGIN, DENIED), "token")
+    one_line(stranger(tg, role, with_bytes(token, 1 + 4 + 16, b"\0" * 8)), DENIED, "token")
 
 
 def test_a_used_token_lets_nobody_in_again(tg: Tg) -> None:
@@ -63,7 +75,7 @@ def test_a_used_token_lets_nobody_in_again(tg: Tg) -> None:
     wait_for("the second connector is enrolled", lambda: tg.run(tg.lab.nas, "connector health", state="second").code == 0, 15,
              explain=process.text)
     process.stop()
-    one_line(stranger(tg, "connector", token), (LOGIN, DENIED), "token", "used")
+    one_line(stranger(tg, "connector", token), DENIED, "token", "used", "ask for a new one")
 
 
 def test_an_expired_token_says_so(tg: Tg) -> None:
@@ -77,9 +89,8 @@ def test_a_token_may_name_its_controller_and_a_name_that_nobody_knows_is_said(tg
     """Behind role, expiry, id, secret and pin comes the address."""
     def at(address: str) -> str:
         return sealed(bytes(opened(tg.token("device", "alice@example.com"))[:1 + 4 + 16 + 32 + 32]) + address.encode())
-    assert stranger(tg, "client", at("controller.example.org:8443")).code == 0
-    kill_and_wait(tg.lab.nas.pids(tg.binary))
-    one_line(stranger(tg, "client", at("nowhere.example.org:8443")), UNREACHABLE, "nowhere.example.org")
+    still_good(tg, at("controller.example.org:8443"))
+    one_line(stranger(tg, "client", at("nowhere.example.org:8443")), UNREACHABLE, "nowhere.example.org", "--public")
 
 
 @pytest.mark.parametrize("token", ["nonsense", "tg1_", "tg1_AAAA", "tg2_AAAA"])
@@ -93,12 +104,12 @@ def test_a_token_cut_short_is_said_to_be(tg: Tg) -> None:
 
 
 def test_a_token_for_the_other_role_says_so(tg: Tg) -> None:
-    one_line(stranger(tg, "connector", tg.token("device", "alice@example.com")), (FAILED, USAGE, DENIED), "device")
+    one_line(stranger(tg, "connector", tg.token("device", "alice@example.com")), USAGE, "device")
 
 
 def test_tokens_for_nobody(tg: Tg) -> None:
-    one_line(tg.admin("device token", "nobody@example.com"), (FAILED, USAGE), "nobody@example.com")
-    one_line(tg.admin("connector token", "nothing"), (FAILED, USAGE), "nothing")
+    one_line(tg.admin("device token", "nobody@example.com"), FAILED, "nobody@example.com", "user list")
+    one_line(tg.admin("connector token", "nothing"), FAILED, "nothing", "connector list")
 
 
 def test_no_token_at_all(tg: Tg) -> None:
@@ -113,20 +124,146 @@ def test_a_controller_that_cannot_be_reached(tg: Tg, address: str, why: str) -> 
     at = body.find(b"203.0.113.10:8443")
     assert at > 0
     other = sealed(body[:at] + address.encode())
-    one_line(stranger(tg, "client", other), UNREACHABLE, address, why)
+    port = address.split(":")[1]
+    one_line(stranger(tg, "client", other), UNREACHABLE, address, why, "see that it runs there", f"TCP port {port}")
 
 
-def test_a_controller_with_another_ca(tg: Tg) -> None:
-    token = tg.token("device", "alice@example.com")
+@pytest.fixture
+def swallowed(tg: Tg) -> Iterator[Tg]:
+    """What the NAS sends to the controller gets lost on the way, without a word."""
+    tg.lab.router.nft(f"""table inet lost {{
+      chain way {{ type filter hook forward priority -10
+        ip saddr {NAS} ip daddr {CONTROLLER} counter drop
+      }}
+    }}""")
+    yield tg
+    tg.lab.router.run("nft delete table inet lost")
+
+
+@pytest.mark.parametrize("role,more", [("client", []), ("client", ["--foreground"]), ("connector", [])])
+def test_a_controller_that_swallows_packets(swallowed: Tg, role: str, more: list[str]) -> None:
+    tg = swallowed
+    token = tg.token(*{"client": ("device", "alice@example.com"), "connector": ("connector", "spare")}[role])
+    result = stranger(tg, role, token, *more)
+    assert re.search(r"packets [1-9]", tg.lab.router.run("nft list table inet lost").out), "or this tests nothing"
+    one_line(result, UNREACHABLE, f"the controller at {CONTROLLER}:8443 cannot be reached: ", "does not answer",
+             "; see that it runs there, and that nothing on the way blocks TCP port 8443")
+    if role == "client":
+        tg.lab.router.run("nft delete table inet lost").ok()
+        still_good(tg, token)
+
+
+def test_a_controller_that_swallows_packets_of_a_client_that_it_knows(tg: Tg, request: pytest.FixtureRequest) -> None:
+    state = f"stranger-{os.urandom(4).hex()}"
+    still_good(tg, tg.token("device", "alice@example.com"), state)
+    request.getfixturevalue("swallowed")
+    one_line(tg.run(tg.lab.nas, "client up", "--timeout", "2", state=state), UNREACHABLE, "not online after 2 s",
+             f"controller {CONTROLLER}:8443: ", "; 'sudo tg client netcheck'")
+
+
+ANOTHER_CA = "another CA than expected; if the controller was set up anew, start once with a new --token"
+
+
+@pytest.mark.parametrize("role,name", [("client", "alice@example.com"), ("connector", "home-1")])
+def test_a_controller_with_another_ca(tg: Tg, role: str, name: str) -> None:
+    token = tg.token({"client": "device", "connector": "connector"}[role], name)
     at = 1 + 4 + 16 + 32
-    one_line(stranger(tg, "client", with_bytes(token, at, b"\1" * 32)), (FAILED, UNREACHABLE, DENIED), "CA")
+    wrong = with_bytes(token, at, b"\1" * 32)
+    one_line(stranger(tg, role, wrong), DENIED, f"{CONTROLLER}:8443 is not the controller", ANOTHER_CA)
+
+
+@pytest.fixture
+def set_up_anew(tg: Tg) -> Iterator[str]:
+    """A controller at another port that knows the same people and has a CA of its own; where agents reach it."""
+    at, state = f"{CONTROLLER}:9443", f"anew-{os.urandom(4).hex()}"
+    process = tg.lab.internet.start([*tg.words("controller serve", state), "--listen", at, "--public", at,
+                                     "--relay-listen", "none"], "tg-anew", env=tg.env())
+    tg.wait_listening(tg.lab.internet, process, 9443)
+    (tg.lab.root / "anew.toml").write_text(PEOPLE)
+    tg.run(tg.lab.internet, "controller apply", str(tg.lab.root / "anew.toml"), state=state).ok()
+    yield state
+    process.stop()
+
+
+def moved(tg: Tg, state: str) -> None:
+    """The controller of an enrolled agent has another port now, and so, for the agent, another CA."""
+    about = tg.state(state) / "agent.json"
+    text = about.read_text()
+    assert f"{CONTROLLER}:8443" in text
+    about.write_text(text.replace(f"{CONTROLLER}:8443", f"{CONTROLLER}:9443"))
+
+
+def test_a_controller_with_another_ca_than_a_client_knows(tg: Tg, set_up_anew: str) -> None:
+    """Also, what the line says to do is what helps."""
+    state = f"stranger-{os.urandom(4).hex()}"
+    still_good(tg, tg.token("device", "alice@example.com"), state)
+    moved(tg, state)
+    result = tg.run(tg.lab.nas, "client up", "--timeout", "2", state=state)
+    one_line(result, UNREACHABLE, f"not online after 2 s: controller {CONTROLLER}:9443: ", ANOTHER_CA)
+    fresh = tg.run(tg.lab.internet, "controller device token", "alice@example.com", state=set_up_anew).ok().out.strip()
+    still_good(tg, fresh, state)
+
+
+def test_a_controller_with_another_ca_than_a_connector_knows(tg: Tg, set_up_anew: str) -> None:
+    state = f"stranger-{os.urandom(4).hex()}"
+    token = tg.token("connector", "spare")
+    known = tg.lab.nas.start([*tg.words("connector run", state), "--token", token], "tg-known", env=tg.env())
+    known.wait_text("connected")
+    known.stop()
+    moved(tg, state)
+    again = tg.lab.nas.start(tg.words("connector run", state), "tg-again", env=tg.env())
+    again.wait_text(ANOTHER_CA)
+    assert f"controller {CONTROLLER}:9443: " in again.text()
+    status = tg.run(tg.lab.nas, "connector status", state=state)
+    assert ANOTHER_CA in status.out, status
+    again.stop()
 
 
 def test_no_right_to_make_a_tun(tg: Tg) -> None:
     token = tg.token("device", "alice@example.com")
-    result = tg.lab.nas.run(["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", *tg.words("client up", "powerless"),
-                             "--token", token, "--timeout", "5"], env=tg.env())
-    one_line(result, (FAILED, DENIED), "sudo")
+    for more in ([], ["--foreground"]):
+        up = [*tg.words("client up", "powerless"), "--token", token, "--timeout", "5", *more]
+        result = tg.lab.nas.run(["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", *up], env=tg.env())
+        one_line(result, DENIED, "could not make a TUN interface", "run with sudo")
+    assert not tg.state("powerless").exists()
+    still_good(tg, token)
+
+
+@pytest.mark.parametrize("own_state", [False, True], ids=["the state of all", "a state of one's own"])
+def test_an_ordinary_user(tg: Tg, own_state: bool) -> None:
+    """Said first, wherever the state is, and no token is spent."""
+    folder = tg.lab.root / f"ordinary-{os.urandom(4).hex()}"
+    (folder / "state").mkdir(parents=True)
+    program = shutil.copy(tg.binary, folder / "tg")                  # where every user may run it
+    os.chown(folder / "state", 65534, 65534)
+    token = tg.token("device", "alice@example.com")
+    state = ["--state", str(folder / "state")] if own_state else []
+    result = tg.lab.nas.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", program, "client", "up",
+                             *state, "--token", token, "--timeout", "5"], env=tg.env())
+    one_line(result, DENIED, "could not make a TUN interface", "run with sudo")
+    assert list((folder / "state").iterdir()) == []
+    still_good(tg, token)
+
+
+def test_a_state_directory_that_belongs_to_somebody_else(tg: Tg) -> None:
+    program = shutil.copy(tg.binary, tg.lab.root / "tg-for-all")
+    result = tg.lab.nas.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", program, "connector", "run",
+                             "--state", str(tg.lab.root / "not-mine"), "--token", "tg1_AAAA"], env=tg.env())
+    one_line(result, DENIED, str(tg.lab.root / "not-mine"), "run with sudo", "--state")
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM], ids=["UDP", "TCP"])
+def test_a_dns_server_on_all_addresses_of_the_laptop(tg: Tg, kind: int) -> None:
+    server = tg.lab.nas.socket(kind=kind)
+    server.bind(("0.0.0.0", 53))
+    if kind == socket.SOCK_STREAM:
+        server.listen()
+    state = f"stranger-{os.urandom(4).hex()}"
+    one_line(stranger(tg, "client", tg.token("device", "alice@example.com"), state=state), CONFLICT, "100.95.0.251:53",
+             "a DNS server on all addresses of this machine", "listen on its own only", "bind-interfaces")
+    server.close()
+    tg.run(tg.lab.nas, "client up", state=state).ok()                # what it says to do is what helps
+    tg.run(tg.lab.nas, "client down", state=state).ok()
 
 
 def test_a_port_in_use(tg: Tg) -> None:
@@ -142,13 +279,13 @@ def test_a_state_directory_in_use(tg: Tg) -> None:
 
 def test_an_address_that_is_not_ours(tg: Tg) -> None:
     result = tg.run(tg.lab.internet, "controller serve", "--listen", "203.0.113.99:8443", state="second-controller")
-    one_line(result, (FAILED, USAGE), "203.0.113.99")
+    one_line(result, FAILED, "203.0.113.99")
 
 
-def policy_error(tg: Tg, text: str) -> Result:
+def policy_error(tg: Tg, text: str, *more: str) -> Result:
     path = tg.lab.root / "wrong.toml"
     path.write_text(text)
-    return tg.run(tg.lab.internet, "controller apply", str(path))
+    return tg.run(tg.lab.internet, "controller apply", str(path), *more)
 
 
 @pytest.mark.parametrize("text,line,words", [
@@ -167,11 +304,14 @@ def test_a_wrong_desired_state_names_file_line_and_key(tg: Tg, text: str, line: 
     where = [i + 1 for i, content in enumerate((text + "\n").splitlines(True)) if line in content][-1]
     assert any(f"wrong.toml:{n}" in result.err for n in (where, where - 1, where + 1)), result
     assert all(w in result.err for w in words), result
+    planned = policy_error(tg, text, "--dry-run")
+    assert (planned.code, planned.out, planned.err) == (FAILED, result.out, result.err), "2 says that there are changes"
     assert tg.run(tg.lab.internet, "controller apply", str(tg.lab.root / "home.toml"), "--dry-run").code == 0, "nothing changed"
 
 
 def test_a_file_that_is_not_there(tg: Tg) -> None:
-    one_line(tg.run(tg.lab.internet, "controller apply", "/nowhere/home.toml"), (FAILED, USAGE), "/nowhere/home.toml")
+    for more in ([], ["--dry-run"]):
+        one_line(tg.run(tg.lab.internet, "controller apply", "/nowhere/home.toml", *more), FAILED, "/nowhere/home.toml")
 
 
 def test_an_unknown_key_in_an_agents_own_file(tg: Tg) -> None:
@@ -187,16 +327,13 @@ def test_usage_errors(tg: Tg, words: list[str]) -> None:
 
 
 def test_agents_that_do_not_run(cold_tg: Tg) -> None:
-    for command in ("client status", "client down", "connector health", "connector status", "controller status"):
-        result = cold_tg.run(cold_tg.lab.nas, command, state="never")
-        if command == "client down":
-            assert result.code == 0, result          # down twice is no mistake
-        else:
-            assert result.code in (FAILED, UNREACHABLE, LOGIN) and result.err.count("\n") <= 1, result
+    for command, code in (("client status", UNREACHABLE), ("connector status", UNREACHABLE), ("relay status", UNREACHABLE),
+                          ("controller status", UNREACHABLE), ("connector health", FAILED), ("relay health", FAILED)):
+        one_line(cold_tg.run(cold_tg.lab.nas, command, state="never"), code, f"{command.split()[0]} is not running")
+    cold_tg.run(cold_tg.lab.nas, "client down", state="never").ok()                # down twice is no mistake
 
 
 def test_help_is_there_for_every_command(cold_tg: Tg) -> None:
-    import re
     def commands(words: list[str]) -> None:
         out = cold_tg.lab.nas.run([cold_tg.binary, *words, "--help"], env=cold_tg.env()).ok().out
         assert "Usage" in out or "usage" in out, words
@@ -208,7 +345,7 @@ def test_help_is_there_for_every_command(cold_tg: Tg) -> None:
 
 def test_the_controller_wants_to_be_reached_by_its_owner_only(tg: Tg) -> None:
     result = tg.lab.internet.run(["setpriv", "--reuid=65534", "--clear-groups", *tg.words("controller status")], env=tg.env())
-    assert result.code in (UNREACHABLE, DENIED), result
+    one_line(result, DENIED, "sudo")
     for path in [tg.state("controller"), tg.state("connector"), tg.state("client")]:
         assert path.stat().st_mode & 0o077 == 0, path
         for file in pathlib.Path(path).rglob("*"):
