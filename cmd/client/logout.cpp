@@ -24,8 +24,8 @@ struct Logout {
 };
 
 // agent.json goes first: without it, what is there counts as nothing.
-constexpr const char* kForgotten[] = {"agent.json", "key.pem", "chain.pem", "root.pem", "addresses", "client.log",
-                                      "control.sock", "resolv.conf.original", "resolv.conf.taken"};
+constexpr const char* kForgotten[] = {"agent.json", "key.pem", "chain.pem", "root.pem", "addresses", "addresses.lent",
+                                      "client.log", "control.sock", "resolv.conf.original", "resolv.conf.taken"};
 
 Result<> forget(const std::string& state) {
   const auto lock = net::lock_state_dir(state, "client");
