@@ -41,10 +41,10 @@ class Loop {
   std::unique_ptr<State> state_;
 };
 
-// Watch calls back while a descriptor is ready and interest in that direction is on (level-triggered: what is not read is
-// told again). It does not own the descriptor; destroy the Watch before closing it. A callback may destroy its own Watch.
-// `on_error` is called while the socket has failed, or both of its directions are shut (EPOLLERR, EPOLLHUP), or urgent
-// data waits (EPOLLPRI): also when nobody wants to read or write.
+// Watch calls back while a descriptor is ready and interest in that direction is on (level-triggered: what is not read
+// is told again). It does not own the descriptor; destroy the Watch before closing it. A callback may destroy its own
+// Watch. `on_error` is called while the socket has failed, or both of its directions are shut (EPOLLERR, EPOLLHUP), or
+// urgent data waits (EPOLLPRI): also when nobody wants to read or write.
 class Watch {
  public:
   Watch() = default;

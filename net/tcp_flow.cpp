@@ -9,9 +9,9 @@
 namespace tg::net {
 namespace {
 
-// A silent peer is asked whether it is still there (RFC 9293 section 3.8.4). One that knows nothing of the connection any
-// more, since it was started anew or its program is long gone, says so to the first question. One that says nothing is
-// given up after kAsk * (1 + kAsks) = 2 h 5 min: no earlier than RFC 5382 REQ-5 has a NAT keep an idle connection.
+// A silent peer is asked whether it is still there (RFC 9293 section 3.8.4). One that knows nothing of the connection
+// any more, since it was started anew or its program is long gone, says so to the first question. One that says nothing
+// is given up after kAsk * (1 + kAsks) = 2 h 5 min: no earlier than RFC 5382 REQ-5 has a NAT keep an idle connection.
 constexpr int kAsk = 5 * 60;   // seconds
 constexpr int kAsks = 24;
 // How long a stream may take nothing of what was received before the socket failed.
