@@ -136,11 +136,12 @@ void Agent::take_client(net::Fd fd, const std::string& way) {
   }
   if (const auto gone = strangers_.add(number, way)) sessions_.erase(*gone);
   const Session::Shared shared{loop_, resolver_, rules_, own_addresses_, flows_, tunnels_, kept_};
-  sessions_[number] = std::make_unique<Session>(shared, std::move(fd), *tunnel_context_, [this, number](const Error& e) {
+  const auto ended = [this, number](const Error& e) {
     net::log(net::Level::debug, "a tunnel ended: {}", e.text);
     strangers_.remove(number);
     sessions_.erase(number);
-  });
+  };
+  sessions_[number] = std::make_unique<Session>(shared, std::move(fd), *tunnel_context_, ended);
 }
 
 void Agent::watch_network(net::NetworkMonitor monitor) {

@@ -100,8 +100,8 @@ struct Line {
   Client* operator->() const { return client.get(); }
 };
 
-// Zone answers questions for A records as it is told to: with each name's answers in turn, the last one from then on; an
-// answer without an address is NXDOMAIN. Names that it was told nothing of get no answer.
+// Zone answers questions for A records as it is told to: with each name's answers in turn, the last one from then on.
+// An answer without an address is NXDOMAIN. Names that it was told nothing of get no answer.
 class Zone {
  public:
   Zone(net::Loop& loop, int fd) : fd_(fd), watch_(loop, fd, [this] { take(); }) { watch_.want_read(true); }
@@ -121,7 +121,7 @@ class Zone {
     const Bytes query(bytes, static_cast<std::size_t>(n));
     const test::Seen seen = test::see(query);
     std::string name = seen.qname;
-    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     asked.push_back(name);
     const auto known = answers.find(name.substr(0, name.size() - 1));
     if (known == answers.end() || seen.qtype != dns::kTypeA) return;
@@ -130,7 +130,7 @@ class Zone {
     if (turns.size() > 1) turns.pop_front();
     std::string reply = test::be16(seen.id) + test::be16(now.empty() ? 0x8583 : 0x8580) + test::be16(1) +
                         test::be16(static_cast<unsigned>(now.size())) + test::be32(0);
-    reply += as_text(query.subspan(12, name.size() + 1 + 4));   // a name takes one byte more than its text with final dot
+    reply += as_text(query.subspan(12, name.size() + 1 + 4));   // one byte more than its text with final dot
     for (const std::string& address : now) {
       const auto raw = must(IpAddress::parse(address)).bytes();
       reply += test::rr("\xC0\x0C", dns::kTypeA, dns::kClassIn, ttl, std::string(as_text(raw)));
@@ -206,8 +206,8 @@ class ConnectorTest : public ::testing::Test {
   }
   Line join(const Device& d, net::Fd near, net::Fd far) {
     Line line;
-    line.session = std::make_unique<Session>(Session::Shared{loop_, resolver_, rules_, own_addresses_, flows_, tunnels_, kept_},
-                                             std::move(far), server_, [](const Error&) {});
+    const Session::Shared shared{loop_, resolver_, rules_, own_addresses_, flows_, tunnels_, kept_};
+    line.session = std::make_unique<Session>(shared, std::move(far), server_, [](const Error&) {});
     line.client = std::make_unique<Client>(loop_, std::move(near), must(net::TlsContext::client(d.credentials, net::kAlpnTunnel)));
     return line;
   }
