@@ -40,6 +40,10 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
     {"controller apply", "tg controller apply home.toml --dry-run\n"
                          "tg controller apply home.toml\n"},
     {"controller export", "tg controller export > home.toml\n"},
+    {"controller audit", "tg controller audit --newest 20\n"
+                         "tg controller audit --follow --json | jq -c '[.who, .action, .kind, .name]'\n"},
+    {"controller audit verify", "tg controller audit verify             # prints NUMBER:HASH; keep it elsewhere\n"
+                                "tg controller audit verify --head 4211:9f3c…\n"},
     {"controller status", "tg controller status\n"},
     {"controller network list", "tg controller network list\n"},
     {"controller network show", "tg controller network show home\n"},

@@ -18,11 +18,13 @@ namespace {
 
 constexpr std::size_t kTextMax = 64 * 1024;   // of an error: a file's mistakes are told together
 
-bool may_ask(int fd) {
+// asker returns the user at the other end, when he may ask.
+std::optional<uid_t> asker(int fd) {
   ucred who{};
   socklen_t size = sizeof who;
-  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) return false;
-  return who.uid == 0 || who.uid == ::geteuid();
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) return std::nullopt;
+  if (who.uid != 0 && who.uid != ::geteuid()) return std::nullopt;
+  return who.uid;
 }
 
 }  // namespace
@@ -30,6 +32,7 @@ bool may_ask(int fd) {
 struct LocalServer::State {
   struct Peer {
     Fd fd;
+    uid_t user;
     ControlReader reader;
     Buffer out{};
     std::size_t sent = 0;     // of `out`
@@ -40,7 +43,7 @@ struct LocalServer::State {
 
   Loop& loop;
   std::string path;
-  Handler handler;
+  KnownHandler handler;
   std::size_t longest;
   Acceptor accepting{};
   std::map<std::uint64_t, Peer> peers{};
@@ -50,9 +53,10 @@ struct LocalServer::State {
   ~State() { ::unlink(path.c_str()); }
 
   void accepted(Fd fd) {
-    if (peers.size() >= kPeers || !may_ask(fd.get())) return;
+    const auto user = asker(fd.get());
+    if (peers.size() >= kPeers || !user) return;
     const std::uint64_t number = next++;
-    Peer& peer = peers.emplace(number, Peer{std::move(fd), ControlReader(longest)}).first->second;
+    Peer& peer = peers.emplace(number, Peer{std::move(fd), *user, ControlReader(longest)}).first->second;
     peer.watch = Watch(loop, peer.fd.get(), [this, number] { read(number); }, [this, number] { write(number); });
     peer.watch.want_read(true);
   }
@@ -81,7 +85,7 @@ struct LocalServer::State {
       }
       if (!*message) return;
       peer.answering = true;
-      handler(**message, [weak = std::weak_ptr<State*>(self), number](const Json& answer) {
+      handler(peer.user, **message, [weak = std::weak_ptr<State*>(self), number](const Json& answer) {
         if (const auto state = weak.lock()) (*state)->send(number, answer);
       });
       if (const auto still = peers.find(number); still != peers.end()) still->second.answering = false;
@@ -136,6 +140,13 @@ LocalServer::LocalServer(std::unique_ptr<State> state) : state_(std::move(state)
 LocalServer::~LocalServer() = default;
 
 Result<std::unique_ptr<LocalServer>> LocalServer::start(Loop& loop, const std::string& path, Handler handler,
+                                                        std::size_t longest) {
+  return start(loop, path,
+               [handler = std::move(handler)](unsigned, const Json& request, Reply reply) { handler(request, std::move(reply)); },
+               longest);
+}
+
+Result<std::unique_ptr<LocalServer>> LocalServer::start(Loop& loop, const std::string& path, KnownHandler handler,
                                                         std::size_t longest) {
   auto listener = unix_listen(path);
   if (!listener) return pass_on(listener);

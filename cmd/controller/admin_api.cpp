@@ -6,6 +6,7 @@
 
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/edits.h"
+#include "core/encoding.h"
 #include "core/json.h"
 #include "core/text.h"
 #include "net/local_socket.h"
@@ -13,6 +14,7 @@
 namespace tg::controller {
 namespace {
 
+constexpr std::uint64_t kEntriesMax = 1000;   // of the audit log in one answer
 constexpr std::uint64_t kMaxTokenMinutes = 7 * 24 * 60;
 
 template <class T>
@@ -42,18 +44,20 @@ const char* name_key(const std::string& kind) { return kind == "user" ? "email" 
 
 }  // namespace
 
-Json AdminApi::answer(const Json& request, UnixTime now) const {
+Json AdminApi::answer(const Json& request, const Stamp& by) const {
   const std::string type = request.value("type", "");
   Result<Json> out = fail(Errc::unsupported,
                           fmt::format("the running controller does not know \"{}\"; is it older than this tg?",
                                       printable(type, 64)));
   if (type == "status") out = status();
-  if (type == "apply") out = apply(request, now);
+  if (type == "apply") out = apply(request, by);
   if (type == "state") out = state();
-  if (type == "token") out = token(request, now);
+  if (type == "audit") out = audit(request);
+  if (type == "verify_audit") out = verify_audit(request);
+  if (type == "token") out = token(request, by);
   if (type == "list") out = list(request);
   if (type == "show") out = show(request);
-  if (type == "create" || type == "update" || type == "delete") out = edit(type, request, now);
+  if (type == "create" || type == "update" || type == "delete") out = edit(type, request, by);
   if (!out) return net::local_error(out.error());
   (*out)["type"] = "ok";
   return std::move(*out);
@@ -76,7 +80,7 @@ Result<Json> AdminApi::status() const {
   return Json{{"status", std::move(status)}};
 }
 
-Result<Json> AdminApi::apply(const Json& request, UnixTime now) const {
+Result<Json> AdminApi::apply(const Json& request, const Stamp& by) const {
   Fields f(request, "apply");
   const bool dry_run = f.flag("dry_run");
   const bool prune = f.flag("prune");
@@ -89,7 +93,7 @@ Result<Json> AdminApi::apply(const Json& request, UnixTime now) const {
   Json answer = {{"changes", Json::array()}, {"problems", list_json(found->problems)},
                  {"failures", list_json(found->failures)}, {"warnings", list_json(found->warnings)}};
   if (!found->problems.empty() || !found->failures.empty()) return answer;
-  auto changes = dry_run ? store.plan(*wanted, prune) : store.apply(*wanted, prune, now);
+  auto changes = dry_run ? store.plan(*wanted, prune) : store.apply(*wanted, prune, by);
   if (!changes) return pass_on(changes);
   if (!dry_run && !changes->empty()) changed();
   answer["changes"] = list_json(*changes);
@@ -102,7 +106,39 @@ Result<Json> AdminApi::state() const {
   return Json{{"state", to_json(desired(*model))}};
 }
 
-Result<Json> AdminApi::token(const Json& request, UnixTime now) const {
+Result<Json> AdminApi::audit(const Json& request) const {
+  Fields f(request, "audit");
+  const std::uint64_t last = store.audit_last();
+  const bool newest = f.has("newest");
+  const std::uint64_t most = f.number(newest ? "newest" : "most", kEntriesMax);
+  const std::uint64_t after = newest ? last - std::min(last, most) : f.number("after");
+  if (!f.ok()) return f.error();
+  auto texts = store.audit(after, most);
+  if (!texts) return pass_on(texts);
+  Json entries = Json::array();
+  for (const std::string& text : *texts) {
+    auto entry = parse_json(text);
+    entries.push_back(entry ? std::move(*entry) : Json(text));   // altered; see verify_audit
+  }
+  return Json{{"entries", std::move(entries)}, {"last", last}};
+}
+
+Result<Json> AdminApi::verify_audit(const Json& request) const {
+  std::optional<AuditHead> noted;
+  if (request.contains("number") || request.contains("hash")) {
+    Fields f(request, "verify_audit");
+    noted = AuditHead{f.number("number"), {}};
+    auto hash = unhex(f.text("hash", 64));
+    if (hash && hash->size() == 32) noted->hash = std::move(*hash);
+    else f.refuse("hash", "is not 64 hexadecimal digits");
+    if (!f.ok()) return f.error();
+  }
+  auto state = store.audit_state(noted);
+  if (!state) return pass_on(state);
+  return Json{{"number", state->head.number}, {"hash", hex(state->head.hash)}, {"problem", state->problem}};
+}
+
+Result<Json> AdminApi::token(const Json& request, const Stamp& by) const {
   Fields f(request, "token");
   const std::string role_name = f.text("role");
   const std::string subject = f.text("subject");
@@ -110,7 +146,7 @@ Result<Json> AdminApi::token(const Json& request, UnixTime now) const {
   const auto role = role_from(role_name);
   if (!role) f.refuse("role", "is not device, connector or relay");
   if (!f.ok()) return f.error();
-  auto fresh = store.new_token(*role, *role == Token::Role::device ? lower(subject) : subject, now,
+  auto fresh = store.new_token(*role, *role == Token::Role::device ? lower(subject) : subject, by,
                                std::chrono::minutes(minutes));
   if (!fresh) return pass_on(fresh);
   const Token out{*role, fresh->expires, fresh->id, fresh->secret, pki.pin(), public_address};
@@ -150,7 +186,7 @@ Result<Json> AdminApi::show(const Json& request) const {
                                            printable(name, 64)));
 }
 
-Result<Json> AdminApi::edit(const std::string& verb, const Json& request, UnixTime now) const {
+Result<Json> AdminApi::edit(const std::string& verb, const Json& request, const Stamp& by) const {
   Fields f(request, "request");
   const std::string kind = f.text("kind");
   const std::string name = f.text("name");
@@ -158,15 +194,15 @@ Result<Json> AdminApi::edit(const std::string& verb, const Json& request, UnixTi
   const Json* fields = f.has("fields") ? f.any("fields") : &none;
   if (f.ok() && !fields->is_object()) f.refuse("fields", "is not an object");
   if (!f.ok()) return f.error();
-  if (kind == "device") return edit_device(verb, name, *fields, now);
-  if (verb == "update" && fields->contains("rename")) return rename(kind, name, *fields, now);
+  if (kind == "device") return edit_device(verb, name, *fields, by);
+  if (verb == "update" && fields->contains("rename")) return rename(kind, name, *fields, by);
   auto changes = store.edit(
       [&](DesiredState& state) {
         if (verb == "create") return create_entry(state, kind, name, *fields);
         if (verb == "update") return update_entry(state, kind, name, *fields);
         return delete_entry(state, kind, name);
       },
-      now);
+      by);
   if (!changes) return pass_on(changes);
   if (!changes->empty()) changed();
   auto warnings = overlapping(*changes);
@@ -187,19 +223,19 @@ Result<std::vector<Problem>> AdminApi::overlapping(const std::vector<Change>& ch
 }
 
 Result<Json> AdminApi::rename(const std::string& kind, const std::string& name, const Json& fields,
-                              UnixTime now) const {
+                              const Stamp& by) const {
   if (fields.size() > 1) return fail(Errc::invalid_argument, "--rename goes alone; change the rest in another step");
   auto fresh = canonical(kind, text_or(fields, "rename", ""));
   if (!fresh) return fail(fresh.error().code, "--rename: " + fresh.error().text);
   const std::string old = kind == "user" ? lower(name) : name;
   if (old == *fresh) return Json{{"changes", Json::array()}};
-  if (auto done = store.rename(kind, old, *fresh, now); !done) return pass_on(done);
+  if (auto done = store.rename(kind, old, *fresh, by); !done) return pass_on(done);
   changed();
   return Json{{"changes", list_json<Change>({{Change::Verb::update, kind, old, "name " + old + " -> " + *fresh}})}};
 }
 
 Result<Json> AdminApi::edit_device(const std::string& verb, const std::string& name, const Json& fields,
-                                   UnixTime now) const {
+                                   const Stamp& by) const {
   if (verb == "create") {
     return fail(Errc::invalid_argument, "a device makes itself with a token; see: tg controller device token");
   }
@@ -211,7 +247,7 @@ Result<Json> AdminApi::edit_device(const std::string& verb, const std::string& n
   Change change{Change::Verb::remove, "device", device.name, device.id};
   Result<> done;
   if (verb == "delete") {
-    done = store.remove_device(*id, now);
+    done = store.remove_device(*id, by);
   } else {
     const std::string state = fields.value("state", Json()).is_string() ? fields["state"].get<std::string>() : "";
     if (state != "active" && state != "blocked") {
@@ -220,7 +256,7 @@ Result<Json> AdminApi::edit_device(const std::string& verb, const std::string& n
     if (device.blocked == (state == "blocked")) return Json{{"changes", Json::array()}};
     change.verb = Change::Verb::update;
     change.detail = state;
-    done = store.block_device(*id, state == "blocked", now);
+    done = store.block_device(*id, state == "blocked", by);
   }
   if (!done) return pass_on(done);
   changed();

@@ -11,6 +11,9 @@
 //   {"type":"show","kind":K,"name":N}                             -> {"type":"ok","item":{…}}
 //   {"type":"create"|"update"|"delete","kind":K,"name":N,"fields":{…}}
 //          -> {"type":"ok","changes":[…],"warnings":[…]}
+//   {"type":"audit","after":N,"most":M}                           -> {"type":"ok","entries":[…],"last":N}: the oldest first
+//   {"type":"audit","newest":M}                                   -> the same, of the newest M
+//   {"type":"verify_audit","number":N,"hash":hex} (both or none)  -> {"type":"ok","number":N,"hash":hex,"problem":""}
 // or net::local_error.
 #pragma once
 
@@ -34,19 +37,22 @@ struct AdminApi {
   std::function<void()> changed;                       // called after each change
   std::function<Json()> about;                         // what status adds: where the controller listens, and so on
 
-  Json answer(const Json& request, UnixTime now) const;
+  // `by`: who asks, from where and when.
+  Json answer(const Json& request, const Stamp& by) const;
 
  private:
   Result<Json> status() const;
-  Result<Json> apply(const Json& request, UnixTime now) const;
+  Result<Json> apply(const Json& request, const Stamp& by) const;
   Result<Json> state() const;
+  Result<Json> audit(const Json& request) const;
+  Result<Json> verify_audit(const Json& request) const;
   Result<std::vector<Problem>> overlapping(const std::vector<Change>& changes) const;
-  Result<Json> token(const Json& request, UnixTime now) const;
+  Result<Json> token(const Json& request, const Stamp& by) const;
   Result<Json> list(const Json& request) const;
   Result<Json> show(const Json& request) const;
-  Result<Json> edit(const std::string& verb, const Json& request, UnixTime now) const;
-  Result<Json> rename(const std::string& kind, const std::string& name, const Json& fields, UnixTime now) const;
-  Result<Json> edit_device(const std::string& verb, const std::string& name, const Json& fields, UnixTime now) const;
+  Result<Json> edit(const std::string& verb, const Json& request, const Stamp& by) const;
+  Result<Json> rename(const std::string& kind, const std::string& name, const Json& fields, const Stamp& by) const;
+  Result<Json> edit_device(const std::string& verb, const std::string& name, const Json& fields, const Stamp& by) const;
 };
 
 // items lists the entries of a kind as JSON, for programs and for tables. Errors: invalid_argument for an unknown kind.

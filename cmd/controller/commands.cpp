@@ -3,11 +3,13 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <cstdio>
+#include <cstdlib>
 
 #include "cmd/controller/admin_api.h"
 #include "cmd/controller/desired_file.h"
@@ -26,7 +28,7 @@ void say(const std::string& line) { std::fputs((line + "\n").c_str(), stderr); }
 void add_serve(CLI::App& controller) {
   auto options = std::make_shared<ServeOptions>();
   CLI::App* command = cmd::add_command(controller, "serve",
-                                       "Run the controller, with its embedded relay, until SIGTERM or SIGINT",
+                                       "Run the controller, with its embedded relay, until a signal ends it",
                                        [options]() -> Result<int> { return serve(*options); });
   cmd::add_state_option(*command, options->state, "controller");
   cmd::add_config_option(*command);
@@ -216,7 +218,12 @@ void Common::add_to(CLI::App& command) {
   cmd::add_timeout_option(command, timeout, std::chrono::seconds(10));
 }
 
-Result<Json> Common::ask(const Json& request) const { return ask_controller(state, request, timeout); }
+// Who called sudo is told for the audit log.
+Result<Json> Common::ask(const Json& request) const {
+  Json asked = request;
+  if (const char* user = std::getenv("SUDO_USER"); user != nullptr && ::getuid() == 0) asked["sudo"] = user;
+  return ask_controller(state, asked, timeout);
+}
 
 Result<> print_changes(const Common& common, const Json& answer, bool planned) {
   const Json& list = answer["changes"];
@@ -245,6 +252,7 @@ void add_commands(CLI::App& app) {
   add_apply(*controller);
   add_export(*controller);
   add_status(*controller);
+  add_audit_commands(*controller);
   add_entry_commands(*controller);
 }
 

@@ -24,6 +24,9 @@ struct Common {
 // print_changes prints the changes of an answer, each on a line of stdout, or the JSON.
 Result<> print_changes(const Common& common, const Json& answer, bool planned);
 
+// add_audit_commands declares audit and audit verify below `controller`.
+void add_audit_commands(CLI::App& controller);
+
 // add_entry_commands declares {list, show, create, update, delete} of every kind below `controller`, and the tokens.
 void add_entry_commands(CLI::App& controller);
 

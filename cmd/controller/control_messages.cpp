@@ -75,7 +75,7 @@ void ControlServer::enroll(Session& s, const Json& message) {
   auto key = csr_thumbprint(csr);
   if (!key) return refuse(key.error());
   who->key = *key;
-  auto id = store_.enroll(*who, now);
+  auto id = store_.enroll(*who, now, s.source().to_string());
   if (!id && (id.error().code == Errc::denied || id.error().code == Errc::expired)) return refuse(id.error());
   if (!id) return refuse({Errc::io, "the controller could not write its state; ask an administrator"});
   auto issued = pki_.issue(to_string(who->role), *id, csr, now);

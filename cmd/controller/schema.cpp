@@ -46,6 +46,14 @@ constexpr const char* kSteps[] = {R"(
     id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, address TEXT NOT NULL,
     key TEXT NOT NULL DEFAULT '', next_key TEXT NOT NULL DEFAULT '', created INTEGER NOT NULL,
     last_seen INTEGER) STRICT;
+)",
+                                  R"(
+  ALTER TABLE connector DROP COLUMN next_key;
+  ALTER TABLE relay DROP COLUMN next_key;
+  ALTER TABLE device DROP COLUMN next_key;
+  CREATE TABLE audit (number INTEGER PRIMARY KEY, text TEXT NOT NULL, hash BLOB NOT NULL) STRICT;
+  CREATE TABLE audit_head (
+    one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL, hash BLOB NOT NULL, signature BLOB NOT NULL) STRICT;
 )"};
 constexpr std::int64_t kVersion = std::size(kSteps);
 

@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::string_view kCa = "ca";                   // JSON of CaFiles, sealed
 constexpr std::string_view kGrantSeed = "grant-key";     // 32 bytes, sealed
+constexpr std::string_view kAuditSeed = "audit-key";     // 32 bytes, sealed
 constexpr std::string_view kTicketKey = "ticket-key";    // 32 bytes, sealed
 
 Result<> save(Store& store, const Vault& vault, std::string_view name, Bytes secret) {
@@ -74,8 +75,10 @@ Result<Secrets> load_secrets(Store& store, const Vault& vault, UnixTime now) {
   if (!grant_seed) return pass_on(grant_seed);
   auto ticket_key = load_or_make_key(store, vault, kTicketKey);
   if (!ticket_key) return pass_on(ticket_key);
+  auto audit_seed = load_or_make_key(store, vault, kAuditSeed);
+  if (!audit_seed) return pass_on(audit_seed);
   LeaseKeys keys{pki->instance(), std::move(*grant_seed), std::move(*ticket_key)};
-  return Secrets{std::move(*pki), std::move(keys), fresh};
+  return Secrets{std::move(*pki), std::move(keys), std::move(*audit_seed), fresh};
 }
 
 }  // namespace tg::controller

@@ -11,6 +11,7 @@ namespace tg::controller {
 struct Secrets {
   Pki pki;
   LeaseKeys keys;
+  Buffer audit_seed;       // 32 bytes, Ed25519
   bool fresh = false;      // made just now: this is a new controller
 };
 

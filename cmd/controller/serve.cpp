@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <csignal>
+#include <algorithm>
 #include <cstdio>
 
 #include "cmd/command.h"
+#include "cmd/end_signals.h"
 #include "cmd/controller/admin_api.h"
 #include "core/duration.h"
 #include "core/json.h"
@@ -19,6 +20,8 @@ constexpr Duration kUpkeep = std::chrono::seconds(60);
 constexpr Duration kLeavingStep = std::chrono::milliseconds(20);
 constexpr int kLeavingSteps = 100;
 constexpr std::string_view kNoRelay = "none";
+constexpr std::int64_t kWaitMost = 60'000;                        // milliseconds that a question about news may wait
+constexpr Duration kLook = std::chrono::milliseconds(200);        // how often news is looked for, for those who wait
 
 void say(const std::string& line) { std::fputs((line + "\n").c_str(), stderr); }
 
@@ -49,6 +52,12 @@ Result<std::chrono::seconds> grace_of(const ServeOptions& options) {
   return grace;
 }
 
+// person is how the audit log calls who asks on the socket. Whom sudo speaks for is what the asker says, who is root.
+std::string person(unsigned uid, const std::string& sudo) {
+  const std::string user = uid == 0 ? "root" : fmt::format("uid {}", uid);
+  return sudo.empty() ? user : fmt::format("{}, by sudo of {}", user, printable(sudo, 64));
+}
+
 Result<net::Fd> listen_at(const char* option, const std::string& text, std::uint16_t port) {
   const auto at = Endpoint::parse(text, port);
   if (!at) return fail(Errc::invalid_argument, fmt::format("{}: {}", option, at.error().text));
@@ -76,6 +85,10 @@ Result<std::unique_ptr<Controller>> Controller::start(net::Loop& loop, ServeOpti
   if (!vault) return pass_on(vault);
   auto secrets = load_secrets(*store, *vault, net::Loop::wall());
   if (!secrets) return pass_on(secrets);
+  // A log that was altered is said and does not stop the controller: people need their access.
+  auto signing = store->sign_audit_with({secrets->pki.instance(), secrets->audit_seed});
+  if (!signing && signing.error().code != Errc::failed) return pass_on(signing);
+  if (!signing) say("tg: warning: " + signing.error().text);
   std::unique_ptr<Controller> out(
       new Controller(loop, std::move(options), std::move(*dir), std::move(*vault), std::move(*store),
                      std::move(*secrets)));
@@ -143,17 +156,40 @@ Result<> Controller::open_relay(UnixTime now) {
   return {};
 }
 
+Json Controller::answer(const Question& q) {
+  const AdminApi api{store_, secrets_.pki, public_, [this] { return control_->online(); },
+                     [this] { control_->changed(); },
+                     [this] { return about(); }};
+  return api.answer(q.request, {net::Loop::wall(), q.who, "socket"});
+}
+
 Result<> Controller::open_admin() {
-  const auto answer = [this](const Json& request, const net::LocalServer::Reply& reply) {
-    const AdminApi api{store_, secrets_.pki, public_, [this] { return control_->online(); },
-                       [this] { control_->changed(); },
-                       [this] { return about(); }};
-    reply(api.answer(request, net::Loop::wall()));
+  const auto asked = [this](unsigned uid, const Json& request, const net::LocalServer::Reply& reply) {
+    Question q{request, person(uid, text_or(request, "sudo", "")), reply, {}};
+    const auto patience = std::chrono::milliseconds(std::clamp<std::int64_t>(number_or(request, "wait_ms", 0), 0, kWaitMost));
+    const bool waits = text_or(request, "type", "") == "audit" && patience.count() > 0 &&
+                       number_or(request, "after", 0) >= static_cast<std::int64_t>(store_.audit_last());
+    if (!waits) return reply(answer(q));
+    q.until = net::Loop::now() + patience;
+    waiting_.push_back(std::move(q));
+    look_.after(kLook);
   };
-  auto admin = net::LocalServer::start(loop_, dir_.socket(), answer, kControlFrameMax);
+  look_ = net::Timer(loop_, [this] { answer_waiting(); });
+  auto admin = net::LocalServer::start(loop_, dir_.socket(), asked, kControlFrameMax);
   if (!admin) return pass_on(admin);
   admin_ = std::move(*admin);
   return {};
+}
+
+void Controller::answer_waiting() {
+  std::vector<Question> still;
+  for (Question& q : std::exchange(waiting_, {})) {
+    const bool more = number_or(q.request, "after", 0) < static_cast<std::int64_t>(store_.audit_last());
+    if (more || net::Loop::now() >= q.until) q.reply(answer(q));
+    else still.push_back(std::move(q));
+  }
+  waiting_ = std::move(still);
+  if (!waiting_.empty()) look_.after(kLook);
 }
 
 Json Controller::about() const {
@@ -190,6 +226,8 @@ void Controller::renew_certificates(UnixTime now) {
 }
 
 void Controller::goodbye(std::function<void()> done) {
+  look_.cancel();
+  waiting_.clear();
   admin_.reset();
   if (relay_) relay_->goodbye();
   control_->goodbye();
@@ -208,7 +246,7 @@ Result<int> serve(ServeOptions options) {
   if (!started) return pass_on(started);
   Controller& controller = **started;
   bool leaving = false;
-  loop.on_signal({SIGTERM, SIGINT}, [&](int) {
+  cmd::on_end(loop, [&] {
     if (std::exchange(leaving, true)) return loop.stop();
     controller.goodbye([&] { loop.stop(); });
   });

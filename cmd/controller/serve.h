@@ -9,6 +9,7 @@
 #include "cmd/controller/secrets.h"
 #include "cmd/controller/state_dir.h"
 #include "core/ip.h"
+#include "core/json.h"
 #include "net/local_socket.h"
 #include "net/loop.h"
 #include "net/relay.h"
@@ -60,6 +61,15 @@ class Controller {
   Result<> open_streams();
   Result<> open_relay(UnixTime now);
   Result<> open_admin();
+  // Question is one that was asked on the socket; one about news may wait for them until `until`.
+  struct Question {
+    Json request;
+    std::string who;
+    net::LocalServer::Reply reply;
+    Instant until{};
+  };
+  Json answer(const Question& q);
+  void answer_waiting();
   Result<net::TlsContext> control_context(UnixTime now);
   Result<net::TlsContext> relay_context(UnixTime now);
   Json about() const;
@@ -80,11 +90,13 @@ class Controller {
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<net::Relay> relay_;
   std::unique_ptr<net::LocalServer> admin_;
+  std::vector<Question> waiting_;
+  net::Timer look_;
   net::Timer upkeep_;
   net::Timer leaving_;
 };
 
-// serve runs a controller until SIGTERM or SIGINT, and says on stderr where it listens and what to do next.
+// serve runs a controller until a signal ends it (cmd/end_signals.h), and says on stderr where it listens and what to do next.
 Result<int> serve(ServeOptions options);
 
 }  // namespace tg::controller

@@ -7,6 +7,7 @@
 
 #include "cmd/controller/limits.h"
 #include "cmd/controller/schema.h"
+#include "core/json.h"
 #include "core/text.h"
 
 namespace tg::controller {
@@ -161,6 +162,19 @@ Result<> read_networks(Database& db, Model& model) {
                  });
 }
 
+// device_json returns what the audit log says of a device. Errors: not_found.
+Result<std::string> device_json(Database& db, std::string_view id) {
+  std::optional<Json> out;
+  auto read = db.each("SELECT u.email, d.name, d.blocked FROM device d JOIN user u ON u.id = d.user WHERE d.id = ?", {id},
+                      [&](const Row& row) {
+                        out = Json{{"user", row.text(0)}, {"name", row.text(1)},
+                                   {"state", row.number(2) != 0 ? "blocked" : "active"}};
+                      });
+  if (!read) return pass_on(read);
+  if (!out) return fail(Errc::not_found, fmt::format("there is no device {}", id));
+  return json_text(*out);
+}
+
 Result<> check_possible(const DesiredState& state) {
   std::vector<Problem> found = problems(state);
   if (found.empty()) found = failures(state, state.tests);
@@ -191,6 +205,9 @@ Result<Store> Store::open(const std::string& path) {
   if (auto ready = ensure_schema(store.db_); !ready) return pass_on(ready);
   auto model = store.model();
   if (!model) return pass_on(model);
+  auto head = store.read_audit_head();
+  if (!head) return pass_on(head);
+  store.audit_head_ = std::move(head->first);
   return store;
 }
 
@@ -227,15 +244,18 @@ Result<> Store::set_value(std::string_view name, Bytes value) {
   return {};
 }
 
-Result<> Store::change(UnixTime now, Effect effect, const Work& work) {
+Result<> Store::change(const Stamp& by, Effect effect, const Work& work) {
   auto transaction = Transaction::begin(db_);
   if (!transaction) return pass_on(transaction);
   auto before = effect == Effect::may_shrink ? read_reach(db_) : Result<Reach>();
   if (!before) return pass_on(before);
-  if (auto done = work(db_); !done) return done;
+  Notes notes;
+  if (auto done = work(db_, notes); !done) return done;
   auto after = effect == Effect::may_shrink ? read_reach(db_) : Result<Reach>();
   if (!after) return pass_on(after);
-  if (auto done = revoke(lost(*before, *after), now); !done) return done;
+  if (auto done = revoke(lost(*before, *after), by.time); !done) return done;
+  auto head = write_audit(by, notes);
+  if (!head) return pass_on(head);
   if (auto done = db_.run("UPDATE revision SET number = number + 1"); !done) return pass_on(done);
   std::uint64_t revision = 0;
   auto read = db_.each("SELECT number FROM revision", {},
@@ -243,6 +263,7 @@ Result<> Store::change(UnixTime now, Effect effect, const Work& work) {
   if (!read) return read;
   if (auto done = transaction->commit(); !done) return done;
   revision_ = revision;
+  audit_head_ = std::move(*head);
   return {};
 }
 
@@ -298,37 +319,41 @@ Result<Findings> Store::examine(const DesiredState& wanted, bool prune) {
   return out;
 }
 
-Result<std::vector<Change>> Store::apply(const DesiredState& wanted, bool prune, UnixTime now) {
+Result<std::vector<Change>> Store::apply(const DesiredState& wanted, bool prune, const Stamp& by) {
   auto here = model();
   if (!here) return pass_on(here);
-  return replace(desired(*here), wanted, prune, now);
+  return replace(desired(*here), wanted, prune, by);
 }
 
-Result<std::vector<Change>> Store::edit(const std::function<Result<>(DesiredState&)>& change, UnixTime now) {
+Result<std::vector<Change>> Store::edit(const std::function<Result<>(DesiredState&)>& change, const Stamp& by) {
   auto here = model();
   if (!here) return pass_on(here);
   const DesiredState before = desired(*here);
   DesiredState after = before;
   if (auto done = change(after); !done) return pass_on(done);
-  return replace(before, after, true, now);
+  return replace(before, after, true, by);
 }
 
 Result<std::vector<Change>> Store::replace(const DesiredState& now_state, const DesiredState& wanted, bool prune,
-                                           UnixTime now) {
+                                           const Stamp& by) {
   if (auto possible = check_possible(outcome(now_state, wanted, prune)); !possible) return pass_on(possible);
   std::vector<Change> changes = tg::plan(now_state, wanted, prune);
   if (changes.empty()) return changes;
-  auto done = change(now, Effect::may_shrink, [&](Database& db) { return carry_out(db, wanted, changes, now); });
+  auto done = change(by, Effect::may_shrink, [&](Database& db, Notes& notes) {
+    notes = notes_of(now_state, wanted, changes);
+    return carry_out(db, wanted, changes, by.time);
+  });
   if (!done) return pass_on(done);
   return changes;
 }
 
-Result<> Store::rename(const std::string& kind, std::string_view from, std::string_view to, UnixTime now) {
+Result<> Store::rename(const std::string& kind, std::string_view from, std::string_view to, const Stamp& by) {
   static const std::set<std::string> kinds = {"network", "connector", "relay", "user", "group", "resource"};
   if (!kinds.contains(kind)) return fail(Errc::invalid_argument, "there is no kind \"" + printable(kind, 64) + "\"");
   const std::string column = kind == "user" ? "email" : "name";
   const auto quoted = [&](std::string_view name) { return fmt::format("{} \"{}\"", kind, printable(name, 64)); };
-  return change(now, Effect::grows, [&](Database& db) -> Result<> {
+  return change(by, Effect::grows, [&](Database& db, Notes& notes) -> Result<> {
+    notes.push_back({"rename", kind, std::string(to), json_text(Json{{column, from}}), json_text(Json{{column, to}})});
     bool taken = false;
     auto read = db.each(fmt::format("SELECT 1 FROM \"{}\" WHERE {} = ?", kind, column).c_str(), {to},
                         [&](const Row&) { taken = true; });
@@ -343,20 +368,26 @@ Result<> Store::rename(const std::string& kind, std::string_view from, std::stri
   });
 }
 
-Result<> Store::block_device(std::string_view id, bool blocked, UnixTime now) {
-  return change(now, Effect::may_shrink, [&](Database& db) -> Result<> {
+Result<> Store::block_device(std::string_view id, bool blocked, const Stamp& by) {
+  return change(by, Effect::may_shrink, [&](Database& db, Notes& notes) -> Result<> {
+    auto before = device_json(db, id);
+    if (!before) return pass_on(before);
     auto done = db.run("UPDATE device SET blocked = ? WHERE id = ?", {std::int64_t{blocked}, id});
     if (!done) return pass_on(done);
-    if (*done == 0) return fail(Errc::not_found, fmt::format("there is no device {}", id));
+    auto after = device_json(db, id);
+    if (!after) return pass_on(after);
+    notes.push_back({"update", "device", std::string(id), std::move(*before), std::move(*after)});
     return {};
   });
 }
 
-Result<> Store::remove_device(std::string_view id, UnixTime now) {
-  return change(now, Effect::may_shrink, [&](Database& db) -> Result<> {
+Result<> Store::remove_device(std::string_view id, const Stamp& by) {
+  return change(by, Effect::may_shrink, [&](Database& db, Notes& notes) -> Result<> {
+    auto before = device_json(db, id);
+    if (!before) return pass_on(before);
     auto done = db.run("DELETE FROM device WHERE id = ?", {id});
     if (!done) return pass_on(done);
-    if (*done == 0) return fail(Errc::not_found, fmt::format("there is no device {}", id));
+    notes.push_back({"remove", "device", std::string(id), std::move(*before)});
     return {};
   });
 }

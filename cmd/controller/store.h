@@ -10,6 +10,7 @@
 
 #include "cmd/controller/database.h"
 #include "cmd/controller/model.h"
+#include "core/audit.h"
 #include "core/token.h"
 
 namespace tg::controller {
@@ -37,9 +38,30 @@ struct Findings {
   std::vector<Problem> warnings;    // overlaps
 };
 
+// Stamp is who changes something, from where and when: it goes into the audit log. A time alone is tg's own doing.
+struct Stamp {
+  Stamp(UnixTime t) : time(t) {}   // NOLINT: a time is the least that a change has
+  Stamp(UnixTime t, std::string by, std::string at) : time(t), who(std::move(by)), from(std::move(at)) {}
+  UnixTime time;
+  std::string who = "tg";
+  std::string from;
+};
+
+// AuditSigner is what the end of the audit log is signed with.
+struct AuditSigner {
+  std::string instance;
+  Buffer seed;                      // 32 bytes, Ed25519
+};
+
+// AuditState is what a look at the whole audit log found.
+struct AuditState {
+  AuditHead head;
+  std::string problem;              // "" when nothing was altered
+};
+
 // Store is the state on the disk. What a call acknowledged has been synced. Every change of what the model shows is one
-// write transaction that raises the revision, and that voids the grants of each device which may reach less than
-// before. Errors everywhere: io and timed_out of the database, beside those named. Not thread-safe; several Stores on
+// write transaction that raises the revision, that voids the grants of each device which may reach less than before, and
+// that has its entry in the audit log. Errors everywhere: io and timed_out of the database, beside those named. Not thread-safe; several Stores on
 // one file are safe.
 class Store {
  public:
@@ -60,24 +82,34 @@ class Store {
   // (problems()) or one of the tests in
   // `wanted` would not hold, exhausted when it would be too big (check_limits).
   Result<std::vector<Change>> plan(const DesiredState& wanted, bool prune);
-  Result<std::vector<Change>> apply(const DesiredState& wanted, bool prune, UnixTime now);
+  Result<std::vector<Change>> apply(const DesiredState& wanted, bool prune, const Stamp& by);
   // edit applies what `change` makes of the present state. Errors: those of `change`, and as plan.
-  Result<std::vector<Change>> edit(const std::function<Result<>(DesiredState&)>& change, UnixTime now);
+  Result<std::vector<Change>> edit(const std::function<Result<>(DesiredState&)>& change, const Stamp& by);
 
   // rename gives an entry (`kind` as in Change) another name, and leaves its id, members and enrolment. Both names are
   // canonical. Errors: not_found; conflict when the name is taken; invalid_argument for an unknown kind.
-  Result<> rename(const std::string& kind, std::string_view from, std::string_view to, UnixTime now);
+  Result<> rename(const std::string& kind, std::string_view from, std::string_view to, const Stamp& by);
 
   // Errors: not_found. Blocking a device, or deleting it, voids its grants.
-  Result<> block_device(std::string_view id, bool blocked, UnixTime now);
-  Result<> remove_device(std::string_view id, UnixTime now);
+  Result<> block_device(std::string_view id, bool blocked, const Stamp& by);
+  Result<> remove_device(std::string_view id, const Stamp& by);
 
   // new_token makes a token for a user (by e-mail address), a connector or a relay (by name). Errors: not_found.
-  Result<FreshToken> new_token(Token::Role role, std::string_view subject, UnixTime now, std::chrono::seconds lifetime);
+  Result<FreshToken> new_token(Token::Role role, std::string_view subject, const Stamp& by, std::chrono::seconds lifetime);
   // enroll checks a token and spends it in one write transaction, and returns the agent's id: a new one for a device,
   // and for a connector or relay whose place another machine had. Errors: denied (unknown or wrong, for another role,
-  // used already, its subject gone), expired. A refusal spends nothing.
-  Result<std::string> enroll(const Enrolment& who, UnixTime now);
+  // used already, its subject gone), expired. A refusal spends nothing. In the audit log it is
+  // the token's doing, from `from`.
+  Result<std::string> enroll(const Enrolment& who, UnixTime now, const std::string& from = {});
+
+  // sign_audit_with has the end of the audit log signed from now on; call it before the first change. Errors: failed when the
+  // log does not end as it was signed last: it is then never signed again.
+  Result<> sign_audit_with(AuditSigner signer);
+  // audit returns up to `most` entries with a number above `after`, the oldest first.
+  Result<std::vector<std::string>> audit(std::uint64_t after, std::size_t most);
+  std::uint64_t audit_last() const noexcept { return audit_head_.number; }
+  // audit_state reads the whole log. With `noted`, a head that somebody wrote down, the log must also still go through it.
+  Result<AuditState> audit_state(const std::optional<AuditHead>& noted = {});
 
   // settle_revocations brings revocations that lie further ahead than verifiers forgive back to `now`: they were made
   // while the clock was ahead, and nobody would accept a grant that is late enough for them.
@@ -92,16 +124,33 @@ class Store {
 
  private:
   explicit Store(Database database) : db_(std::move(database)) {}
-  using Work = std::function<Result<>(Database&)>;
+  // What a transaction notes in the audit log.
+  struct Noted {
+    const char* action;
+    std::string kind;
+    std::string name;
+    std::string before = "null";      // JSON
+    std::string after = "null";
+  };
+  using Notes = std::vector<Noted>;
+  using Work = std::function<Result<>(Database&, Notes&)>;
   enum class Effect : std::uint8_t { grows, may_shrink };
-  Result<> change(UnixTime now, Effect effect, const Work& work);
+  Result<> change(const Stamp& by, Effect effect, const Work& work);
+  // write_audit adds the notes inside the caller's transaction, and returns the new end of the log.
+  Result<AuditHead> write_audit(const Stamp& by, const Notes& notes);
+  Result<> write_audit_head(const AuditHead& head);
+  Result<std::pair<AuditHead, Buffer>> read_audit_head();   // with its signature
+  static Notes notes_of(const DesiredState& before, const DesiredState& after, const std::vector<Change>& changes);
   Result<> revoke(const std::vector<std::string>& devices, UnixTime now);
   Result<std::vector<Change>> replace(const DesiredState& now_state, const DesiredState& wanted, bool prune,
-                                      UnixTime now);
+                                      const Stamp& by);
 
   Database db_;
   std::uint64_t revision_ = 0;
   std::map<std::string, UnixTime> last_grant_;
+  std::optional<AuditSigner> signer_;
+  bool audit_altered_ = false;      // then its end is signed no more: nobody may take it for whole again
+  AuditHead audit_head_;
 };
 
 // carry_out does the steps of a plan inside the caller's transaction. Errors: conflict when a reference leads nowhere.

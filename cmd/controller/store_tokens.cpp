@@ -5,6 +5,7 @@
 #include "cmd/controller/store.h"
 #include "cmd/controller/vault.h"
 #include "core/encoding.h"
+#include "core/json.h"
 #include "core/text.h"
 
 namespace tg::controller {
@@ -38,6 +39,25 @@ Result<std::string> subject_id(Database& db, Token::Role role, std::string_view 
   if (id) return std::move(*id);
   return fail(Errc::not_found, fmt::format("there is no {0} \"{1}\"; see: tg controller {0} list", device ? "user" : table_of(role),
                                            printable(subject)));
+}
+
+// token_name is how the audit log calls a token: enough of its id to find it again, and nothing of its secret.
+std::string token_name(Bytes id) { return hex(id.first(std::min<std::size_t>(id.size(), 4))); }
+
+// enrolled_json returns what the audit log says of a machine that was just let in.
+Result<std::string> enrolled_json(Database& db, Token::Role role, const std::string& id) {
+  const char* sql = role == Token::Role::device
+                        ? "SELECT d.name, u.email, d.key FROM device d JOIN user u ON u.id = d.user WHERE d.id = ?"
+                    : role == Token::Role::connector
+                        ? "SELECT c.name, n.name, c.key FROM connector c JOIN network n ON n.id = c.network WHERE c.id = ?"
+                        : "SELECT name, address, key FROM relay WHERE id = ?";
+  const char* of = role == Token::Role::device ? "user" : role == Token::Role::connector ? "network" : "address";
+  Json out;
+  auto read = db.each(sql, {id}, [&](const Row& row) {
+    out = {{"name", row.text(0)}, {of, row.text(1)}, {"key", row.text(2)}};
+  });
+  if (!read) return pass_on(read);
+  return json_text(out);
 }
 
 struct Record {
@@ -102,27 +122,32 @@ Result<std::string> let_in_place(Database& db, const Record& record, const Enrol
 
 }  // namespace
 
-Result<FreshToken> Store::new_token(Token::Role role, std::string_view subject, UnixTime now,
+Result<FreshToken> Store::new_token(Token::Role role, std::string_view subject, const Stamp& by,
                                     std::chrono::seconds lifetime) {
-  FreshToken out{random_bytes(16), random_bytes(32), now + lifetime};
+  FreshToken out{random_bytes(16), random_bytes(32), by.time + lifetime};
   auto transaction = Transaction::begin(db_);
   if (!transaction) return pass_on(transaction);
   auto id = subject_id(db_, role, subject);
   if (!id) return pass_on(id);
-  if (auto done = db_.run("DELETE FROM token WHERE expires < ?", {number(now - kKeepTokens)}); !done) {
+  if (auto done = db_.run("DELETE FROM token WHERE expires < ?", {number(by.time - kKeepTokens)}); !done) {
     return pass_on(done);
   }
   auto done = db_.run("INSERT INTO token (id, secret_hash, role, subject, expires) VALUES (?, ?, ?, ?, ?)",
                       {Bytes(out.id), Bytes(sha256(out.secret)), static_cast<std::int64_t>(role), *id,
                        number(out.expires)});
   if (!done) return pass_on(done);
+  auto head = write_audit(by, {{"token", std::string(to_string(role)), std::string(subject), "null",
+                                json_text(Json{{"token", token_name(out.id)}, {"expires", number(out.expires)}})}});
+  if (!head) return pass_on(head);
   if (auto committed = transaction->commit(); !committed) return pass_on(committed);
+  audit_head_ = std::move(*head);
   return out;
 }
 
-Result<std::string> Store::enroll(const Enrolment& who, UnixTime now) {
+Result<std::string> Store::enroll(const Enrolment& who, UnixTime now, const std::string& from) {
   std::string id;
-  auto done = change(now, Effect::grows, [&](Database& db) -> Result<> {
+  const Stamp by(now, "token " + token_name(who.token_id), from);
+  auto done = change(by, Effect::grows, [&](Database& db, Notes& notes) -> Result<> {
     std::optional<Record> record;
     auto read = db.each("SELECT secret_hash, role, subject, expires, spent FROM token WHERE id = ?",
                         {Bytes(who.token_id)},
@@ -140,6 +165,9 @@ Result<std::string> Store::enroll(const Enrolment& who, UnixTime now) {
     auto in = device ? let_in_device(db, *record, who, now) : let_in_place(db, *record, who);
     if (!in) return pass_on(in);
     id = std::move(*in);
+    auto what = enrolled_json(db, who.role, id);
+    if (!what) return pass_on(what);
+    notes.push_back({"enroll", std::string(to_string(who.role)), id, "null", std::move(*what)});
     return {};
   });
   if (!done) return pass_on(done);
