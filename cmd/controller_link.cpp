@@ -19,14 +19,14 @@ constexpr Duration kRenewalAgain = std::chrono::hours(1);   // when the newest c
 constexpr Duration kFirstConflict = std::chrono::seconds(5);
 constexpr Duration kLongestConflict = std::chrono::seconds(60);
 
+}  // namespace
+
 std::string random_process() {
   const std::uint64_t id = net::random_seed();
   Buffer bytes;
   Writer(bytes).u64(id);
   return hex(bytes);
 }
-
-}  // namespace
 
 struct ControllerLink::State {
   net::Loop& loop;

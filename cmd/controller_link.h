@@ -12,6 +12,9 @@
 
 namespace tg::cmd {
 
+// random_process returns the name that one process has in its hellos.
+std::string random_process();
+
 // ControllerLink keeps the control stream, says hello, keeps the View up to date, renews the certificate when it wants
 // to be, and notices a silent controller within 15 s; connectors and relays, a way that forgot them within 3 s. It
 // comes back by itself, for ever; the View outlives an absence.

@@ -15,6 +15,7 @@
 #include "cmd/clock.h"
 #include "cmd/dns_probe.h"
 #include "cmd/system_dns.h"
+#include "cmd/controller_link.h"
 #include "core/frame.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -179,7 +180,8 @@ class Netcheck {
     PathCheck::Config config;
     config.expect_role = "controller";
     config.ask =
-        control_frame(agent_.is_null() ? Json{{"type", "hello"}, {"version", TG_VERSION}, {"name", net::host_name()}}
+        control_frame(agent_.is_null() ? Json{{"type", "hello"}, {"version", TG_VERSION}, {"name", net::host_name()},
+                                               {"process", cmd::random_process()}}
                                        : Json{{"type", "ping"}});
     config.whole = whole_frame;
     check(identity_->controller(), std::string(net::kAlpnControl), std::move(config),

@@ -114,6 +114,8 @@ Code Session::grant_problem() const {
   if (!grant_) return without_grant_;
   const auto last = grant_->expires + kLeeway + shared_.rules.grace(net::Loop::now());
   if (net::Loop::wall() > last) return Code::grant_expired;
+  // Issued while the clocks were ahead: a revocation since then is told by the clock that is right.
+  if (grant_->issued > net::Loop::wall() + kLeeway) return Code::grant_expired;
   const auto revoked = shared_.rules.revoked.find(grant_->device);
   if (revoked != shared_.rules.revoked.end() && grant_->issued < revoked->second) return Code::revoked;
   return Code::none;

@@ -33,7 +33,7 @@ std::string differences(const Json& before, const Json& after) {
     const auto old = from.find(key);
     if (old != from.end() && *old == value) continue;
     if (before.is_object()) add(fmt::format("{} {} -> {}", key, old == from.end() ? "none" : shown(*old), shown(value)));
-    else if (key != "name" && key != "email") add(fmt::format("{} {}", key, shown(value)));
+    else if (key != "name" && key != "email" && !value.empty() && value != "") add(fmt::format("{} {}", key, shown(value)));
   }
   return out;
 }

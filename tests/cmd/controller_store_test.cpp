@@ -50,7 +50,10 @@ TEST_F(AStore, takes_the_state_of_the_first_tg_a_step_further) {
   must(store.apply(home(), false, kNow));
   sqlite3* raw = nullptr;
   ASSERT_EQ(sqlite3_open((folder / "controller.db").c_str(), &raw), SQLITE_OK);
-  ASSERT_EQ(sqlite3_exec(raw, "DROP TABLE relay; PRAGMA user_version = 1", nullptr, nullptr, nullptr), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(raw, 
+                         "DROP TABLE relay; DROP TABLE audit; DROP TABLE audit_head; PRAGMA user_version = 1; "
+                         "ALTER TABLE connector ADD COLUMN next_key TEXT NOT NULL DEFAULT ''; "
+                         "ALTER TABLE device ADD COLUMN next_key TEXT NOT NULL DEFAULT ''", nullptr, nullptr, nullptr), SQLITE_OK);
   sqlite3_close(raw);
   store = must(Store::open(folder / "controller.db"));
   EXPECT_TRUE(plan(desired(must(store.model())), home(), true).empty());
@@ -87,7 +90,7 @@ TEST_F(AStore, refuses_the_state_of_a_newer_tg) {
   const auto again = Store::open(folder / "controller.db");
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error().code, Errc::unsupported);
-  EXPECT_NE(again.error().text.find("newer tg (its version is 99, this tg knows 2)"), std::string::npos)
+  EXPECT_NE(again.error().text.find("newer tg (its version is 99, this tg knows 3)"), std::string::npos)
       << again.error().text;
 }
 

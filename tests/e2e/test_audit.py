@@ -55,7 +55,7 @@ def test_it_can_be_followed(tg: Tg) -> None:
         for line in follower.text().splitlines():
             json.loads(line)
     finally:
-        follower.stop()
+        follower.kill()
 
 
 def test_it_is_whole_and_goes_through_an_end_that_was_noted(tg: Tg) -> None:
