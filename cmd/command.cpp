@@ -87,6 +87,7 @@ void confine(std::initializer_list<net::Right> keep, const std::string& state) {
 }
 
 void declare_commands(CLI::App& app) {
+  begin_help();
   app.require_subcommand(1);
   app.set_version_flag("--version", "tg " TG_VERSION);
   controller::add_commands(app);

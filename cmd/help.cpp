@@ -147,6 +147,8 @@ void finish_help(CLI::App& app) {
   else app.footer(fmt::format("'{} COMMAND --help' says more of one.", full_name(app)));
 }
 
+void begin_help() { own_statuses().clear(); }
+
 void set_exit_status(CLI::App& command, const std::string& text) { own_statuses()[&command] = text; }
 
 std::optional<std::string> command_mistake(CLI::App& app, const std::vector<std::string>& arguments) {

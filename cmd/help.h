@@ -16,6 +16,10 @@ std::string command_path(const CLI::App& command);
 // statuses. Called once, when all commands are declared.
 void finish_help(CLI::App& app);
 
+// begin_help forgets what set_exit_status was told of the commands of an App before this one: a command is known by its
+// address, which another may have had.
+void begin_help();
+
 // set_exit_status replaces the table of exit statuses that --help of `command` ends with.
 void set_exit_status(CLI::App& command, const std::string& text);
 
