@@ -14,7 +14,7 @@ from support.lab import ISP_DNS
 from support.netns import Host, Process, wait_for
 from support.tg import Tg
 
-SECONDS = 60.0
+SECONDS = 20.0
 RESOLV_CONF = f"# by hand\nsearch lab.home.int example.org\nnameserver {ISP_DNS}\noptions ndots:2 timeout:3\n"
 LOOK = "ip -br addr; ip rule; ip -6 rule; ip route show table all; nft list ruleset"
 
