@@ -44,6 +44,10 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
                          "tg controller audit --follow --json | jq -c '[.who, .action, .kind, .name]'\n"},
     {"controller audit verify", "tg controller audit verify             # prints NUMBER:HASH; keep it elsewhere\n"
                                 "tg controller audit verify --head 4211:9f3c…\n"},
+    {"controller backup", "tg controller backup /backup/tg-$(date +%F).db\n"
+                          "tg controller backup tg.db --passphrase-file passphrase\n"},
+    {"controller restore", "tg controller restore tg.db --passphrase-file passphrase\n"
+                           "tg controller restore tg.db --master-key master.key\n"},
     {"controller status", "tg controller status\n"},
     {"controller network list", "tg controller network list\n"},
     {"controller network show", "tg controller network show home\n"},

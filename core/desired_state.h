@@ -72,7 +72,8 @@ struct Problem {
 // address, two relays at one address, a member written twice. Empty: it can be applied.
 std::vector<Problem> problems(const DesiredState& state);
 // overlaps returns a warning for each pair of Resources that some host belongs to, and says which of them wins. With
-// `about`, only for pairs of which one has a name that is in there.
+// `about`, only for pairs of which one has a name that is in there. At most kOverlapsMost are told.
+inline constexpr std::size_t kOverlapsMost = 100;
 std::vector<Problem> overlaps(const DesiredState& state);
 std::vector<Problem> overlaps(const DesiredState& state, const std::set<std::string>& about);
 // failures returns what of `tests` does not hold in `state`, each with why.

@@ -21,27 +21,19 @@ class Reach {
     for (const GroupSpec& g : state.groups) {
       for (const std::string& member : g.members) groups_[member].insert(g.name);
     }
+    for (const UserSpec& u : state.users) users_.insert(u.email);
   }
 
-  bool knows(const std::string& user) const {
-    return std::any_of(state_.users.begin(), state_.users.end(), [&](const UserSpec& u) { return u.email == user; });
-  }
+  bool knows(const std::string& user) const { return users_.contains(user); }
 
   // why_not returns why `user` does not reach `target`; "" when it does.
   std::string why_not(const std::string& user, const ReachTarget& target, std::string& winner) const {
-    // What a user does not reach does not take hosts from what he does: see Policy.
-    const Resource* found = nullptr;
-    std::string other;
-    for (const Resource* r : matcher_.candidates(target.host)) {
-      if (granted(user, *r)) {
-        found = r;
-        break;
-      }
-      if (other.empty()) other = r->name;
-    }
+    const Resource* found = granted_winner(matcher_, target.host, [&](const Resource& r) { return granted(user, r); });
     if (found == nullptr) {
-      return other.empty() ? "no resource has this host"
-                           : "the host belongs to resource " + printable(other) + ", which is for none of the user's groups";
+      const Resource* other = matcher_.find(target.host);
+      return other == nullptr ? "no resource has this host"
+                              : "the host belongs to resource " + printable(other->name) +
+                                    ", which is for none of the user's groups";
     }
     winner = found->name;
     if (found->protocols.allow(target.protocol, target.port)) return {};
@@ -66,6 +58,7 @@ class Reach {
 
   const DesiredState& state_;
   Matcher matcher_;
+  std::set<std::string> users_;
   std::map<std::string, std::set<std::string>> groups_;
 };
 

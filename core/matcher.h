@@ -44,6 +44,18 @@ class Matcher {
   std::unique_ptr<Index> index_;
 };
 
+// granted_winner returns the Resource that a host belongs to among those that `granted` says yes to: what somebody does not
+// reach takes nothing from what he does. Null when there is none.
+template <class Granted>
+const Resource* granted_winner(const Matcher& matcher, const Host& host, const Granted& granted) {
+  const Resource* first = matcher.find(host);
+  if (first == nullptr || granted(*first)) return first;
+  for (const Resource* r : matcher.candidates(host)) {
+    if (granted(*r)) return r;
+  }
+  return nullptr;
+}
+
 // target_host returns what a connector is asked for when `name` (canonical) was reached through `r`: the Resource's own
 // address when `name` is its alias, otherwise `name` itself.
 std::string target_host(const Resource& r, std::string_view name);

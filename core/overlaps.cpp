@@ -14,6 +14,7 @@ struct Claim {
   const ResourceSpec* resource;
   std::size_t order;      // of its id
   Address address;
+  bool touched = true;    // told of; see overlaps
   bool is_alias = false;
 };
 
@@ -37,26 +38,20 @@ std::string shown(const Claim& c) {
 class Finder {
  public:
   // `about`: see overlaps; null for all.
-  explicit Finder(const DesiredState& state, const std::set<std::string>* about) : about_(about) {
+  Finder(const DesiredState& state, const std::set<std::string>* about) {
     for (std::size_t i = 0; i < state.resources.size(); ++i) {
       const ResourceSpec& r = state.resources[i];
-      add({&r, i, r.address});
+      const bool touched = about == nullptr || about->contains(r.name);
+      add({&r, i, r.address, touched});
       if (r.alias.empty()) continue;
       if (auto alias = Address::parse(r.alias); alias && alias->kind() == Address::Kind::name)
-        add({&r, i, *alias, true});
+        add({&r, i, *alias, touched, true});
     }
   }
 
   std::vector<Problem> run() {
     same_names();
-    for (std::size_t i = 0; i < wildcards_.size(); ++i) {
-      for (std::size_t j = i + 1; j < wildcards_.size(); ++j) {
-        if (wildcards_[i].address.overlaps(wildcards_[j].address)) warn(wildcards_[i], wildcards_[j]);
-      }
-      for (const Claim& name : names_) {
-        if (wildcards_[i].address.matches(name.address.text())) warn(wildcards_[i], name);
-      }
-    }
+    wildcards();
     nested_networks();
     std::stable_sort(out_.begin(), out_.end(),
                      [](const Problem& a, const Problem& b) { return a.place.line < b.place.line; });
@@ -75,7 +70,7 @@ class Finder {
   // warn stands at the one that is further down in the file. A pair is told once, though an alias may overlap as well.
   void warn(const Claim& a, const Claim& b) {
     if (a.resource == b.resource) return;
-    if (about_ != nullptr && !about_->contains(a.resource->name) && !about_->contains(b.resource->name)) return;
+    if ((!a.touched && !b.touched) || out_.size() >= kOverlapsMost) return;
     const Claim& early = a.order < b.order ? a : b;
     const Claim& late = a.order < b.order ? b : a;
     if (!told_.emplace(early.order, late.order).second) return;
@@ -89,6 +84,32 @@ class Finder {
         {here.resource->place, "resource " + printable(here.resource->name) + (here.is_alias ? ": alias" : ": address"),
          shown(here) + " shares hosts with " + shown(other) + "; they belong to " + printable(winner.resource->name) +
              (by_age ? ", the one that was created first" : ", the more exact one")});
+  }
+
+  // Of two claims one at least is touched: most often few are.
+  void wildcards() {
+    const auto of = [](std::vector<Claim>& all) {
+      std::vector<const Claim*> out;
+      for (const Claim& c : all) {
+        if (c.touched) out.push_back(&c);
+      }
+      return out;
+    };
+    const std::vector<const Claim*> touched_names = of(names_);
+    for (std::size_t i = 0; i < wildcards_.size() && out_.size() < kOverlapsMost; ++i) {
+      const Claim& w = wildcards_[i];
+      for (std::size_t j = i + 1; j < wildcards_.size(); ++j) {
+        if ((w.touched || wildcards_[j].touched) && w.address.overlaps(wildcards_[j].address)) warn(w, wildcards_[j]);
+      }
+      const auto with_name = [&](const Claim& name) {
+        if (w.address.matches(name.address.text())) warn(w, name);
+      };
+      if (w.touched) {
+        for (const Claim& name : names_) with_name(name);
+      } else {
+        for (const Claim* name : touched_names) with_name(*name);
+      }
+    }
   }
 
   void same_names() {
@@ -118,7 +139,6 @@ class Finder {
     }
   }
 
-  const std::set<std::string>* about_;
   std::vector<Claim> names_, wildcards_, networks_;
   std::set<std::pair<std::size_t, std::size_t>> told_;
   std::vector<Problem> out_;

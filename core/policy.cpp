@@ -3,13 +3,7 @@
 namespace tg {
 
 const Resource* Policy::winner(const Grant& grant, const Host& host) const {
-  const Resource* first = matcher_.find(host);
-  if (first == nullptr || grant.covers(first->id)) return first;
-  // Somebody else's Resource wins here, and the device does not know of it: look at the ones that it knows.
-  for (const Resource* r : matcher_.candidates(host)) {
-    if (grant.covers(r->id)) return r;
-  }
-  return nullptr;
+  return granted_winner(matcher_, host, [&](const Resource& r) { return grant.covers(r.id); });
 }
 
 Policy::Decision Policy::decide(const Grant& grant, ResourceId claimed, const std::string& text) const {

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <set>
-
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/edits.h"
 #include "core/encoding.h"
@@ -71,6 +69,7 @@ Result<Json> AdminApi::status() const {
   for (const OnlineAgent& a : online()) ++here[a.role];
   status["instance"] = pki.instance();
   status["revision"] = model->revision;
+  status["problem"] = store.broken() ? store.broken()->text : "";
   status["networks"] = model->networks.size();
   status["resources"] = model->resources.size();
   status["users"] = model->users.size();
@@ -91,7 +90,7 @@ Result<Json> AdminApi::apply(const Json& request, const Stamp& by) const {
   auto found = store.examine(*wanted, prune);
   if (!found) return pass_on(found);
   Json answer = {{"changes", Json::array()}, {"problems", list_json(found->problems)},
-                 {"failures", list_json(found->failures)}, {"warnings", list_json(found->warnings)}};
+                 {"failures", list_json(found->failures)}};
   if (!found->problems.empty() || !found->failures.empty()) return answer;
   auto changes = dry_run ? store.plan(*wanted, prune) : store.apply(*wanted, prune, by);
   if (!changes) return pass_on(changes);
@@ -205,21 +204,7 @@ Result<Json> AdminApi::edit(const std::string& verb, const Json& request, const 
       by);
   if (!changes) return pass_on(changes);
   if (!changes->empty()) changed();
-  auto warnings = overlapping(*changes);
-  if (!warnings) return pass_on(warnings);
-  return Json{{"changes", list_json(*changes)}, {"warnings", list_json(*warnings)}};
-}
-
-// overlapping returns the overlaps of Resources that were just created or changed.
-Result<std::vector<Problem>> AdminApi::overlapping(const std::vector<Change>& changes) const {
-  std::set<std::string> touched;
-  for (const Change& c : changes) {
-    if (c.kind == "resource" && c.verb != Change::Verb::remove) touched.insert(c.name);
-  }
-  if (touched.empty()) return {};
-  auto model = store.model();
-  if (!model) return pass_on(model);
-  return overlaps(desired(*model), touched);
+  return Json{{"changes", list_json(*changes)}};
 }
 
 Result<Json> AdminApi::rename(const std::string& kind, const std::string& name, const Json& fields,

@@ -3,14 +3,13 @@
 //
 //   {"type":"status"}                                             -> {"type":"ok","status":{…}}
 //   {"type":"apply","state":{…},"dry_run":bool,"prune":bool}
-//          -> {"type":"ok","changes":[…],"problems":[…],"failures":[…],"warnings":[…]}; see Findings
+//          -> {"type":"ok","changes":[…],"problems":[…],"failures":[…]}; see Findings
 //   {"type":"state"}                                              -> {"type":"ok","state":{…}}
 //   {"type":"token","role":"device"|"connector","subject":…,"minutes":10}
 //                                                                 -> {"type":"ok","token":"tg1_…","expires":unix}
 //   {"type":"list","kind":K}                                      -> {"type":"ok","items":[…]}
 //   {"type":"show","kind":K,"name":N}                             -> {"type":"ok","item":{…}}
-//   {"type":"create"|"update"|"delete","kind":K,"name":N,"fields":{…}}
-//          -> {"type":"ok","changes":[…],"warnings":[…]}
+//   {"type":"create"|"update"|"delete","kind":K,"name":N,"fields":{…}}  -> {"type":"ok","changes":[…]}
 //   {"type":"audit","after":N,"most":M}                           -> {"type":"ok","entries":[…],"last":N}: the oldest first
 //   {"type":"audit","newest":M}                                   -> the same, of the newest M
 //   {"type":"verify_audit","number":N,"hash":hex} (both or none)  -> {"type":"ok","number":N,"hash":hex,"problem":""}
@@ -46,7 +45,6 @@ struct AdminApi {
   Result<Json> state() const;
   Result<Json> audit(const Json& request) const;
   Result<Json> verify_audit(const Json& request) const;
-  Result<std::vector<Problem>> overlapping(const std::vector<Change>& changes) const;
   Result<Json> token(const Json& request, const Stamp& by) const;
   Result<Json> list(const Json& request) const;
   Result<Json> show(const Json& request) const;

@@ -99,12 +99,16 @@ Result<int> apply(const Apply& options) {
     return fail(Errc::invalid_argument, options.file + ": names nothing, and --prune would remove everything; "
                                                        "delete entries one by one if that is meant");
   }
+  auto before = state_of(options.common);
+  if (!before) return pass_on(before);
+  const std::vector<Problem> warnings =
+      overlaps(outcome(*before, *state, options.prune), touched_by(plan(*before, *state, options.prune)));
   auto answer = options.common.ask({{"type", "apply"}, {"state", to_json(*state)}, {"dry_run", options.dry_run},
                                     {"prune", options.prune}});
   if (!answer) return pass_on(answer);
   const auto lines = [&](const char* kind) { return in_file(*answer, kind, *file, options.file); };
   if (const auto problems = lines("problems"); !problems.empty()) return refuse(Errc::conflict, problems);
-  for (const std::string& warning : lines("warnings")) say("tg: warning: " + warning);
+  for (const Problem& p : file->places.in_file(warnings)) say("tg: warning: " + printable(line_of(p, options.file), 2000));
   if (auto failures = lines("failures"); !failures.empty()) {
     failures.push_back(fmt::format("{} of its tests would not hold, so nothing was changed",
                                    failures.size() == 1 ? "one" : std::to_string(failures.size())));
@@ -162,11 +166,9 @@ void add_export(CLI::App& controller) {
   CLI::App* command = cmd::add_command(controller, "export",
                                        "Print what is true now as a file for apply, which then changes nothing",
                                        [common]() -> Result<int> {
-    auto answer = common->ask({{"type", "state"}});
-    if (!answer) return pass_on(answer);
-    auto state = desired_from_json((*answer)["state"]);
+    auto state = state_of(*common);
     if (!state) return pass_on(state);
-    if (common->json) cmd::print_json({{"state", (*answer)["state"]}});
+    if (common->json) cmd::print_json({{"state", to_json(*state)}});
     else std::fputs(to_toml(*state).c_str(), stdout);
     return 0;
   });
@@ -193,7 +195,8 @@ std::string status_text(const Json& s) {
       s["instance"].get<std::string>(), s["version"].get<std::string>(), s["process"].dump(), fmt::gmtime(since),
       s["listen"].get<std::string>(), s["public"].get<std::string>(), embedded,
       s["state"].get<std::string>(), s["revision"].dump(), s["networks"].dump(), s["resources"].dump(),
-      s["users"].dump(), counts("connectors"), counts("relays"), counts("devices"));
+      s["users"].dump(), counts("connectors"), counts("relays"), counts("devices")) +
+         (text_or(s, "problem", "").empty() ? "" : "problem     " + text_or(s, "problem", "") + "\n");
 }
 
 void add_status(CLI::App& controller) {
@@ -225,10 +228,24 @@ Result<Json> Common::ask(const Json& request) const {
   return ask_controller(state, asked, timeout);
 }
 
+Result<DesiredState> state_of(const Common& common) {
+  auto answer = common.ask({{"type", "state"}});
+  if (!answer) return pass_on(answer);
+  return desired_from_json((*answer)["state"]);
+}
+
+std::set<std::string> touched_by(const std::vector<Change>& changes) {
+  std::set<std::string> out;
+  for (const Change& c : changes) {
+    if (c.kind == "resource" && c.verb != Change::Verb::remove) out.insert(c.name);
+  }
+  return out;
+}
+
 Result<> print_changes(const Common& common, const Json& answer, bool planned) {
   const Json& list = answer["changes"];
   if (common.json) {
-    cmd::print_json({{"changes", list}, {"applied", !planned}, {"warnings", answer.value("warnings", Json::array())}});
+    cmd::print_json({{"changes", list}, {"applied", !planned}});
     return {};
   }
   int counts[3] = {};
@@ -253,6 +270,7 @@ void add_commands(CLI::App& app) {
   add_export(*controller);
   add_status(*controller);
   add_audit_commands(*controller);
+  add_backup_commands(*controller);
   add_entry_commands(*controller);
 }
 

@@ -3,9 +3,12 @@
 
 #include <chrono>
 #include <memory>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "cmd/command.h"
+#include "core/desired_state.h"
 #include "core/json.h"
 
 namespace tg::controller {
@@ -21,11 +24,19 @@ struct Common {
   Result<Json> ask(const Json& request) const;
 };
 
+// state_of asks the running controller for what is true now.
+Result<DesiredState> state_of(const Common& common);
+// touched_by returns the names of the Resources that were created or changed: what overlaps are told of.
+std::set<std::string> touched_by(const std::vector<Change>& changes);
+
 // print_changes prints the changes of an answer, each on a line of stdout, or the JSON.
 Result<> print_changes(const Common& common, const Json& answer, bool planned);
 
 // add_audit_commands declares audit and audit verify below `controller`.
 void add_audit_commands(CLI::App& controller);
+
+// add_backup_commands declares backup and restore.
+void add_backup_commands(CLI::App& controller);
 
 // add_entry_commands declares {list, show, create, update, delete} of every kind below `controller`, and the tokens.
 void add_entry_commands(CLI::App& controller);

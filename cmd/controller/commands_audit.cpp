@@ -18,6 +18,7 @@ namespace {
 
 constexpr unsigned kNewest = 100;
 constexpr unsigned kNewestMost = 1000;    // as the controller gives at once
+constexpr std::int64_t kLastTime = 253'402'300'799;   // the end of 9999: an entry may have been altered
 constexpr int kPatience = 5000;           // milliseconds that --follow waits for news at a time
 
 std::string shown(const Json& value) { return value.is_string() ? value.get<std::string>() : json_text(value); }
@@ -40,7 +41,7 @@ std::string differences(const Json& before, const Json& after) {
 
 std::string line_of(const Json& e) {
   if (!e.is_object()) return "(an entry that was altered; see: tg controller audit verify)";
-  const std::time_t time = number_or(e, "time", 0);
+  const std::time_t time = std::clamp<std::int64_t>(number_or(e, "time", 0), 0, kLastTime);
   const Json none;
   const auto part = [&](const char* key) -> const Json& { return e.contains(key) ? e[key] : none; };
   const std::string what = differences(part("before"), part("after"));
@@ -82,7 +83,7 @@ Result<int> run(const Audit& a) {
     if (!answer) return pass_on(answer);
     const Json& entries = (*answer)["entries"];
     print(a, entries);
-    last += static_cast<std::int64_t>(entries.size());
+    if (!entries.empty()) last = std::max(last + 1, number_or(entries.back(), "number", 0));
   }
   return 0;
 }

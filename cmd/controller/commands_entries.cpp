@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "cmd/controller/commands.h"
+#include "cmd/controller/desired_json.h"
 #include "cmd/controller/table.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -188,6 +189,20 @@ void add_fields(CLI::App& command, Request& r, const std::string& kind, bool upd
   }
 }
 
+// warn_of_overlaps says with which others a Resource shares hosts that was just made or changed.
+void warn_of_overlaps(const Request& r, const std::string& kind, const Json& changes) {
+  if (kind != "resource" || changes.empty()) return;
+  std::vector<Change> done;
+  for (const Json& one : changes) {
+    if (auto change = change_from_json(one)) done.push_back(std::move(*change));
+  }
+  auto state = state_of(r.common);
+  if (!state) return;   // it was made all the same
+  for (const Problem& p : overlaps(*state, touched_by(done))) {
+    std::fputs((printable(fmt::format("tg: warning: {}: {}", p.key, p.text), 2000) + "\n").c_str(), stderr);
+  }
+}
+
 void add_edit(CLI::App& group, const Kind& kind, const std::string& verb, const std::string& help) {
   auto r = std::make_shared<Request>();
   auto self = std::make_shared<CLI::App*>();
@@ -197,10 +212,7 @@ void add_edit(CLI::App& group, const Kind& kind, const std::string& verb, const 
     auto answer = r->common.ask({{"type", verb}, {"kind", kind.name}, {"name", r->name}, {"fields", r->fields}});
     if (!answer) return pass_on(answer);
     if (auto printed = print_changes(r->common, *answer, false); !printed) return pass_on(printed);
-    for (const Json& warning : answer->value("warnings", Json::array())) {
-      const std::string line = fmt::format("tg: warning: {}: {}", text_or(warning, "key", ""), text_or(warning, "text", ""));
-      std::fputs((printable(line, 2000) + "\n").c_str(), stderr);
-    }
+    warn_of_overlaps(*r, kind.name, (*answer)["changes"]);
     return 0;
   });
   *self = command;

@@ -120,7 +120,7 @@ Result<> ControlServer::take_place(Session& s) {
   }
   if (holder != nullptr) {
     lost.push_back({holder->process, net::Loop::now()});
-    if (lost.size() > kLostKept) lost.pop_front();
+    if (lost.size() > kLostKept) lost.erase(lost.begin() + 1);   // the first of them is most likely the true one
     net::log(net::Level::info, "{} {} ({}): the process from {} takes the place of the one from {}", s.who().role,
              s.who().id, s.name, s.source().to_string(), holder->source().to_string());
     holder->refuse(Errc::conflict, conflict(s), net::Loop::wall());

@@ -62,10 +62,23 @@ Result<Database> Database::open(const std::string& path) {
   return database;
 }
 
+Result<Database> Database::open_plain(const std::string& path) {
+  sqlite3* handle = nullptr;
+  const int rc = sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
+  Database database(handle);
+  if (rc != SQLITE_OK) return tl::unexpected(database.error("could not open " + path));
+  auto ready = database.script("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; "
+                               "PRAGMA secure_delete=ON;");
+  if (!ready) return fail(ready.error().code, fmt::format("{}: {}", path, ready.error().text));
+  return database;
+}
+
 Database::~Database() { sqlite3_close_v2(handle_); }
-Database::Database(Database&& o) noexcept : handle_(std::exchange(o.handle_, nullptr)) {}
+Database::Database(Database&& o) noexcept
+    : handle_(std::exchange(o.handle_, nullptr)), broken_(std::move(o.broken_)) {}
 Database& Database::operator=(Database&& o) noexcept {
   std::swap(handle_, o.handle_);
+  std::swap(broken_, o.broken_);
   return *this;
 }
 
@@ -74,11 +87,23 @@ Error Database::error(std::string_view what) const {
   Errc kind = Errc::io;
   if (code == SQLITE_CONSTRAINT) kind = Errc::conflict;
   if (code == SQLITE_BUSY || code == SQLITE_LOCKED) kind = Errc::timed_out;
+  if (code == SQLITE_FULL) return {Errc::exhausted, fmt::format("{}: the disk is full; nothing was written", what)};
   return {kind, fmt::format("{}: {}", what, handle_ ? sqlite3_errmsg(handle_) : "out of memory")};
 }
 
+// write_error notes an error of the disk: what the kernel holds for it may be lost, and a later fsync would not say so.
+Error Database::write_error() {
+  Error e = error("the database");
+  const int code = handle_ ? sqlite3_errcode(handle_) & 0xff : SQLITE_OK;
+  if (code == SQLITE_IOERR || code == SQLITE_CORRUPT) {
+    broken_ = Error{Errc::io, e.text + "; nothing more is written until the controller is started anew"};
+    return *broken_;
+  }
+  return e;
+}
+
 Result<> Database::script(const char* sql) {
-  if (sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) return tl::unexpected(error("the database"));
+  if (sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) return tl::unexpected(write_error());
   return {};
 }
 
@@ -98,9 +123,10 @@ Result<int> Database::run(const char* sql, std::initializer_list<Value> values) 
   auto raw = prepare(sql, values);
   if (!raw) return pass_on(raw);
   const Owned statement(*raw);
+  if (broken_) return tl::unexpected(*broken_);
   int rc = SQLITE_ROW;
   while (rc == SQLITE_ROW) rc = sqlite3_step(statement.get());
-  if (rc != SQLITE_DONE) return tl::unexpected(error("the database"));
+  if (rc != SQLITE_DONE) return tl::unexpected(write_error());
   return sqlite3_changes(handle_);
 }
 
@@ -118,6 +144,7 @@ Result<> Database::each(const char* sql, std::initializer_list<Value> values,
 std::int64_t Database::last_id() const noexcept { return sqlite3_last_insert_rowid(handle_); }
 
 Result<Transaction> Transaction::begin(Database& database) {
+  if (database.broken()) return tl::unexpected(*database.broken());
   if (auto begun = database.script("BEGIN IMMEDIATE"); !begun) return pass_on(begun);
   return Transaction(database);
 }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -35,12 +36,15 @@ class Row {
 
 // Database is the one connection of the process to a database file. Write-ahead log, synchronous=FULL: what commit()
 // acknowledged is on the disk. Foreign keys are on. A lock held by somebody else is waited for, at most 10 s. Errors:
-// io (the disk, a file that is no database), conflict (a constraint), timed_out (locked), each with SQLite's words. Not
-// thread-safe.
+// exhausted (the disk is full: nothing was written, and a later try may succeed), conflict (a constraint), timed_out
+// (locked), io (everything else), each with SQLite's words. After an error of the disk itself in a write nobody knows what is on
+// it, so that nothing more is written until the file is opened anew: every write then ends with that error. Not thread-safe.
 class Database {
  public:
   // open creates the file, mode 0600, when it is missing.
   static Result<Database> open(const std::string& path);
+  // open_plain opens a copy that nobody else uses, without a write-ahead log. Errors: io, also when it is missing.
+  static Result<Database> open_plain(const std::string& path);
   ~Database();
   Database(Database&&) noexcept;
   Database& operator=(Database&&) noexcept;
@@ -52,12 +56,16 @@ class Database {
   // each calls `row` for every row.
   Result<> each(const char* sql, std::initializer_list<Value> values, const std::function<void(const Row&)>& row);
   std::int64_t last_id() const noexcept;    // of the last INSERT
+  // broken is the error of the disk after which nothing is written; nothing while all is well.
+  const std::optional<Error>& broken() const noexcept { return broken_; }
 
  private:
   explicit Database(sqlite3* handle) noexcept : handle_(handle) {}
   Error error(std::string_view what) const;
+  Error write_error();
   Result<sqlite3_stmt*> prepare(const char* sql, std::initializer_list<Value> values);
   sqlite3* handle_ = nullptr;
+  std::optional<Error> broken_;
 };
 
 // Transaction is a write transaction (BEGIN IMMEDIATE: nobody else can write between what it reads and what it writes).

@@ -23,7 +23,7 @@ Result<std::optional<Buffer>> load(Store& store, const Vault& vault, std::string
   return std::optional<Buffer>(std::move(*secret));
 }
 
-Result<Buffer> load_or_make_key(Store& store, const Vault& vault, std::string_view name) {
+Result<Buffer> load_or_make_key(Store& store, const Vault& vault, std::string_view name, Loading loading) {
   auto key = load(store, vault, name);
   if (!key) return pass_on(key);
   if (*key && (*key)->size() == 32) return std::move(**key);
@@ -31,6 +31,7 @@ Result<Buffer> load_or_make_key(Store& store, const Vault& vault, std::string_vi
     return fail(Errc::malformed, "the stored " + std::string(name) +
                 " is damaged; restore the state directory from a backup");
   }
+  if (loading == Loading::read_only) return fail(Errc::not_found, "there is no " + std::string(name));
   Buffer fresh = random_bytes(32);
   if (auto saved = save(store, vault, name, fresh); !saved) return pass_on(saved);
   return fresh;
@@ -60,25 +61,36 @@ Result<bool> has_secrets(Store& store) {
   return sealed->has_value();
 }
 
-Result<Secrets> load_secrets(Store& store, const Vault& vault, UnixTime now) {
+// A crash before the key is kept leaves the signed end of an empty log, which the next key signs anew.
+Result<> begin_audit(Store& store, const Vault& vault, const Secrets& secrets) {
+  if (auto signing = store.sign_audit_with({secrets.pki.instance(), secrets.audit_seed, secrets.audit_fresh}); !signing) {
+    return signing;
+  }
+  return secrets.audit_fresh ? save(store, vault, kAuditSeed, secrets.audit_seed) : Result<>();
+}
+
+Result<Secrets> load_secrets(Store& store, const Vault& vault, UnixTime now, Loading loading) {
   auto stored = load(store, vault, kCa);
   if (!stored) return pass_on(stored);
   const bool fresh = !stored->has_value();
+  if (fresh && loading == Loading::read_only) return fail(Errc::not_found, "there is no certificate authority");
   auto pki = fresh ? Pki::create(now) : pki_from(**stored);
   if (!pki) return pass_on(pki);
-  auto renewed = pki->renew_issuing(now);
+  auto renewed = loading == Loading::make ? pki->renew_issuing(now) : Result<bool>(false);
   if (!renewed) return pass_on(renewed);
   if (fresh || *renewed) {
     if (auto saved = save_ca(store, vault, *pki); !saved) return pass_on(saved);
   }
-  auto grant_seed = load_or_make_key(store, vault, kGrantSeed);
+  auto grant_seed = load_or_make_key(store, vault, kGrantSeed, loading);
   if (!grant_seed) return pass_on(grant_seed);
-  auto ticket_key = load_or_make_key(store, vault, kTicketKey);
+  auto ticket_key = load_or_make_key(store, vault, kTicketKey, loading);
   if (!ticket_key) return pass_on(ticket_key);
-  auto audit_seed = load_or_make_key(store, vault, kAuditSeed);
+  auto audit_seed = load(store, vault, kAuditSeed);
   if (!audit_seed) return pass_on(audit_seed);
+  const bool audit_fresh = !audit_seed->has_value();
+  if (audit_fresh && loading == Loading::make) *audit_seed = random_bytes(32);   // kept by begin_audit
   LeaseKeys keys{pki->instance(), std::move(*grant_seed), std::move(*ticket_key)};
-  return Secrets{std::move(*pki), std::move(keys), std::move(*audit_seed), fresh};
+  return Secrets{std::move(*pki), std::move(keys), audit_seed->value_or(Buffer()), audit_fresh, fresh};
 }
 
 }  // namespace tg::controller

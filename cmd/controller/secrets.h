@@ -11,13 +11,18 @@ namespace tg::controller {
 struct Secrets {
   Pki pki;
   LeaseKeys keys;
-  Buffer audit_seed;       // 32 bytes, Ed25519
+  Buffer audit_seed;       // 32 bytes, Ed25519; empty where there is none and nothing was made
+  bool audit_fresh = false;   // it was made just now, and is not kept before begin_audit
   bool fresh = false;      // made just now: this is a new controller
 };
 
-// load_secrets reads the CA, the grant key and the ticket key; in a new store it makes them. The issuing CA is renewed
-// when it is due. Errors: those of Store and Vault; malformed.
-Result<Secrets> load_secrets(Store& store, const Vault& vault, UnixTime now);
+// load_secrets reads the CA and the keys; in a new store it makes them, and the issuing CA is renewed when it is due. With
+// read_only nothing is made, renewed or written. Errors: those of Store and Vault; malformed; not_found with read_only.
+enum class Loading : std::uint8_t { make, read_only };
+Result<Secrets> load_secrets(Store& store, const Vault& vault, UnixTime now, Loading loading = Loading::make);
+
+// begin_audit has the store sign its audit log, before the first change. Errors: those of Store::sign_audit_with.
+Result<> begin_audit(Store& store, const Vault& vault, const Secrets& secrets);
 
 // save_ca writes the CA after it was renewed.
 Result<> save_ca(Store& store, const Vault& vault, const Pki& pki);

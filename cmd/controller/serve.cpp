@@ -55,7 +55,7 @@ Result<std::chrono::seconds> grace_of(const ServeOptions& options) {
 // person is how the audit log calls who asks on the socket. Whom sudo speaks for is what the asker says, who is root.
 std::string person(unsigned uid, const std::string& sudo) {
   const std::string user = uid == 0 ? "root" : fmt::format("uid {}", uid);
-  return sudo.empty() ? user : fmt::format("{}, by sudo of {}", user, printable(sudo, 64));
+  return sudo.empty() || uid != 0 ? user : fmt::format("{}, by sudo of {}", user, printable(sudo, 64));
 }
 
 Result<net::Fd> listen_at(const char* option, const std::string& text, std::uint16_t port) {
@@ -86,7 +86,7 @@ Result<std::unique_ptr<Controller>> Controller::start(net::Loop& loop, ServeOpti
   auto secrets = load_secrets(*store, *vault, net::Loop::wall());
   if (!secrets) return pass_on(secrets);
   // A log that was altered is said and does not stop the controller: people need their access.
-  auto signing = store->sign_audit_with({secrets->pki.instance(), secrets->audit_seed});
+  auto signing = begin_audit(*store, *vault, *secrets);
   if (!signing && signing.error().code != Errc::failed) return pass_on(signing);
   if (!signing) say("tg: warning: " + signing.error().text);
   std::unique_ptr<Controller> out(

@@ -35,7 +35,6 @@ struct Enrolment {
 struct Findings {
   std::vector<Problem> problems;    // what makes it impossible
   std::vector<Problem> failures;    // tests that would not hold
-  std::vector<Problem> warnings;    // overlaps
 };
 
 // Stamp is who changes something, from where and when: it goes into the audit log. A time alone is tg's own doing.
@@ -51,6 +50,7 @@ struct Stamp {
 struct AuditSigner {
   std::string instance;
   Buffer seed;                      // 32 bytes, Ed25519
+  bool fresh = false;               // it was made just now: the log begins
 };
 
 // AuditState is what a look at the whole audit log found.
@@ -71,12 +71,14 @@ class Store {
   Result<Model> model();
   std::uint64_t revision() const noexcept { return revision_; }   // of the last model or change here
 
+  // attach takes a database that is open and has its tables: a copy.
+  static Store attach(Database database) { return Store(std::move(database)); }
+
   // Small values by name: the CA, the grant key (sealed by the caller), settings.
   Result<std::optional<Buffer>> value(std::string_view name);
   Result<> set_value(std::string_view name, Bytes value);
 
-  // examine returns what there is to say about applying `wanted`: overlaps are told of Resources that it creates or
-  // changes.
+  // examine returns what there is to say against applying `wanted`.
   Result<Findings> examine(const DesiredState& wanted, bool prune);
   // plan returns what apply would do, and changes nothing. Errors: conflict when the result would be impossible
   // (problems()) or one of the tests in
@@ -103,16 +105,19 @@ class Store {
   Result<std::string> enroll(const Enrolment& who, UnixTime now, const std::string& from = {});
 
   // sign_audit_with has the end of the audit log signed from now on; call it before the first change. Errors: failed when the
-  // log does not end as it was signed last: it is then never signed again.
+  // log does not end as it was signed last. It is then never signed again, nor when that is found out at a change.
   Result<> sign_audit_with(AuditSigner signer);
-  // audit returns up to `most` entries with a number above `after`, the oldest first.
+  // audit returns entries with a number above `after`, the oldest first: up to `most`, and about 4 MiB.
   Result<std::vector<std::string>> audit(std::uint64_t after, std::size_t most);
+  // broken says why nothing is written any more, or nothing; see Database.
+  const std::optional<Error>& broken() const noexcept { return db_.broken(); }
   std::uint64_t audit_last() const noexcept { return audit_head_.number; }
   // audit_state reads the whole log. With `noted`, a head that somebody wrote down, the log must also still go through it.
   Result<AuditState> audit_state(const std::optional<AuditHead>& noted = {});
 
-  // settle_revocations brings revocations that lie further ahead than verifiers forgive back to `now`: they were made
-  // while the clock was ahead, and nobody would accept a grant that is late enough for them.
+  // settle_revocations brings revocations that lie further ahead than verifiers forgive back to `now`, of devices that may
+  // still have grants: they were made while the clock was ahead, and nobody would accept a grant that is late enough for
+  // them.
   Result<> settle_revocations(UnixTime now);
 
   // seen notes when agents were here last, by "ROLE/ID".
@@ -140,6 +145,7 @@ class Store {
   Result<AuditHead> write_audit(const Stamp& by, const Notes& notes);
   Result<> write_audit_head(const AuditHead& head);
   Result<std::pair<AuditHead, Buffer>> read_audit_head();   // with its signature
+  bool own_head(const AuditHead& head, Bytes signature) const;   // true also where nothing is signed
   static Notes notes_of(const DesiredState& before, const DesiredState& after, const std::vector<Change>& changes);
   Result<> revoke(const std::vector<std::string>& devices, UnixTime now);
   Result<std::vector<Change>> replace(const DesiredState& now_state, const DesiredState& wanted, bool prune,

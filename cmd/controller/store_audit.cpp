@@ -1,6 +1,7 @@
 // The audit log in the store: written with each change, read in pieces, checked as a whole.
 #include <fmt/format.h>
 
+#include <set>
 #include <unordered_map>
 
 #include "cmd/controller/desired_json.h"
@@ -23,10 +24,10 @@ class Entries {
     add("resource", s.resources, &ResourceSpec::name);
   }
 
-  // text returns "null" for what is not there.
-  std::string text(const std::string& kind, const std::string& name) const {
+  // find returns null for what is not there.
+  Json find(const std::string& kind, const std::string& name) const {
     const auto found = known_.find(kind + "/" + name);
-    return found == known_.end() ? "null" : json_text(found->second());
+    return found == known_.end() ? Json() : found->second();
   }
 
  private:
@@ -38,6 +39,35 @@ class Entries {
   }
   std::unordered_map<std::string, std::function<Json()>> known_;
 };
+
+constexpr std::size_t kAuditAnswer = 4u << 20;   // bytes of entries in one answer, but for the last
+
+// keep_differences leaves in the two only what differs: of lists what went, and what came. A group of thousands would
+// otherwise be in the log twice for each member more.
+void keep_differences(Json& before, Json& after) {
+  for (auto it = after.begin(); it != after.end();) {
+    Json& old = before[it.key()];
+    if (old == *it) {
+      before.erase(it.key());
+      it = after.erase(it);
+      continue;
+    }
+    if (old.is_array() && it->is_array()) {
+      const std::set<Json> had(old.begin(), old.end()), has(it->begin(), it->end());
+      const auto without = [](const Json& list, const std::set<Json>& others) {
+        Json out = Json::array();
+        for (const Json& one : list) {
+          if (!others.contains(one)) out.push_back(one);
+        }
+        return out;
+      };
+      Json went = without(old, has);
+      *it = without(*it, had);
+      old = std::move(went);
+    }
+    ++it;
+  }
+}
 
 const char* verb(Change::Verb v) {
   switch (v) {
@@ -55,8 +85,10 @@ Store::Notes Store::notes_of(const DesiredState& before, const DesiredState& aft
   const Entries fresh(after);
   Notes out;
   for (const Change& c : changes) {
-    const bool removed = c.verb == Change::Verb::remove;
-    out.push_back({verb(c.verb), c.kind, c.name, old.text(c.kind, c.name), removed ? "null" : fresh.text(c.kind, c.name)});
+    Json was = old.find(c.kind, c.name);
+    Json is = c.verb == Change::Verb::remove ? Json() : fresh.find(c.kind, c.name);
+    if (c.verb == Change::Verb::update) keep_differences(was, is);
+    out.push_back({verb(c.verb), c.kind, c.name, json_text(was), json_text(is)});
   }
   return out;
 }
@@ -66,6 +98,8 @@ Result<AuditHead> Store::write_audit(const Stamp& by, const Notes& notes) {
   auto kept = read_audit_head();
   if (!kept) return pass_on(kept);
   AuditHead head = std::move(kept->first);
+  // What was put there behind our back must not be made good by what comes after it.
+  if (!own_head(head, kept->second)) audit_altered_ = true;
   for (const Noted& n : notes) {
     const std::string text =
         audit_text({head.number + 1, by.time, by.who, by.from, n.action, n.kind, n.name, n.before, n.after});
@@ -97,6 +131,10 @@ Result<> Store::write_audit_head(const AuditHead& head) {
   return {};
 }
 
+bool Store::own_head(const AuditHead& head, Bytes signature) const {
+  return !signer_ || head_signed(head, signer_->instance, signature, ed25519_public_key(signer_->seed));
+}
+
 Result<> Store::sign_audit_with(AuditSigner signer) {
   signer_ = std::move(signer);
   auto kept = read_audit_head();
@@ -105,8 +143,9 @@ Result<> Store::sign_audit_with(AuditSigner signer) {
   auto read = db_.each("SELECT coalesce(max(number), 0) FROM audit", {}, [&](const Row& row) { last = row.number(0); });
   if (!read) return read;
   const auto& [head, signature] = *kept;
-  audit_altered_ = last != static_cast<std::int64_t>(head.number) ||
-                   (last != 0 && !head_signed(head, signer_->instance, signature, ed25519_public_key(signer_->seed)));
+  // An empty log has a signed end too, from the moment when its key was made: later it can't be emptied unseen.
+  if (signer_->fresh && last == 0) return write_audit_head({});
+  audit_altered_ = last != static_cast<std::int64_t>(head.number) || !own_head(head, signature);
   if (!audit_altered_) return {};
   return fail(Errc::failed, "the end of the audit log is not what this controller signed last: its database was altered; see: "
                             "tg controller audit verify");
@@ -114,10 +153,19 @@ Result<> Store::sign_audit_with(AuditSigner signer) {
 
 Result<std::vector<std::string>> Store::audit(std::uint64_t after, std::size_t most) {
   std::vector<std::string> out;
-  auto read = db_.each("SELECT text FROM audit WHERE number > ? ORDER BY number LIMIT ?",
-                       {static_cast<std::int64_t>(after), static_cast<std::int64_t>(most)},
-                       [&](const Row& row) { out.push_back(row.text(0)); });
-  if (!read) return pass_on(read);
+  std::size_t size = 0;
+  while (out.size() < most && size < kAuditAnswer) {
+    std::optional<std::string> text;
+    auto read = db_.each("SELECT number, text FROM audit WHERE number > ? ORDER BY number LIMIT 1",
+                         {static_cast<std::int64_t>(after)}, [&](const Row& row) {
+                           after = static_cast<std::uint64_t>(row.number(0));
+                           text = row.text(1);
+                         });
+    if (!read) return pass_on(read);
+    if (!text) break;
+    size += text->size();
+    out.push_back(std::move(*text));
+  }
   return out;
 }
 

@@ -44,20 +44,27 @@ Result<std::string> subject_id(Database& db, Token::Role role, std::string_view 
 // token_name is how the audit log calls a token: enough of its id to find it again, and nothing of its secret.
 std::string token_name(Bytes id) { return hex(id.first(std::min<std::size_t>(id.size(), 4))); }
 
-// enrolled_json returns what the audit log says of a machine that was just let in.
-Result<std::string> enrolled_json(Database& db, Token::Role role, const std::string& id) {
+// Machine is what the audit log says of one that has a place: its name there, and the rest as JSON.
+struct Machine {
+  std::string name;
+  std::string text = "null";
+};
+
+Result<Machine> machine_of(Database& db, Token::Role role, const std::string& id) {
   const char* sql = role == Token::Role::device
                         ? "SELECT d.name, u.email, d.key FROM device d JOIN user u ON u.id = d.user WHERE d.id = ?"
                     : role == Token::Role::connector
                         ? "SELECT c.name, n.name, c.key FROM connector c JOIN network n ON n.id = c.network WHERE c.id = ?"
                         : "SELECT name, address, key FROM relay WHERE id = ?";
   const char* of = role == Token::Role::device ? "user" : role == Token::Role::connector ? "network" : "address";
-  Json out;
+  Machine out;
   auto read = db.each(sql, {id}, [&](const Row& row) {
-    out = {{"name", row.text(0)}, {of, row.text(1)}, {"key", row.text(2)}};
+    out.name = role == Token::Role::device ? id : row.text(0);
+    if (row.text(2).empty()) return;   // a place where no machine has been
+    out.text = json_text(Json{{"id", id}, {"name", row.text(0)}, {of, row.text(1)}, {"key", row.text(2)}});
   });
   if (!read) return pass_on(read);
-  return json_text(out);
+  return out;
 }
 
 struct Record {
@@ -162,12 +169,14 @@ Result<std::string> Store::enroll(const Enrolment& who, UnixTime now, const std:
     if (!spent) return pass_on(spent);
     TG_CHECK(*spent == 1);
     const bool device = who.role == Token::Role::device;
+    auto before = device ? Result<Machine>() : machine_of(db, who.role, record->subject);
+    if (!before) return pass_on(before);
     auto in = device ? let_in_device(db, *record, who, now) : let_in_place(db, *record, who);
     if (!in) return pass_on(in);
     id = std::move(*in);
-    auto what = enrolled_json(db, who.role, id);
-    if (!what) return pass_on(what);
-    notes.push_back({"enroll", std::string(to_string(who.role)), id, "null", std::move(*what)});
+    auto after = machine_of(db, who.role, id);
+    if (!after) return pass_on(after);
+    notes.push_back({"enroll", std::string(to_string(who.role)), after->name, std::move(before->text), std::move(after->text)});
     return {};
   });
   if (!done) return pass_on(done);

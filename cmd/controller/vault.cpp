@@ -47,6 +47,11 @@ Result<Vault> Vault::open(const std::string& path, bool create) {
   return Vault(std::move(*key));
 }
 
+Result<Vault> Vault::of_key(Buffer key) {
+  if (key.size() != kKey) return fail(Errc::malformed, "a key has 32 bytes");
+  return Vault(std::move(key));
+}
+
 Buffer Vault::seal(std::string_view name, Bytes secret) const {
   Buffer out = random_bytes(kNonce);
   out.resize(kNonce + secret.size() + kTag);

@@ -17,6 +17,9 @@ class Vault {
   // when it is missing. Errors: not_found, malformed (not 32 bytes), io.
   static Result<Vault> open(const std::string& path, bool create);
 
+  // of_key makes one of the 32 bytes themselves. Errors: malformed.
+  static Result<Vault> of_key(Buffer key);
+
   Buffer seal(std::string_view name, Bytes secret) const;
   // unseal errors: denied when the bytes are not what seal() made with this key under this name.
   Result<Buffer> unseal(std::string_view name, Bytes sealed) const;

@@ -14,9 +14,9 @@ namespace {
 struct AuditTest : testing::Test {
   Folder folder;
   Store store = must(Store::open(folder / "controller.db"));
-  AuditSigner signer{"tg-12345678", Buffer(32, 7)};
+  AuditSigner signer{"tg-12345678", Buffer(32, 7)};   // as at every start but the first
 
-  void SetUp() override { must(store.sign_audit_with(signer)); }
+  void SetUp() override { must(store.sign_audit_with({signer.instance, signer.seed, true})); }
   std::vector<Json> entries(std::uint64_t after = 0) {
     std::vector<Json> out;
     for (const std::string& text : must(store.audit(after, 1000))) out.push_back(Json::parse(text));
@@ -64,9 +64,37 @@ TEST_F(AnAuditLog, has_an_entry_for_each_change_with_who_where_before_and_after)
   const auto last = entries(before);
   EXPECT_EQ(last[0]["before"]["address"], "nas.home.int");
   EXPECT_EQ(last[0]["after"]["address"], "nas2.home.int");
+  EXPECT_EQ(last[0]["before"].size(), 1u) << "only what differs";
   EXPECT_EQ(last[1]["before"]["name"], "guests");
   EXPECT_EQ(last[1]["after"], nullptr);
   EXPECT_EQ(problem(), "");
+}
+
+TEST_F(AnAuditLog, has_of_a_list_what_went_and_what_came) {
+  DesiredState s = home();
+  for (int i = 0; i < 1000; ++i) s.users.push_back({"user" + std::to_string(i) + "@example.com", {}});
+  for (std::size_t i = 2; i < s.users.size(); ++i) s.groups[1].members.push_back(s.users[i].email);
+  must(store.apply(s, false, kNow));
+  const std::uint64_t before = store.audit_last();
+  s.groups[1].members.erase(s.groups[1].members.begin());
+  s.groups[1].members.push_back("bob@example.com");
+  must(store.apply(s, false, kNow));
+  const auto list = entries(before);
+  ASSERT_EQ(list.size(), 1u);
+  EXPECT_EQ(list[0]["before"], Json::parse(R"({"members":["user0@example.com"]})"));
+  EXPECT_EQ(list[0]["after"], Json::parse(R"({"members":["bob@example.com"]})"));
+}
+
+TEST_F(AnAuditLog, knows_who_took_whose_place) {
+  must(store.apply(home(), false, kNow));
+  const std::string first = enrolled(store, Token::Role::connector, "home-1", "old key");
+  const std::string second = enrolled(store, Token::Role::connector, "home-1", "new key");
+  const Json last = entries().back();
+  EXPECT_EQ(last["name"], "home-1");
+  EXPECT_EQ(last["before"]["id"], first);
+  EXPECT_EQ(last["before"]["key"], "old key");
+  EXPECT_EQ(last["after"]["id"], second);
+  EXPECT_EQ(last["after"]["key"], "new key");
 }
 
 TEST_F(AnAuditLog, knows_renamings_devices_and_tokens_and_no_secret) {
@@ -134,6 +162,7 @@ TEST_F(AnAuditLog, tells_what_was_done_behind_its_back) {
       {"INSERT INTO audit VALUES (8, '{\"number\":8}', zeroblob(32))", "entry 8 of the audit log was altered"},
       {"UPDATE audit_head SET signature = zeroblob(64)", "the end of the audit log is not signed by this controller"},
       {"DELETE FROM audit_head", "the audit log ends at entry 7 and should end at entry 0"},
+      {"DELETE FROM audit; DELETE FROM audit_head", "the end of the audit log is not signed by this controller"},
       {"DELETE FROM audit WHERE number = 7; UPDATE audit_head SET number = 6, hash = (SELECT hash FROM audit WHERE number = 6)",
        "the end of the audit log is not signed by this controller"},
   };
@@ -164,6 +193,27 @@ TEST_F(AnAuditLog, that_was_altered_is_never_taken_for_whole_again) {
     EXPECT_EQ(must(again.audit_state()).problem, "the end of the audit log is not signed by this controller") << start;
   }
 }
+
+TEST_F(AnAuditLog, that_was_altered_meanwhile_is_not_signed_by_the_next_change) {
+  must(store.apply(home(), false, kNow));
+  // An earlier end, without its signature: all hashes fit.
+  tamper("DELETE FROM audit WHERE number > 5; UPDATE audit_head SET number = 5, hash = (SELECT hash FROM audit WHERE number = 5)");
+  must(store.rename("group", "guests", "visitors", kNow));
+  EXPECT_EQ(problem(), "the end of the audit log is not signed by this controller");
+  must(store.rename("group", "visitors", "guests", kNow));
+  EXPECT_EQ(problem(), "the end of the audit log is not signed by this controller");
+}
+
+TEST_F(AnAuditLog, that_was_emptied_is_not_taken_for_a_new_one) {
+  must(store.apply(home(), false, kNow));
+  tamper("DELETE FROM audit; DELETE FROM audit_head");
+  Store again = must(Store::open(folder / "controller.db"));
+  EXPECT_FALSE(again.sign_audit_with(signer));
+  must(again.rename("group", "guests", "visitors", kNow));
+  EXPECT_EQ(must(again.audit_state()).problem, "the end of the audit log is not signed by this controller");
+}
+
+TEST_F(AnAuditLog, without_an_entry_is_whole) { EXPECT_EQ(problem(), ""); }
 
 TEST_F(AnAuditLog, is_told_in_pieces) {
   const Pki pki = must(Pki::create(kNow));

@@ -63,7 +63,10 @@ TEST(Audit, hashes_the_entry_behind_the_hash_before) {
   EXPECT_EQ(hex(k.hashes[1]), hex(sha256(second)));
 }
 
-TEST(Audit, of_nothing_is_whole) { EXPECT_EQ(why({}), ""); }
+TEST(Audit, of_nothing_is_whole_when_that_is_signed) {
+  EXPECT_EQ(why(chain(0)), "");
+  EXPECT_EQ(why({}), "the end of the audit log is not signed by this controller") << "somebody emptied it";
+}
 
 // Row 24 of the threats: an administrator edits the log.
 TEST(Audit, shows_every_byte_that_was_flipped) {

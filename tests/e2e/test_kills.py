@@ -1,6 +1,6 @@
 """kill -9 at any moment: the next start, or `down`, puts the machine back as it was.
 
-TG_KILLS=1000 goes on to that number; otherwise as many as fit into a minute."""
+TG_KILLS=1000 goes on to that number; otherwise as many as fit into 20 s."""
 from __future__ import annotations
 
 import os

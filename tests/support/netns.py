@@ -118,13 +118,19 @@ class Process:
 
     def stop(self, deadline: float = 10.0) -> int:
         """SIGTERM, and the exit status (negative: the signal that it died of)."""
-        self.signal(signal.SIGTERM)
-        return self.wait(deadline)
+        return self._end(signal.SIGTERM, deadline)
 
     def kill(self) -> None:
         """kill -9."""
-        self.signal(signal.SIGKILL)
-        self.wait()
+        self._end(signal.SIGKILL, 10.0)
+
+    def _end(self, how: signal.Signals, deadline: float) -> int:
+        """What had ended before it was told to was waited for by nobody who looked how."""
+        awaited = self._awaited
+        self.signal(how)
+        code = self.wait(deadline)
+        self._awaited = awaited
+        return code
 
     def bad_end(self) -> str:
         """How it ended, if nobody meant it to end like that; else "". Who is told to stop ends with 0; of a signal dies

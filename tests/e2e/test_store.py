@@ -1,0 +1,227 @@
+"""The controller's state through kill -9, a full disk and a disk that fails: what was acknowledged is there, what was not is
+said not to be, and the record of it all is whole.
+
+TG_CRASHES=1000 goes on to that number of kills; otherwise as many as fit into 15 seconds."""
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import random
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+from typing import Iterator
+
+import pytest
+from support.netns import Failed, wait_for
+from support.tg import binary
+
+SECONDS, RECOVERY = 15.0, 3.0
+FAILED = 1
+
+
+class Asking:
+    """The admin socket of a controller, as `tg controller` speaks to it (core/view.h: length, JSON)."""
+
+    def __init__(self, state: pathlib.Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(20)
+        self.socket.connect(str(state / "control.sock"))
+
+    def ask(self, **request: object) -> dict[str, object]:
+        text = json.dumps(request).encode()
+        self.socket.sendall(struct.pack(">I", len(text)) + text)
+        return json.loads(self.read(struct.unpack(">I", self.read(4))[0]))
+
+    def read(self, n: int) -> bytes:
+        out = b""
+        while len(out) < n:
+            if not (more := self.socket.recv(n - len(out))):
+                raise ConnectionError("the controller is gone")
+            out += more
+        return out
+
+    def group(self, verb: str, name: str) -> dict[str, object]:
+        return self.ask(type=verb, kind="group", name=name, fields={})
+
+    def groups(self) -> set[str]:
+        return {item["name"] for item in self.ask(type="list", kind="group")["items"]}      # type: ignore[index, attr-defined]
+
+    def __enter__(self) -> Asking:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+
+class Serving:
+    """A controller on the loopback interface, of a state directory that outlives it."""
+
+    def __init__(self, state: pathlib.Path) -> None:
+        self.state, self.log = state, state.parent / "serve.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, under: list[str] | None = None) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen([*(under or []), str(binary()), "controller", "serve", "--state", str(self.state), "--listen",
+                                             "127.0.0.1:0", "--relay-listen", "127.0.0.1:0"],
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def answers(self) -> Asking | None:
+        try:
+            return Asking(self.state)
+        except OSError:
+            assert self.process
+            if (code := self.process.poll()) is not None:
+                raise Failed(f"the controller ended with {code}:\n{self.log.read_text()[-3000:]}") from None
+            return None
+
+    def wait(self, deadline: float = 10.0) -> Asking:
+        return wait_for("the controller answers", self.answers, deadline, 0.001, lambda: self.log.read_text()[-3000:])
+
+    def end(self, how: signal.Signals) -> int:
+        assert self.process
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        return self.process.wait(10)
+
+    def command(self, words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([str(binary()), "controller", *words.split(), "--state", str(self.state)], capture_output=True, text=True,
+                              timeout=30)
+
+
+@pytest.fixture
+def serving(tmp_path: pathlib.Path) -> Iterator[Serving]:
+    made = Serving(tmp_path / "state")
+    yield made
+    if made.process and made.process.poll() is None:
+        made.end(signal.SIGKILL)
+
+
+def change(asking: Asking, sure: set[str], doubtful: set[str], names: Iterator[int], chance: random.Random) -> None:
+    """Makes and deletes groups until the controller is gone. What was being done then may be done or not."""
+    while True:
+        delete = len(sure) > 30 or (sure and chance.random() < 0.3)
+        name = chance.choice(sorted(sure)) if delete else f"g{next(names)}"
+        sure.discard(name)
+        doubtful.add(name)
+        try:
+            answer = asking.group("delete" if delete else "create", name)
+        except OSError:
+            return
+        if answer["type"] != "ok":
+            raise Failed(f"{name}: {answer}")
+        doubtful.discard(name)
+        if not delete:
+            sure.add(name)
+
+
+def test_what_was_acknowledged_outlives_every_kill(serving: Serving) -> None:
+    wanted = int(os.environ.get("TG_CRASHES", "0"))
+    end, chance, names = time.monotonic() + SECONDS, random.Random(31), iter(range(10**9))
+    sure: set[str] = set()
+    kills, slowest, changes = 0, 0.0, 0
+    serving.start()
+    while kills < wanted or (not wanted and time.monotonic() < end):
+        began = time.monotonic()
+        if chance.random() < 0.1:       # in the middle of its start
+            moment = began + chance.uniform(0, 0.05)
+            while time.monotonic() < moment:
+                pass
+            serving.end(signal.SIGKILL)
+            serving.start()
+            kills += 1
+            continue
+        with serving.wait() as asking:
+            slowest = max(slowest, time.monotonic() - began)
+            assert asking.groups() == sure, f"after {kills} kills"
+            doubtful: set[str] = set()
+            kill = threading.Timer(chance.uniform(0, 0.06), serving.end, [signal.SIGKILL])
+            kill.start()
+            change(asking, sure, doubtful, names, chance)
+            kill.join()
+        kills += 1
+        serving.start()
+        with serving.wait() as asking:
+            there = asking.groups()
+            assert sure <= there <= sure | doubtful, f"after {kills} kills: lost {sure - there}, never told {there - sure - doubtful}"
+            assert asking.ask(type="verify_audit")["problem"] == "", f"after {kills} kills"
+            changes = int(asking.ask(type="status")["status"]["revision"])       # type: ignore[index, call-overload]
+            sure = there
+    print(f"{kills} kills, {changes} changes, slowest start {slowest:.3f} s")
+    assert kills >= wanted and changes > kills and slowest < RECOVERY
+    assert serving.end(signal.SIGTERM) == 0
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(serving: Serving, tmp_path: pathlib.Path) -> None:
+    serving.state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(serving.state)], check=True)
+    try:
+        serving.start()
+        with serving.wait() as asking:
+            assert asking.group("create", "before")["type"] == "ok"
+            filler = serving.state / "filler"
+            with filler.open("wb", buffering=0) as f:
+                with pytest.raises(OSError):
+                    while True:
+                        f.write(b"x" * 4096)
+            kept = {"before"}
+            for i in range(2000):
+                answer = asking.group("create", f"full-{i}")
+                if answer["type"] != "ok":
+                    break
+                kept.add(f"full-{i}")
+            assert answer["code"] == "exhausted" and "the disk is full" in str(answer["text"]), answer
+            result = serving.command("group create again")
+            assert result.returncode == FAILED and "the disk is full" in result.stderr and result.stderr.count("\n") == 1, result
+            assert asking.groups() == kept, "it goes on answering, and shows what is on the disk"
+            filler.unlink()
+            assert asking.group("create", "after")["type"] == "ok", "there is room again"
+            assert asking.ask(type="verify_audit")["problem"] == ""
+        assert serving.end(signal.SIGKILL) == -signal.SIGKILL
+        serving.start()
+        with serving.wait() as asking:
+            assert asking.groups() == kept | {"after"}
+        assert serving.end(signal.SIGTERM) == 0
+    finally:
+        if serving.process and serving.process.poll() is None:
+            serving.end(signal.SIGKILL)
+        subprocess.run(["umount", str(serving.state)], check=True)
+
+
+def test_a_disk_that_fails_ends_the_writing_until_the_controller_is_started_anew(serving: Serving) -> None:
+    serving.start()
+    with serving.wait() as asking:
+        assert asking.group("create", "before")["type"] == "ok"
+    assert serving.end(signal.SIGTERM) == 0
+    # From the fifth on, every fdatasync and fsync fails; the first four are those of the start and of one change at the least.
+    serving.start(["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e",
+                   "inject=fsync,fdatasync:error=EIO:when=5+"])
+    with serving.wait(20) as asking:
+        kept = {"before"}
+        for i in range(100):
+            answer = asking.group("create", f"g{i}")
+            if answer["type"] != "ok":
+                break
+            kept.add(f"g{i}")
+        assert answer["code"] == "io" and "nothing more is written until the controller is started anew" in str(answer["text"]), answer
+        for verb, name in (("create", "later"), ("delete", "before")):
+            assert asking.group(verb, name)["code"] == "io", "nothing is acknowledged any more"
+        assert asking.groups() == kept
+        assert "nothing more is written" in serving.command("status").stdout
+        status = json.loads(serving.command("status --json").stdout)
+        assert status["problem"]
+    os.kill(status["process"], signal.SIGTERM)      # strace ends with it
+    assert serving.process
+    serving.process.wait(10)
+    serving.start()
+    with serving.wait() as asking:
+        there = asking.groups()
+        assert kept <= there, "what was acknowledged"
+        assert asking.ask(type="verify_audit")["problem"] == ""
+        assert asking.group("create", "anew")["type"] == "ok"
+    assert serving.end(signal.SIGTERM) == 0
