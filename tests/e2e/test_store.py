@@ -8,16 +8,16 @@ import json
 import os
 import pathlib
 import random
-import signal
+import shutil
 import socket
 import struct
-import subprocess
 import threading
 import time
 from typing import Iterator
 
 import pytest
-from support.netns import Failed, wait_for
+from support.lab import Lab
+from support.netns import Failed, Process, Result, kill_and_wait, wait_for
 from support.tg import binary
 
 SECONDS, RECOVERY = 15.0, 3.0
@@ -59,47 +59,72 @@ class Asking:
 
 
 class Serving:
-    """A controller on the loopback interface, of a state directory that outlives it."""
+    """A controller on the loopback interface of a host, of a state directory that outlives it. `within` is a process in whose
+    mount namespace it runs, if not in everybody's."""
 
-    def __init__(self, state: pathlib.Path) -> None:
-        self.state, self.log = state, state.parent / "serve.log"
-        self.process: subprocess.Popen[bytes] | None = None
+    def __init__(self, lab: Lab, within: Process | None = None) -> None:
+        self.host, self.within = lab.nas, within
+        self.folder = lab.root / "store"
+        self.folder.mkdir(exist_ok=True)
+        self.state = self.folder / "state"
+        self.process: Process | None = None
+
+    def seen(self) -> pathlib.Path:
+        """The state directory as this process finds it."""
+        return pathlib.Path(f"/proc/{self.within.pid}/root{self.state}") if self.within else self.state
+
+    def words(self, command: str) -> list[str]:
+        inside = ["nsenter", "-m", "-t", str(self.within.pid)] if self.within else []
+        return [*inside, str(binary()), "controller", *command.split(), "--state", str(self.state)]
 
     def start(self, under: list[str] | None = None) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen([*(under or []), str(binary()), "controller", "serve", "--state", str(self.state), "--listen",
-                                             "127.0.0.1:0", "--relay-listen", "127.0.0.1:0"],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.process = self.host.start([*(under or []), *self.words("serve --listen 127.0.0.1:0 --relay-listen 127.0.0.1:0")], "store")
 
     def answers(self) -> Asking | None:
         try:
-            return Asking(self.state)
+            return Asking(self.seen())
         except OSError:
             assert self.process
-            if (code := self.process.poll()) is not None:
-                raise Failed(f"the controller ended with {code}:\n{self.log.read_text()[-3000:]}") from None
+            if not self.process.alive():
+                raise Failed(f"the controller has ended:\n{self.process.text()[-3000:]}") from None
             return None
 
     def wait(self, deadline: float = 10.0) -> Asking:
-        return wait_for("the controller answers", self.answers, deadline, 0.001, lambda: self.log.read_text()[-3000:])
+        return wait_for("the controller answers", self.answers, deadline, 0.001, lambda: self.process.text()[-3000:] if self.process else "")
 
-    def end(self, how: signal.Signals) -> int:
+    def kill(self) -> None:
         assert self.process
-        if self.process.poll() is None:
-            self.process.send_signal(how)
-        return self.process.wait(10)
+        self.process.kill()
 
-    def command(self, words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([str(binary()), "controller", *words.split(), "--state", str(self.state)], capture_output=True, text=True,
-                              timeout=30)
+    def stop(self) -> None:
+        assert self.process and self.process.stop() == 0, self.process
+
+    def command(self, words: str) -> Result:
+        return self.host.run(self.words(words), 30)
 
 
 @pytest.fixture
-def serving(tmp_path: pathlib.Path) -> Iterator[Serving]:
-    made = Serving(tmp_path / "state")
+def serving(lab: Lab) -> Iterator[Serving]:
+    made = Serving(lab)
     yield made
-    if made.process and made.process.poll() is None:
-        made.end(signal.SIGKILL)
+    if made.process and made.process.alive():
+        made.kill()
+    shutil.rmtree(made.folder)
+
+
+@pytest.fixture
+def small_disk(lab: Lab) -> Iterator[Serving]:
+    """A controller whose state directory has 3 MiB, mounted where nobody else sees it."""
+    folder = lab.root / "store/state"
+    folder.mkdir(parents=True)
+    holder = lab.nas.start(["unshare", "-m", "sh", "-c", f"mount -t tmpfs -o size=3m tmpfs {folder} && echo mounted && exec sleep 600"],
+                           "small-disk", ready="mounted")
+    made = Serving(lab, holder)
+    yield made
+    if made.process and made.process.alive():
+        made.kill()
+    holder.kill()
+    shutil.rmtree(made.folder)
 
 
 def change(asking: Asking, sure: set[str], doubtful: set[str], names: Iterator[int], chance: random.Random) -> None:
@@ -132,7 +157,7 @@ def test_what_was_acknowledged_outlives_every_kill(serving: Serving) -> None:
             moment = began + chance.uniform(0, 0.05)
             while time.monotonic() < moment:
                 pass
-            serving.end(signal.SIGKILL)
+            serving.kill()
             serving.start()
             kills += 1
             continue
@@ -140,7 +165,7 @@ def test_what_was_acknowledged_outlives_every_kill(serving: Serving) -> None:
             slowest = max(slowest, time.monotonic() - began)
             assert asking.groups() == sure, f"after {kills} kills"
             doubtful: set[str] = set()
-            kill = threading.Timer(chance.uniform(0, 0.06), serving.end, [signal.SIGKILL])
+            kill = threading.Timer(chance.uniform(0, 0.06), serving.kill)
             kill.start()
             change(asking, sure, doubtful, names, chance)
             kill.join()
@@ -154,50 +179,44 @@ def test_what_was_acknowledged_outlives_every_kill(serving: Serving) -> None:
             sure = there
     print(f"{kills} kills, {changes} changes, slowest start {slowest:.3f} s")
     assert kills >= wanted and changes > kills and slowest < RECOVERY
-    assert serving.end(signal.SIGTERM) == 0
+    serving.stop()
 
 
-def test_a_full_disk_is_told_and_nothing_is_lost(serving: Serving, tmp_path: pathlib.Path) -> None:
-    serving.state.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(serving.state)], check=True)
-    try:
-        serving.start()
-        with serving.wait() as asking:
-            assert asking.group("create", "before")["type"] == "ok"
-            filler = serving.state / "filler"
-            with filler.open("wb", buffering=0) as f:
-                with pytest.raises(OSError):
-                    while True:
-                        f.write(b"x" * 4096)
-            kept = {"before"}
-            for i in range(2000):
-                answer = asking.group("create", f"full-{i}")
-                if answer["type"] != "ok":
-                    break
-                kept.add(f"full-{i}")
-            assert answer["code"] == "exhausted" and "the disk is full" in str(answer["text"]), answer
-            result = serving.command("group create again")
-            assert result.returncode == FAILED and "the disk is full" in result.stderr and result.stderr.count("\n") == 1, result
-            assert asking.groups() == kept, "it goes on answering, and shows what is on the disk"
-            filler.unlink()
-            assert asking.group("create", "after")["type"] == "ok", "there is room again"
-            assert asking.ask(type="verify_audit")["problem"] == ""
-        assert serving.end(signal.SIGKILL) == -signal.SIGKILL
-        serving.start()
-        with serving.wait() as asking:
-            assert asking.groups() == kept | {"after"}
-        assert serving.end(signal.SIGTERM) == 0
-    finally:
-        if serving.process and serving.process.poll() is None:
-            serving.end(signal.SIGKILL)
-        subprocess.run(["umount", str(serving.state)], check=True)
+def test_a_full_disk_is_told_and_nothing_is_lost(small_disk: Serving) -> None:
+    serving = small_disk
+    serving.start()
+    with serving.wait() as asking:
+        assert asking.group("create", "before")["type"] == "ok"
+        filler = serving.seen() / "filler"
+        with filler.open("wb", buffering=0) as f:
+            with pytest.raises(OSError):
+                while True:
+                    f.write(b"x" * 4096)
+        kept = {"before"}
+        for i in range(2000):
+            answer = asking.group("create", f"full-{i}")
+            if answer["type"] != "ok":
+                break
+            kept.add(f"full-{i}")
+        assert answer["code"] == "exhausted" and "the disk is full" in str(answer["text"]), answer
+        result = serving.command("group create again")
+        assert result.code == FAILED and "the disk is full" in result.err and result.err.count("\n") == 1, result
+        assert asking.groups() == kept, "it goes on answering, and shows what is on the disk"
+        filler.unlink()
+        assert asking.group("create", "after")["type"] == "ok", "there is room again"
+        assert asking.ask(type="verify_audit")["problem"] == ""
+    serving.kill()
+    serving.start()
+    with serving.wait() as asking:
+        assert asking.groups() == kept | {"after"}
+    serving.stop()
 
 
 def test_a_disk_that_fails_ends_the_writing_until_the_controller_is_started_anew(serving: Serving) -> None:
     serving.start()
     with serving.wait() as asking:
         assert asking.group("create", "before")["type"] == "ok"
-    assert serving.end(signal.SIGTERM) == 0
+    serving.stop()
     # From the fifth on, every fdatasync and fsync fails; the first four are those of the start and of one change at the least.
     serving.start(["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e",
                    "inject=fsync,fdatasync:error=EIO:when=5+"])
@@ -212,16 +231,16 @@ def test_a_disk_that_fails_ends_the_writing_until_the_controller_is_started_anew
         for verb, name in (("create", "later"), ("delete", "before")):
             assert asking.group(verb, name)["code"] == "io", "nothing is acknowledged any more"
         assert asking.groups() == kept
-        assert "nothing more is written" in serving.command("status").stdout
-        status = json.loads(serving.command("status --json").stdout)
+        assert "nothing more is written" in serving.command("status").ok().out
+        status = json.loads(serving.command("status --json").ok().out)
         assert status["problem"]
-    os.kill(status["process"], signal.SIGTERM)      # strace ends with it
+    kill_and_wait([status["process"]])
     assert serving.process
-    serving.process.wait(10)
+    serving.process.wait(10)                        # strace ends with it
     serving.start()
     with serving.wait() as asking:
         there = asking.groups()
         assert kept <= there, "what was acknowledged"
         assert asking.ask(type="verify_audit")["problem"] == ""
         assert asking.group("create", "anew")["type"] == "ok"
-    assert serving.end(signal.SIGTERM) == 0
+    serving.stop()
