@@ -6,6 +6,7 @@
 #include <set>
 
 #include "cmd/controller/limits.h"
+#include "cmd/controller/reach.h"
 #include "cmd/controller/schema.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -13,79 +14,10 @@
 namespace tg::controller {
 namespace {
 
-// Revocations outlive every grant that they could concern: an hour, and whatever grace an administrator may set.
-constexpr std::chrono::seconds kKeepRevocations = std::chrono::hours(24 * 7);
-constexpr std::chrono::seconds kAhead(60);   // as Grant::verify forgives
-
 UnixTime time_at(const Row& row, int column) { return UnixTime(std::chrono::seconds(row.number(column))); }
 std::optional<UnixTime> maybe_time_at(const Row& row, int column) {
   if (row.null(column)) return std::nullopt;
   return time_at(row, column);
-}
-std::int64_t number(UnixTime t) { return t.time_since_epoch().count(); }
-
-// Reach is who may reach what: the part of the state whose shrinking voids grants.
-struct Reach {
-  using Groups = std::vector<std::int64_t>;                            // sorted
-  using Resources = std::vector<std::pair<std::int64_t, std::int64_t>>;   // Resource and Network, sorted
-
-  std::map<std::string, std::int64_t> devices;                         // that are not blocked, and their users
-  std::map<std::int64_t, Groups> groups;                               // of each user
-  std::map<std::int64_t, Resources> resources;                         // of each group
-
-  template <class Map>
-  static const typename Map::mapped_type& in(const Map& map, std::int64_t key) {
-    static const typename Map::mapped_type kNone;
-    const auto found = map.find(key);
-    return found == map.end() ? kNone : found->second;
-  }
-};
-
-Result<Reach> read_reach(Database& db) {
-  Reach out;
-  auto devices = db.each("SELECT id, user FROM device WHERE blocked = 0", {},
-                         [&](const Row& row) { out.devices.emplace(row.text(0), row.number(1)); });
-  if (!devices) return pass_on(devices);
-  auto groups = db.each("SELECT user, \"group\" FROM membership ORDER BY user, \"group\"", {},
-                        [&](const Row& row) { out.groups[row.number(0)].push_back(row.number(1)); });
-  if (!groups) return pass_on(groups);
-  auto resources = db.each(
-      "SELECT g.\"group\", r.id, r.network FROM resource_group g JOIN resource r ON r.id = g.resource "
-      "ORDER BY g.\"group\", r.id",
-      {}, [&](const Row& row) { out.resources[row.number(0)].emplace_back(row.number(1), row.number(2)); });
-  if (!resources) return pass_on(resources);
-  return out;
-}
-
-// shrinks says whether whoever was in the groups `from` reached something that the groups `to` do not reach now.
-bool shrinks(const Reach& before, const Reach::Groups& from, const Reach& after, const Reach::Groups& to) {
-  const auto reached = [&](const auto& one) {
-    return std::any_of(to.begin(), to.end(), [&](std::int64_t group) {
-      const auto& there = Reach::in(after.resources, group);
-      return std::binary_search(there.begin(), there.end(), one);
-    });
-  };
-  return std::any_of(from.begin(), from.end(), [&](std::int64_t group) {
-    const auto& had = Reach::in(before.resources, group);
-    if (std::binary_search(to.begin(), to.end(), group) && had == Reach::in(after.resources, group)) return false;
-    return !std::all_of(had.begin(), had.end(), reached);
-  });
-}
-
-std::vector<std::string> lost(const Reach& before, const Reach& after) {
-  std::set<std::int64_t> users;
-  std::map<std::pair<Reach::Groups, Reach::Groups>, bool> known;   // many users have the same groups
-  for (const auto& [user, from] : before.groups) {
-    const auto& to = Reach::in(after.groups, user);
-    const auto [at, fresh] = known.try_emplace({from, to}, false);
-    if (fresh) at->second = shrinks(before, from, after, to);
-    if (at->second) users.insert(user);
-  }
-  std::vector<std::string> out;
-  for (const auto& [device, user] : before.devices) {
-    if (users.contains(user) || !after.devices.contains(device)) out.push_back(device);
-  }
-  return out;
 }
 
 Result<Resource> resource_at(const Row& row) {
@@ -160,14 +92,6 @@ Result<> read_networks(Database& db, Model& model) {
                    model.relays.push_back({row.text(0), row.text(1), row.text(2), row.text(3),
                                            time_at(row, 4), maybe_time_at(row, 5)});
                  });
-}
-
-// may_get_grants says whether a device is there and not blocked.
-Result<bool> may_get_grants(Database& db, std::string_view id) {
-  bool out = false;
-  auto read = db.each("SELECT 1 FROM device WHERE id = ? AND blocked = 0", {id}, [&](const Row&) { out = true; });
-  if (!read) return pass_on(read);
-  return out;
 }
 
 // device_json returns what the audit log says of a device. Errors: not_found.
@@ -275,37 +199,6 @@ Result<> Store::change(const Stamp& by, Effect effect, const Work& work) {
   return {};
 }
 
-// Grants carry whole seconds. One issued in this very second must be void and the next one must not, so `before` is
-// later than every grant issued so far, and the next one is issued no earlier than `before`. Grants further ahead than
-// kAhead are from a clock that was wrong; verifiers refuse them for now. Who still reaches something must have a grant
-// that they accept, so for him they do not count; for who reaches nothing any more they do.
-Result<> Store::revoke(const std::vector<std::string>& devices, UnixTime now) {
-  for (const std::string& device : devices) {
-    const auto known = last_grant_.find(device);
-    auto stays = may_get_grants(db_, device);
-    if (!stays) return pass_on(stays);
-    const bool counts = known != last_grant_.end() && (!*stays || known->second <= now + kAhead);
-    const std::int64_t floor = std::max(number(now), counts ? number(known->second) : 0) + 1;
-    // Of a grant issued before this process started nothing is known but that it could have been issued at `before`.
-    const std::int64_t step = known == last_grant_.end() ? 1 : 0;
-    auto done = db_.run("INSERT INTO revocation VALUES (?1, ?2) ON CONFLICT (device) DO UPDATE SET "
-                        "before = CASE WHEN before > ?4 AND ?5 THEN ?2 ELSE max(?2, before + ?3) END",
-                        {device, floor, step, number(now + kAhead), std::int64_t{*stays}});
-    if (!done) return pass_on(done);
-  }
-  auto done = db_.run("DELETE FROM revocation WHERE before < ?", {number(now - kKeepRevocations)});
-  if (!done) return pass_on(done);
-  return {};
-}
-
-Result<> Store::settle_revocations(UnixTime now) {
-  auto done = db_.run("UPDATE revocation SET before = ? WHERE before > ? AND device IN (SELECT id FROM device WHERE blocked = 0)",
-                      {number(now) + 1, number(now + kAhead)});
-  if (!done) return pass_on(done);
-  std::erase_if(last_grant_, [&](const auto& one) { return one.second > now + kAhead; });
-  return {};
-}
-
 Result<std::vector<Change>> Store::plan(const DesiredState& wanted, bool prune) {
   auto here = model();
   if (!here) return pass_on(here);
@@ -396,11 +289,6 @@ Result<> Store::remove_device(std::string_view id, const Stamp& by) {
     notes.push_back({"remove", "device", std::string(id), std::move(*before)});
     return {};
   });
-}
-
-void Store::grant_issued(const std::string& device, UnixTime issued) {
-  UnixTime& last = last_grant_[device];
-  last = std::max(last, issued);
 }
 
 }  // namespace tg::controller
