@@ -12,6 +12,8 @@ namespace {
 
 constexpr const char* kResolvConf = "/etc/resolv.conf";
 
+std::string file_text() { return net::read_file(kResolvConf).value_or(""); }
+
 std::vector<Endpoint> named_in(std::string_view text) {
   std::vector<Endpoint> out;
   for (const IpAddress& ip : dns::ResolvConf::parse(text).servers()) out.push_back({ip, 53});
@@ -26,7 +28,7 @@ std::vector<Endpoint> servers_of(std::string_view text) {
   return out;
 }
 
-std::vector<Endpoint> system_dns() { return servers_of(net::read_file(kResolvConf).value_or("")); }
+std::vector<Endpoint> system_dns() { return servers_of(file_text()); }
 
 std::string servers_text(const std::vector<Endpoint>& servers) {
   std::string out;
@@ -34,14 +36,15 @@ std::string servers_text(const std::vector<Endpoint>& servers) {
   return out;
 }
 
-FollowDns::FollowDns(net::Loop& loop, std::vector<Endpoint> now, std::function<void(std::vector<Endpoint>)> changed)
-    : now_(std::move(now)), changed_(std::move(changed)), timer_(loop, [this] { look(); }) {
+FollowDns::FollowDns(net::Loop& loop, std::vector<Endpoint> now, std::function<void(std::vector<Endpoint>)> changed, Read read)
+    : now_(std::move(now)), changed_(std::move(changed)), read_(read ? std::move(read) : file_text),
+      timer_(loop, [this] { look(); }) {
   timer_.after(kEvery);
 }
 
 void FollowDns::look() {
   timer_.after(kEvery);
-  auto found = named_in(net::read_file(kResolvConf).value_or(""));
+  auto found = named_in(read_());
   if (found.empty() || found == now_) return;
   now_ = std::move(found);
   changed_(now_);

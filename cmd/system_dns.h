@@ -23,13 +23,16 @@ std::vector<Endpoint> system_dns();
 std::string servers_text(const std::vector<Endpoint>& servers);
 
 // FollowDns looks every kEvery whether /etc/resolv.conf names other servers, as after DHCP in another network. It reads
-// the file, since a watch on it would miss what is mounted over it or written behind a link.
+// the file, since a watch on it would miss what is mounted over it or written behind a link. A client, whose file is its
+// own, has another reader for what the system had.
 class FollowDns {
  public:
   static constexpr Duration kEvery = std::chrono::seconds(2);
+  // Read returns the text in the form of resolv.conf(5); "" when it cannot be read.
+  using Read = std::function<std::string()>;
   // `now`: the servers in use. `changed` is called from the Loop with others; never with the same twice running. A file
-  // that names none, as it is while somebody writes it, changes nothing.
-  FollowDns(net::Loop& loop, std::vector<Endpoint> now, std::function<void(std::vector<Endpoint>)> changed);
+  // that names none, as it is while somebody writes it, changes nothing. `read`: of something else than the file.
+  FollowDns(net::Loop& loop, std::vector<Endpoint> now, std::function<void(std::vector<Endpoint>)> changed, Read read = {});
   FollowDns(const FollowDns&) = delete;
   FollowDns& operator=(const FollowDns&) = delete;
   // look looks at once: the network has changed.
@@ -38,6 +41,7 @@ class FollowDns {
  private:
   std::vector<Endpoint> now_;
   std::function<void(std::vector<Endpoint>)> changed_;
+  Read read_;
   net::Timer timer_;
 };
 

@@ -95,14 +95,34 @@ Exchanges::Id Exchanges::start(Exchange exchange, Instant now, Instant deadline)
   Exchange& e = exchanges_.emplace(id, std::move(exchange)).first->second;
   e.id = id;
   e.deadline = deadline;
-  e.wait = config_.retry_after;
-  for (const Endpoint& endpoint : servers_.order(now)) e.servers.push_back({endpoint});
-  if (e.servers.empty()) {
-    finish(e, {id, End::unreachable, {}, {}});
-    return id;
-  }
-  next_server(e, std::nullopt, now);
+  begin(e, now);
   return id;
+}
+
+// begin asks the first server: `e` has no attempt. It may be gone afterwards.
+void Exchanges::begin(Exchange& e, Instant now) {
+  e.wait = config_.retry_after;
+  e.next = 0;
+  e.attempts = 0;
+  e.anew = e.answered_badly = false;
+  e.bad.clear();
+  e.bad_server.reset();
+  e.servers.clear();
+  for (const Endpoint& endpoint : servers_.order(now)) e.servers.push_back({endpoint});
+  if (e.servers.empty()) return finish(e, {e.id, End::unreachable, {}, {}});
+  next_server(e, std::nullopt, now);
+}
+
+void Exchanges::set_servers(std::vector<Endpoint> servers) {
+  if (servers == config_.servers) return;
+  config_.servers = servers;
+  servers_.set(std::move(servers));
+  for (auto& [id, e] : exchanges_) {
+    while (!e.open.empty()) drop(e, e.open.back().transaction);
+    e.anew = true;
+    e.retry_at = Instant{};   // at once
+    schedule(e);
+  }
 }
 
 void Exchanges::cancel(Id id) {
@@ -284,6 +304,11 @@ void Exchanges::on_failed(Transaction t, Instant now) {
 void Exchanges::on_timeout(Instant now) {
   while (!due_.empty() && due_.begin()->first <= now) {
     Exchange& e = exchanges_.at(due_.begin()->second);
+    if (e.anew) {
+      if (e.deadline > now) begin(e, now);
+      else finish(e, {e.id, End::silent, {}, {}});
+      continue;
+    }
     if (!e.open.empty()) servers_.silent(e.servers[e.open.back().server].endpoint, now);
     if (e.deadline <= now) {
       give_up(e);

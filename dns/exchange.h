@@ -102,8 +102,9 @@ class Exchanges final : public Asker {
   Id ask_verbatim(Buffer query, bool tcp, Instant now, Instant deadline);
   // cancel forgets an exchange: no reply will come. Unknown ids are ignored.
   void cancel(Id id);
-  // set_servers is for the exchanges that follow; those under way go on with the servers they have.
-  void set_servers(std::vector<Endpoint> servers) { servers_.set(std::move(servers)); }
+  // set_servers gives up what the old servers were asked and have not answered: it is asked of the new ones anew, at the
+  // next on_timeout(), which is due at once. Deadlines stay. The same list changes nothing.
+  void set_servers(std::vector<Endpoint> servers);
   std::size_t in_flight() const noexcept { return exchanges_.size(); }
 
   std::optional<Reply> next_reply();
@@ -145,6 +146,7 @@ class Exchanges final : public Asker {
     Instant retry_at = kNever;
     Instant deadline = kNever;
     Instant due = kNever;               // as in due_
+    bool anew = false;                  // the servers have changed
     bool answered_badly = false;
     Buffer bad;                         // the first reply that says that a server cannot
     std::optional<Endpoint> bad_server;
@@ -152,6 +154,7 @@ class Exchanges final : public Asker {
   enum class Verdict : std::uint8_t { believed, forged, other_case, cut, without_edns, bad };
 
   Id start(Exchange exchange, Instant now, Instant deadline);
+  void begin(Exchange& e, Instant now);
   void send(Exchange& e, std::size_t server, bool tcp, Instant now);
   Buffer compose(const Exchange& e, Attempt& a);
   void next_server(Exchange& e, std::optional<int> failures, Instant now);

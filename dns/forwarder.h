@@ -25,11 +25,12 @@ namespace tg::dns {
 // - an empty reply with TC when more than Exchanges::kForged forged replies came: over TCP nobody can forge.
 class Forwarder final : public Asker {
  public:
+  static constexpr std::size_t kMaxInFlight = 512;
   struct Config {
     std::vector<Endpoint> servers;
     Duration retry_after = std::chrono::seconds(1);
     Duration total = std::chrono::milliseconds(4500);   // below the 5 s after which libc and dig give up
-    std::size_t max_in_flight = 512;
+    std::size_t max_in_flight = kMaxInFlight;
     Random random;
   };
   using RequestId = std::uint64_t;
@@ -45,7 +46,7 @@ class Forwarder final : public Asker {
   RequestId forward(Bytes query, bool tcp, Instant now);
   // cancel forgets a query. Unknown ids are ignored.
   void cancel(RequestId id);
-  // set_servers is for the queries that follow.
+  // set_servers also asks the new servers what the old ones have not answered, within the time that is left: see Exchanges.
   void set_servers(std::vector<Endpoint> servers) { exchanges_.set_servers(std::move(servers)); }
   std::size_t in_flight() const noexcept { return requests_.size(); }
   std::optional<Outcome> next_outcome();

@@ -1,14 +1,14 @@
 #include "net/collisions.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include <fmt/format.h>
 
 namespace tg::net {
 
-std::vector<std::string> collisions(std::span<const Cidr> ranges, std::span<const Route> routes,
-                                    std::span<const LinkAddress> addresses, std::span<const Link> links,
-                                    std::uint32_t own_table, int own_index) {
+Collisions collisions(std::span<const Cidr> ranges, std::span<const Route> routes, std::span<const LinkAddress> addresses,
+                      std::span<const Link> links, std::uint32_t own_table, int own_index) {
   const auto name_of = [&](int index) {
     const auto l = std::find_if(links.begin(), links.end(), [&](const Link& x) { return x.index == index; });
     return l == links.end() ? fmt::format("interface {}", index) : l->name;
@@ -17,9 +17,13 @@ std::vector<std::string> collisions(std::span<const Cidr> ranges, std::span<cons
     return r.kind == Route::Kind::unicast && r.to.prefix() >= kDefaultLike && r.table != own_table &&
            (own_index == 0 || r.index != own_index);
   };
-  std::vector<std::string> out;
+  Collisions out;
+  std::unordered_set<std::string> known;
   const auto tell = [&](std::string text) {
-    if (std::find(out.begin(), out.end(), text) == out.end()) out.push_back(std::move(text));
+    const auto [at, fresh] = known.insert(std::move(text));
+    if (!fresh) return;
+    if (out.told.size() < Collisions::kTold) out.told.push_back(*at);
+    else ++out.more;
   };
   for (const Cidr& range : ranges) {
     for (const Route& r : routes) {
@@ -42,7 +46,7 @@ std::vector<std::string> collisions(std::span<const Cidr> ranges, std::span<cons
   return out;
 }
 
-Result<std::vector<std::string>> host_collisions(std::span<const Cidr> ranges, std::uint32_t own_table, int own_index) {
+Result<Collisions> host_collisions(std::span<const Cidr> ranges, std::uint32_t own_table, int own_index) {
   auto netlink = Netlink::open();
   if (!netlink) return pass_on(netlink);
   const auto routes = netlink->routes();

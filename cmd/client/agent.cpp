@@ -40,10 +40,11 @@ Result<> Agent::start() {
   auto system = System::set_up({options_.state, options_.interface, targets_.pool().range()});
   if (!system) return pass_on(system);
   system_ = std::move(*system);
-  auto upstream = system_->upstream();
-  if (!upstream) return pass_on(upstream);
+  auto text = system_->dns_text();
+  if (!text) return pass_on(text);
+  const auto upstream = cmd::servers_of(*text);
 
-  resolver_ = std::make_unique<net::Resolver>(loop_, *upstream);
+  resolver_ = std::make_unique<net::Resolver>(loop_, upstream);
   resolve_ = [this](const std::string& name, auto callback) {
     resolver_->resolve_host(name, [this, name, callback](Result<net::Addresses> found) {
       if (found && resolved_[name] != *found) {
@@ -58,7 +59,7 @@ Result<> Agent::start() {
   if (!listener) return pass_on(listener);
   tcp_ = std::make_unique<TcpCapture>(loop_, system_->tun(), *tunnels_, targets_, std::move(*listener));
   datagrams_ = std::make_unique<DatagramCapture>(loop_, system_->tun(), *tunnels_, targets_);
-  dns_ = std::make_unique<DnsServer>(loop_, targets_, *tunnels_, *upstream);
+  dns_ = std::make_unique<DnsServer>(loop_, targets_, *tunnels_, upstream);
   pings_ = std::make_unique<PingProbes>(loop_, targets_, *tunnels_);
   if (auto listening = dns_->listen(options_.interface, {dns::kOwnResolvers.begin(), dns::kOwnResolvers.end()}); !listening) return listening;
   auto network = net::NetworkMonitor::open();
@@ -78,6 +79,9 @@ Result<> Agent::start() {
   controller_ = std::make_unique<cmd::ControllerLink>(
       loop_, identity_, resolve_, [] { return Json::object(); },
       cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [] {}});
+  follow_dns_ = std::make_unique<cmd::FollowDns>(
+      loop_, upstream, [this](std::vector<Endpoint> servers) { dns_changed(std::move(servers)); },
+      [this] { return system_->dns_text().value_or(""); });
   asleep_ = net::time_asleep();
   check_ = net::Timer(loop_, [this] {
     look_for_sleep();
@@ -90,9 +94,11 @@ Result<> Agent::start() {
 
 // Another network may have come with addresses that are ours. They go on to lead to us, since our rule is asked first.
 void Agent::look_for_collisions() {
+  looked_for_.reset();
   auto found = system_->collisions(networks_);
   if (!found) return net::log(net::Level::error, "{}", found.error().text);
   collisions_ = std::move(*found);
+  looked_for_ = networks_;
 }
 
 void Agent::tell_warnings() {
@@ -107,7 +113,7 @@ void Agent::tell_warnings() {
 }
 
 void Agent::view_changed() {
-  if (stopping_) return;   // the system has been given back
+  if (stopping_) return;   // goodbyes are leaving, and the system is given back when they have
   std::vector<Resource> resources;
   networks_.clear();
   for (const auto& [key, item] : controller_->view()) {
@@ -127,8 +133,8 @@ void Agent::view_changed() {
   targets_.set_matcher(matcher);
   dns_->resources_changed();
   capture();
-  look_for_collisions();
-  tunnels_->update(controller_->view());
+  if (looked_for_ != networks_) look_for_collisions();   // all routes of the host are read for it
+  tunnels_->update(controller_->view(), matcher);
   tcp_->resources_changed();
   datagrams_->resources_changed();
   check_system();
@@ -167,9 +173,7 @@ std::vector<Ipv4> Agent::own_peers() const {
       if (const auto at = HostPort::parse(way)) add_host(at->host);
     }
   }
-  if (const auto servers = system_->upstream()) {
-    for (const Endpoint& e : *servers) add(e.address);
-  }
+  for (const Endpoint& e : resolver_->servers()) add(e.address);
   return out;
 }
 
@@ -229,13 +233,13 @@ void Agent::check_system() {
   check_.after(kCheck);
   leases_->save();
   tell_warnings();
-  if (!self_) return follow_dns();   // DNS is not touched before there is something to say
+  if (!self_) return follow_dns_->look();   // DNS is not touched before there is something to say
   const auto taken = system_->take_dns();
   const std::string before = dns_problem_;
   dns_problem_ = taken ? "" : "DNS: " + taken.error().text;
   if (!dns_problem_.empty() && dns_problem_ != before) net::log(net::Level::error, "{}", dns_problem_);
   if (taken && *taken) net::log(net::Level::info, "{} leads to tg's resolvers", kResolvConf);
-  follow_dns();
+  follow_dns_->look();
   if (online() && tell_online_) {
     const auto tell = std::move(tell_online_);
     tell_online_ = nullptr;
@@ -245,13 +249,11 @@ void Agent::check_system() {
 }
 
 // The system's own servers may be others, also before we were ever online: then nobody else can find the controller.
-void Agent::follow_dns() {
-  auto upstream = system_->upstream();
-  if (!upstream || *upstream == resolver_->servers()) return;
-  net::log(net::Level::info, "the system's DNS servers have changed: {}", cmd::servers_text(*upstream));
-  dns_->set_upstream(*upstream);
-  resolver_->set_servers(std::move(*upstream));
-  if (controller_) settle_.after(Duration::zero());
+void Agent::dns_changed(std::vector<Endpoint> servers) {
+  net::log(net::Level::info, "the system's DNS servers have changed: {}", cmd::servers_text(servers));
+  dns_->set_upstream(servers);
+  resolver_->set_servers(std::move(servers));
+  settle_.after(Duration::zero());
 }
 
 void Agent::read_tun() {
@@ -297,6 +299,7 @@ void Agent::stop() {
   net::log(net::Level::info, "stopping");
   leases_->save();
   check_.cancel();
+  follow_dns_.reset();
   tcp_->close([this] { read_tun(); });   // while there is a way for the RSTs
   tunnels_->close();
   controller_->close();
@@ -329,7 +332,7 @@ void Agent::answer(const Json& request, const net::LocalServer::Reply& reply) {
   }
   if (type == "ping" && pings_) return pings_->probe(request, reply);
   if (type == "dns" && dns_) {
-    return trace_dns(*dns_, targets_, system_->upstream().value_or(std::vector<Endpoint>()), request, reply);
+    return trace_dns(*dns_, targets_, resolver_->servers(), request, reply);
   }
   if (type == "paths") return reply(paths());
   if (type == "down") {

@@ -18,7 +18,9 @@
 #include "cmd/client/tcp_capture.h"
 #include "cmd/client/tunnels.h"
 #include "cmd/controller_link.h"
+#include "cmd/system_dns.h"
 #include "core/mend_pace.h"
+#include "net/collisions.h"
 #include "net/local_socket.h"
 #include "net/network_monitor.h"
 #include "net/resolver.h"
@@ -60,7 +62,7 @@ class Agent {
   void tell_warnings();
   void read_tun();
   void check_system();
-  void follow_dns();
+  void dns_changed(std::vector<Endpoint> servers);
   void network_changed();
   void look_for_sleep();
   void watch_tun();
@@ -86,12 +88,15 @@ class Agent {
   std::unique_ptr<DnsServer> dns_;
   std::unique_ptr<PingProbes> pings_;
   std::unique_ptr<cmd::ControllerLink> controller_;
+  std::unique_ptr<cmd::FollowDns> follow_dns_;
   std::optional<net::NetworkMonitor> network_;
   net::Watch tun_watch_, network_watch_;
   net::Timer settle_, mend_, check_, farewell_;
   Buffer packet_;
   std::optional<DeviceSelf> self_;
-  std::vector<std::string> collisions_, warned_;
+  net::Collisions collisions_;
+  std::optional<std::vector<Cidr>> looked_for_;               // the networks of which collisions_ tells
+  std::vector<std::string> warned_;
   Duration asleep_{};
   std::string dns_problem_, interface_problem_;
   MendPace pace_;

@@ -53,15 +53,14 @@ class DnsServer::Ask final : public Stream {
   void on_end(Code code) override {
     const bool lost = code == Code::host_unreachable || code == Code::shutting_down;
     if (!lost || !std::exchange(begun_, false) || std::exchange(again_, true)) return finish(nullptr);
-    retry_ = net::Timer(server_.loop_, [this] { server_.tunnels_.query(network_, asked_, *this); });
+    retry_ = net::Timer(server_.loop_, [this] { server_.tunnels_.query(asked_, *this); });
     retry_.after(Duration::zero());
   }
 
-  // ask asks a connector of `network`, as soon as there is a way to one.
-  void ask(const std::string& network, const tg::Query& asked) {
-    network_ = network;
+  // ask asks a connector, as soon as there is a way to one.
+  void ask(const tg::Query& asked) {
     asked_ = asked;
-    server_.tunnels_.query(network_, asked_, *this);
+    server_.tunnels_.query(asked_, *this);
   }
 
   void finish(const dns::PrivateAnswer* said) {
@@ -78,7 +77,6 @@ class DnsServer::Ask final : public Stream {
   Buffer query_;
   dns::Transport transport_;
   tg::Query what_, asked_;   // by the name in question; by the one that the private DNS knows
-  std::string network_;
   Reply reply_;
   std::shared_ptr<Trace> trace_;
   net::Timer patience_, retry_;
@@ -147,10 +145,13 @@ void DnsServer::serve(Bytes query, dns::Transport transport, const Reply& reply,
   } else if (std::holds_alternative<dns::Forward>(verdict)) {
     ++counts_.forwarded;
     went(Trace::Way::forwarded);
-    forwarder_.forward(query, transport == dns::Transport::tcp, [this, reply, trace](const Buffer& answer, auto server) {
+    // Our own SERVFAIL says that nobody answered, unless nobody was asked; our other words say nothing of the servers.
+    const bool full = forwarder_.in_flight() >= dns::Forwarder::kMaxInFlight;
+    const bool tcp = transport == dns::Transport::tcp;
+    forwarder_.forward(query, tcp, [this, reply, trace, full](const Buffer& answer, auto server) {
       if (trace) trace->server = server;
-      const bool nobody = !server && answer.size() >= dns::kHeaderSize && (answer[3] & 0xF) == dns::kRcodeServFail;
-      unanswered_ = nobody ? unanswered_ + 1 : 0;
+      if (server) unanswered_ = 0;
+      else if (!full && answer.size() >= dns::kHeaderSize && (answer[3] & 0xF) == dns::kRcodeServFail) ++unanswered_;
       if (!answer.empty()) reply(answer);
     });
   } else if (const auto* a = std::get_if<dns::Ask>(&verdict)) {
@@ -170,7 +171,7 @@ void DnsServer::ask(Bytes query, dns::Transport transport, const tg::Query& what
   tg::Query asked = what;
   if (r != nullptr) asked.name = target_host(*r, what.name);
   if (r == nullptr || asks_.size() > kAsksMax) return a.finish(nullptr);
-  a.ask(r->network, asked);
+  a.ask(asked);
 }
 
 void DnsServer::accepted(net::Fd peer) {

@@ -36,7 +36,7 @@ class DnsServer {
     std::uint64_t queries = 0, answered = 0, forwarded = 0, asked = 0;
   };
   const Counts& counts() const noexcept { return counts_; }
-  // unanswered counts the questions since a server last answered one that was forwarded.
+  // unanswered counts the questions that no server answered since one last did.
   std::uint64_t unanswered() const noexcept { return unanswered_; }
 
   // Trace says how a query was served.

@@ -106,8 +106,8 @@ Check range_check(const std::string& text, const Json& agent, const std::vector<
   const std::vector<Cidr> ours{*range, config.peers, Cidr(IpAddress(dns::kOwnResolvers[0]), 29)};
   const auto found =
       net::collisions(ours, routes, addresses, links, config.table, link == links.end() ? 0 : link->index);
-  if (found.empty()) return {"range", Check::State::ok, range->to_string() + " is nobody else's here"};
-  return {"range", Check::State::failed, found.front() + "; choose another range with --range", Errc::conflict};
+  if (found.told.empty()) return {"range", Check::State::ok, range->to_string() + " is nobody else's here"};
+  return {"range", Check::State::failed, found.told.front() + "; choose another range with --range", Errc::conflict};
 }
 
 Check resolv_conf_check(const Json& agent) {

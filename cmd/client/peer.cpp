@@ -163,7 +163,7 @@ void Peer::won(Attempt& a) {
   };
   callbacks.on_idle = [this] { tidy_.after(Duration::zero()); };
   callbacks.on_silence = [this, name](bool silent) { silence(name, silent); };
-  callbacks.on_orphan = [this](ClientTunnel::Pending p) { callbacks_.reopen(info_.network, std::move(p)); };
+  callbacks.on_orphan = [this](ClientTunnel::Pending p) { callbacks_.reopen(std::move(p)); };
   tunnel.set_callbacks(std::move(callbacks));
   problem_.clear();
   net::log(net::Level::info, "connector {}: {} tunnel by {}", info_.name, kind_text(tunnel.path()), tunnel.path().address);
@@ -214,7 +214,7 @@ void Peer::lost(PathPlan::Name name, const Error& e) {
   plan_.ended(name, net::Loop::now());
   auto pending = gone.tunnel->take_pending();
   drive();
-  for (auto& p : pending) callbacks_.reopen(info_.network, std::move(p));
+  for (auto& p : pending) callbacks_.reopen(std::move(p));
 }
 
 void Peer::move_pending() {
@@ -223,7 +223,7 @@ void Peer::move_pending() {
     if (s.silent_since == kNever) continue;
     for (auto& p : s.tunnel->take_pending()) all.push_back(std::move(p));
   }
-  for (auto& p : all) callbacks_.reopen(info_.network, std::move(p));
+  for (auto& p : all) callbacks_.reopen(std::move(p));
 }
 
 void Peer::tidy() {

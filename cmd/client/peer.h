@@ -22,8 +22,8 @@ class Peer {
 
   struct Callbacks {
     std::function<void()> changed;                          // active() or hopeful() may be another
-    // A stream that wants another tunnel; `network`: the connector's, as it is called now.
-    std::function<void(const std::string& network, ClientTunnel::Pending)> reopen;
+    // A stream that wants another tunnel.
+    std::function<void(ClientTunnel::Pending)> reopen;
   };
 
   Peer(net::Loop& loop, const cmd::AgentIdentity& identity, net::ResolveHost resolve, ConnectorInfo info, std::string grant,

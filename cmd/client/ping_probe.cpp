@@ -64,12 +64,12 @@ Failure no_tunnel(const Json& tunnels, const std::string& network) {
 
 }  // namespace
 
-Result<Host> asked_host(const std::string& text, const AddressPool& pool) {
+Result<Host> asked_host(const std::string& text, const Targets& targets) {
   auto host = parse_host(text);
   if (!host) return host;
   const auto* ip = std::get_if<IpAddress>(&*host);
-  if (ip == nullptr || !ip->is_v4() || !pool.range().contains(*ip)) return host;
-  const auto name = pool.name_of(ip->v4());
+  if (ip == nullptr || !ip->is_v4()) return host;
+  const auto name = targets.name_at(ip->v4());
   return name ? Host(std::string(*name)) : *host;
 }
 
@@ -163,7 +163,7 @@ PingProbes::~PingProbes() {
 }
 
 void PingProbes::probe(const Json& request, const net::LocalServer::Reply& reply) {
-  const auto host = asked_host(text_or(request, "host", ""), targets_.pool());
+  const auto host = asked_host(text_or(request, "host", ""), targets_);
   if (!host) return reply(net::local_error(host.error()));
   if (probes_.size() >= kMost) return reply(net::local_error({Errc::exhausted, "too many pings at once"}));
   Json answer = {{"type", "ping"}, {"host", to_string(*host)}};
@@ -195,7 +195,7 @@ void PingProbes::probe(const Json& request, const net::LocalServer::Reply& reply
       std::chrono::milliseconds(std::clamp<std::int64_t>(number_or(request, "timeout_ms", 5000), 1, kLongest));
   const std::uint64_t number = next_++;
   auto& made = probes_[number] = std::make_unique<Probe>(*this, number, std::move(answer), patience, reply);
-  tunnels_.open(r->network, {r->id, Protocol::icmp, 0, target}, *made);
+  tunnels_.open({r->id, Protocol::icmp, 0, target}, *made);
 }
 
 }  // namespace tg::client

@@ -38,8 +38,9 @@ class PingProbes {
   std::uint64_t next_ = 1;
 };
 
-// asked_host reads the host of a request; an address that stands for a name becomes that name. Errors:
+// asked_host reads the host of a request; an address that stands for a name becomes that name, as for
+// packets. Errors:
 // invalid_argument.
-Result<Host> asked_host(const std::string& text, const AddressPool& pool);
+Result<Host> asked_host(const std::string& text, const Targets& targets);
 
 }  // namespace tg::client

@@ -72,9 +72,7 @@ Json Agent::status() const {
                 {"asked", c.asked},
                 {"forwarded", c.forwarded}};
     Json upstream = Json::array();
-    if (const auto servers = system_->upstream()) {
-      for (const Endpoint& e : *servers) upstream.push_back(e.to_string());
-    }
+    for (const Endpoint& e : resolver_->servers()) upstream.push_back(e.to_string());
     j["dns"]["upstream"] = std::move(upstream);
   }
   return j;
@@ -84,9 +82,10 @@ Json Agent::status() const {
 std::vector<std::string> Agent::warnings() const {
   std::vector<std::string> out;
   if (std::string p = targets_.problem(); !p.empty()) out.push_back(std::move(p));
-  const std::size_t told = std::min(collisions_.size(), kCollisions);
-  for (std::size_t i = 0; i < told; ++i) out.push_back(collisions_[i] + ": tg takes these addresses");
-  if (told < collisions_.size()) out.push_back(fmt::format("and {} more such networks", collisions_.size() - told));
+  const std::size_t told = std::min(collisions_.told.size(), kCollisions);
+  const std::size_t more = collisions_.told.size() - told + collisions_.more;
+  for (std::size_t i = 0; i < told; ++i) out.push_back(collisions_.told[i] + ": tg takes these addresses");
+  if (more > 0) out.push_back(fmt::format("and {} more such networks", more));
   if (system_ == nullptr || dns_ == nullptr) return out;
   const auto unusable = system_->unusable_dns();
   if (!unusable.empty()) {

@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "cmd/system_dns.h"
 #include "dns/resolv_conf.h"
 #include "net/collisions.h"
 #include "net/files.h"
@@ -31,8 +30,8 @@ std::vector<Cidr> own_ranges(const Cidr& range) {
 Result<> check_collisions(const Cidr& range) {
   auto found = net::host_collisions(own_ranges(range), routes_config(0).table);
   if (!found) return pass_on(found);
-  if (found->empty()) return {};
-  return fail(Errc::conflict, fmt::format("{}; choose another range with --range, or remove the other network", found->front()));
+  if (found->told.empty()) return {};
+  return fail(Errc::conflict, fmt::format("{}; choose another range with --range, or remove the other network", found->told.front()));
 }
 
 }  // namespace
@@ -102,7 +101,7 @@ Result<std::vector<std::string>> System::mend(bool& new_tun) {
   return std::vector<std::string>{"the interface " + tun_.name()};
 }
 
-Result<std::vector<std::string>> System::collisions(const std::vector<Cidr>& resources) const {
+Result<net::Collisions> System::collisions(const std::vector<Cidr>& resources) const {
   std::vector<Cidr> all = own_ranges(config_.range);
   std::copy_if(resources.begin(), resources.end(), std::back_inserter(all),
                [](const Cidr& c) { return c.base().is_v4() && c.prefix() >= net::kDefaultLike; });
@@ -117,12 +116,6 @@ std::vector<std::string> System::unusable_dns() const {
     if (!server.address) out.push_back(server.text);
   }
   return out;
-}
-
-Result<std::vector<Endpoint>> System::upstream() const {
-  const auto text = resolv_conf_.original();
-  if (!text) return tl::unexpected(text.error());
-  return cmd::servers_of(*text);
 }
 
 Result<bool> System::take_dns() {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/ip.h"
+#include "net/collisions.h"
 #include "net/resolv_conf.h"
 #include "net/routes.h"
 #include "net/tun.h"
@@ -41,17 +42,17 @@ class System {
 
   // collisions says which networks of this host share addresses with the range, tg's own addresses or `resources`. They
   // may have come after set_up().
-  Result<std::vector<std::string>> collisions(const std::vector<Cidr>& resources) const;
+  Result<net::Collisions> collisions(const std::vector<Cidr>& resources) const;
 
   // mend puts back what somebody has taken out of the interface, its addresses, the routes and the rule, and says in
   // words what that was. An interface that is gone is made anew: then tun() has another descriptor, and `new_tun` is set.
   Result<std::vector<std::string>> mend(bool& new_tun);
 
   // take_dns puts our resolvers ahead of the system's. Called again, it looks whether somebody else has written the file, and
-  // takes it again; true: upstream() may have changed.
+  // takes it again; true: dns_text() may have changed.
   Result<bool> take_dns();
-  // upstream returns the system's own resolvers; 127.0.0.1 where none is named, as resolv.conf(5) says.
-  Result<std::vector<Endpoint>> upstream() const;
+  // dns_text returns resolv.conf as the system has it without us.
+  Result<std::string> dns_text() const { return resolv_conf_.original(); }
   // unusable_dns returns them as the file names them when none of them can be asked: link-local ones, that is.
   std::vector<std::string> unusable_dns() const;
 

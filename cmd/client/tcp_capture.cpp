@@ -155,7 +155,7 @@ void TcpCapture::begin(FlowId flow) {
   auto made = std::make_unique<Flow>(*this, flow, *key);
   Flow& f = *made;
   flows_[flow] = std::move(made);
-  tunnels_.open(target->resource->network, {target->resource->id, Protocol::tcp, key->dst.port, target->host}, f);
+  tunnels_.open({target->resource->id, Protocol::tcp, key->dst.port, target->host}, f);
 }
 
 void TcpCapture::refuse(FlowId flow, Code code) {

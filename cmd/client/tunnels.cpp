@@ -9,8 +9,7 @@
 namespace tg::client {
 
 struct Tunnels::Waiter {
-  std::string network;
-  Request request;
+  Request request;         // names the Resource, since its Network may get another name
   Stream* user;
   bool wanted = true;      // false: the user has left
   Instant until;
@@ -26,7 +25,8 @@ Tunnels::~Tunnels() {
   }
 }
 
-void Tunnels::update(const View& view) {
+void Tunnels::update(const View& view, std::shared_ptr<const Matcher> resources) {
+  resources_ = std::move(resources);
   grants_.clear();
   std::map<std::string, std::vector<ConnectorInfo>> by_network;
   for (const auto& [key, item] : view) {
@@ -56,7 +56,7 @@ void Tunnels::update(const View& view) {
         wanted[id] = std::make_unique<Peer>(
             loop_, identity_, resolve_, info, grant,
             Peer::Callbacks{[this] { serve_.after(Duration::zero()); },
-                            [this](const std::string& now, const ClientTunnel::Pending& p) { reopen(now, p); }});
+                            [this](const ClientTunnel::Pending& p) { reopen(p); }});
       }
     }
   }
@@ -91,25 +91,31 @@ bool Tunnels::begin(Peer& peer, const Request& request, Stream& user) {
   return tunnel.query(std::get<Query>(request), user).has_value();
 }
 
-void Tunnels::open(const std::string& network, const OpenRequest& request, Stream& user) {
-  begin_or_wait(network, request, user);
+void Tunnels::open(const OpenRequest& request, Stream& user) { begin_or_wait(request, user); }
+
+void Tunnels::query(const Query& query, Stream& user) { begin_or_wait(query, user); }
+
+// network_of returns null for a Resource that is gone.
+const std::string* Tunnels::network_of(const Request& request) const {
+  const Resource* r = resources_->by_id(std::visit([](const auto& asked) { return asked.resource; }, request));
+  return r != nullptr ? &r->network : nullptr;
 }
 
-void Tunnels::query(const std::string& network, const Query& query, Stream& user) { begin_or_wait(network, query, user); }
-
-void Tunnels::begin_or_wait(const std::string& network, Request request, Stream& user) {
-  if (Peer* peer = best(network); peer != nullptr && begin(*peer, request, user)) return;
-  auto w = std::make_unique<Waiter>(Waiter{network, std::move(request), &user, true, net::Loop::now() + kWait});
+void Tunnels::begin_or_wait(Request request, Stream& user) {
+  const std::string* network = network_of(request);
+  Peer* peer = network != nullptr ? best(*network) : nullptr;
+  if (peer != nullptr && begin(*peer, request, user)) return;
+  auto w = std::make_unique<Waiter>(Waiter{std::move(request), &user, true, net::Loop::now() + kWait});
   user.waiting_ = &w->wanted;
   waiters_.push_back(std::move(w));
   waiting_.at(waiters_.front()->until);
   // A tunnel that stands and has no room says so at once, and so does a Network that nobody reaches.
-  if (hopeless(network) || best(network) != nullptr) serve_.after(Duration::zero());
+  if (peer != nullptr || network == nullptr || hopeless(*network)) serve_.after(Duration::zero());
 }
 
-void Tunnels::reopen(const std::string& network, const ClientTunnel::Pending& pending) {
+void Tunnels::reopen(const ClientTunnel::Pending& pending) {
   if (++pending.user->moves_ > kMoves) return pending.user->on_end(Code::host_unreachable);
-  open(network, pending.request, *pending.user);
+  open(pending.request, *pending.user);
 }
 
 // Streams that wait for an answer of a suspect go to a tunnel that is not, as soon as there is one.
@@ -125,13 +131,15 @@ void Tunnels::serve_waiters() {
   waiters_.clear();
   for (auto& w : all) {
     if (!w->wanted) continue;
-    Peer* peer = best(w->network);
-    if (peer == nullptr && !hopeless(w->network)) {
+    const std::string* network = network_of(w->request);
+    Peer* peer = network != nullptr ? best(*network) : nullptr;
+    if (network != nullptr && peer == nullptr && !hopeless(*network)) {
       waiters_.push_back(std::move(w));
       continue;
     }
     w->user->waiting_ = nullptr;
-    if (peer == nullptr || !begin(*peer, w->request, *w->user)) w->user->on_end(Code::host_unreachable);
+    if (network == nullptr) w->user->on_end(Code::denied);
+    else if (peer == nullptr || !begin(*peer, w->request, *w->user)) w->user->on_end(Code::host_unreachable);
   }
 }
 

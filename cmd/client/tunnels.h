@@ -11,6 +11,7 @@
 
 #include "cmd/agent_identity.h"
 #include "cmd/client/peer.h"
+#include "core/matcher.h"
 #include "core/view.h"
 #include "net/dial.h"
 
@@ -33,14 +34,14 @@ class Tunnels {
   Tunnels(net::Loop& loop, const cmd::AgentIdentity& identity, net::ResolveHost resolve);
   ~Tunnels();
 
-  // update takes what the controller says now.
-  void update(const View& view);
+  // update takes what the controller says now, and the Resources in it.
+  void update(const View& view, std::shared_ptr<const Matcher> resources);
 
-  // open begins a stream, now or within kWait. When no connector of the Network can be had, user.on_end(host_unreachable)
-  // follows, never from inside this call.
-  void open(const std::string& network, const OpenRequest& request, Stream& user);
+  // open begins a stream, now or within kWait, with a connector of the Network that the Resource is in by then. When none
+  // can be had, user.on_end(host_unreachable) follows, and `denied` when the Resource is gone; never from inside this call.
+  void open(const OpenRequest& request, Stream& user);
   // query does the same for a DNS question.
-  void query(const std::string& network, const Query& query, Stream& user);
+  void query(const Query& query, Stream& user);
 
   // network_changed makes sure that dead tunnels are found soon, and that direct paths are looked for again.
   void network_changed();
@@ -55,10 +56,11 @@ class Tunnels {
   using Request = std::variant<OpenRequest, Query>;
 
   bool begin(Peer& peer, const Request& request, Stream& user);
-  void begin_or_wait(const std::string& network, Request request, Stream& user);
+  void begin_or_wait(Request request, Stream& user);
+  const std::string* network_of(const Request& request) const;
   Peer* best(const std::string& network);
   bool hopeless(const std::string& network) const;
-  void reopen(const std::string& network, const ClientTunnel::Pending& pending);
+  void reopen(const ClientTunnel::Pending& pending);
   void serve();
   void serve_waiters();
   void expire_waiters();
@@ -66,6 +68,7 @@ class Tunnels {
   net::Loop& loop_;
   const cmd::AgentIdentity& identity_;
   net::ResolveHost resolve_;
+  std::shared_ptr<const Matcher> resources_ = std::make_shared<Matcher>();
   std::map<std::string, std::unique_ptr<Peer>> peers_;     // by connector id
   std::map<std::string, std::string> grants_;              // by network
   std::deque<std::unique_ptr<Waiter>> waiters_;

@@ -17,6 +17,11 @@ struct Forwarding {
     EXPECT_TRUE(o);
     return o ? *o : Forwarder::Outcome{};
   }
+  void set_servers(std::vector<Endpoint> to) {
+    forwarder.set_servers(std::move(to));
+    if (forwarder.next_deadline() <= wires.now) forwarder.on_timeout(wires.now);
+    wires.pump();
+  }
   bool waiting() { return !forwarder.next_outcome(); }
   void expect_nothing_left() {
     EXPECT_TRUE(wires.quiet());
@@ -218,15 +223,63 @@ TEST(Forwarder, answers_servfail_above_its_limit) {
   EXPECT_TRUE(f.waiting());
 }
 
-TEST(Forwarder, uses_new_servers_for_the_queries_that_follow) {
+TEST(Forwarder, asks_the_new_servers_at_once_also_what_the_old_ones_have_not_answered) {
+  for (const bool tcp : {false, true}) {
+    Forwarding f(2);
+    const auto id = f.forward(query(), tcp);
+    const Action old = f.wires.next();
+    f.wires.deliver(old, error_to(old, kRcodeRefused));
+    f.wires.next();
+    f.set_servers({server(9)});
+    const Action sent = f.wires.next();
+    EXPECT_EQ(sent.server, server(9));
+    EXPECT_EQ(sent.kind, tcp ? Action::Kind::tcp : Action::Kind::udp);
+    EXPECT_EQ(f.wires.open.size(), 1u) << "nobody listens to the old ones";
+    f.wires.deliver(old, upstream_reply(old));
+    EXPECT_TRUE(f.waiting());
+    f.wires.deliver(sent, upstream_reply(sent));
+    const auto o = f.outcome();
+    EXPECT_EQ(o.id, id);
+    EXPECT_EQ(o.server, server(9));
+    f.expect_nothing_left();
+  }
+}
+
+TEST(Forwarder, answers_within_its_4500_ms_though_the_servers_change) {
   Forwarding f(1);
   f.forward(query());
-  const Action before = f.wires.next();
-  f.forwarder.set_servers({server(9)});
-  f.forward(query());
+  f.wires.pass(3s);
+  f.wires.sent.clear();
+  f.set_servers({server(9)});
   EXPECT_EQ(f.wires.next().server, server(9));
-  f.wires.deliver(before, upstream_reply(before));
-  EXPECT_FALSE(f.waiting());
+  f.wires.pass(1499ms);
+  EXPECT_TRUE(f.waiting());
+  f.wires.sent.clear();
+  f.wires.now += 1ms;
+  f.set_servers({server(8)});
+  EXPECT_TRUE(f.wires.quiet()) << "too late to ask anybody";
+  expect_servfail(f.outcome().reply, query());
+  f.wires.sent.clear();
+  f.expect_nothing_left();
+}
+
+TEST(Forwarder, answers_servfail_when_there_are_no_servers_any_more) {
+  Forwarding f(1);
+  f.forward(query());
+  f.wires.next();
+  f.set_servers({});
+  expect_servfail(f.outcome().reply, query());
+  f.expect_nothing_left();
+}
+
+TEST(Forwarder, goes_on_in_peace_when_the_servers_stay_the_same) {
+  Forwarding f(1);
+  f.forward(query());
+  const Action sent = f.wires.next();
+  f.set_servers(servers(1));
+  EXPECT_TRUE(f.wires.quiet());
+  f.wires.deliver(sent, upstream_reply(sent));
+  EXPECT_EQ(f.outcome().server, server(1));
 }
 
 TEST(Forwarder, drops_what_is_no_query) {

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import threading
+import time
 from dataclasses import dataclass
 from typing import Callable, Iterator
 
 import pytest
+from support.dnswire import ask, parse, query
 from support.lab import CONTROLLER, HOME_DNS, ISP_DNS, NAS, PUBLIC_WEB, Lab
 from support.netns import Host, Process, wait_for
-from support.tg import LISTEN, PEOPLE, RELAY_LISTEN, RESOURCES, Tg
+from support.tg import LISTEN, PEOPLE, RELAY_LISTEN, RESOURCES, STUB, Tg
 
 SOON = 5.0
 NAME = "controller.example.org"
@@ -197,18 +200,47 @@ def test_a_connector_asks_the_new_servers_for_resources(named: Named, lab: Lab) 
         use(lab.connector, NEW)
 
 
+TWO_LOOKS = 4.5
+
+
 def test_a_file_that_names_no_server_for_a_moment_changes_nothing(named: Named, lab: Lab) -> None:
     """As while a program writes it. Longer than two looks, so that it was seen."""
     tg = named.tg
+    tg.wait_works(SOON, "the test before")
     assert tg.connector
     before = len(tg.connector.text())
     use(lab.connector)
+    lab.laptop.resolv_conf.write_text("# a header, and the rest to come\n")
     try:
-        threading.Event().wait(4.5)                         # how long it is empty; not a synchronisation
+        threading.Event().wait(TWO_LOOKS)                   # how long they are empty; not a synchronisation
         assert tg.works()
+        assert tg.status()["dns"]["upstream"] == [f"{NEW}:53"]
+        assert ask(lab.laptop, STUB, NAME).texts == [CONTROLLER], "asked of the servers that the system had"
     finally:
         use(lab.connector, NEW)
+        use(lab.laptop, NEW)
     assert "DNS servers have changed" not in tg.connector.text()[before:]
+
+
+def test_a_question_under_way_is_asked_of_the_new_servers(named: Named, lab: Lab) -> None:
+    """By whoever asks tg's resolvers, and long before the old ones' time is over."""
+    tg, laptop = named.tg, lab.laptop
+    use(laptop, OLD)
+    try:
+        wait_for("the client asks the old one", lambda: tg.status()["dns"]["upstream"] == [f"{OLD}:53"], SOON, explain=tg.explain)
+        named.old.signal(signal.SIGSTOP)
+        with laptop.socket(kind=socket.SOCK_DGRAM, timeout=6) as s:
+            s.connect((STUB, 53))
+            use(laptop, NEW)                                # seen 2 s later at the latest, and then it takes 1 s
+            started = time.monotonic()
+            s.send(query(NAME))
+            answer = parse(s.recv(65535))
+            assert answer.texts == [CONTROLLER], answer
+            assert time.monotonic() - started < 3.5
+    finally:
+        named.old.signal(signal.SIGCONT)
+        use(laptop, NEW)
+    wait_for("the client asks the new one", lambda: tg.status()["dns"]["upstream"] == [f"{NEW}:53"], SOON, explain=tg.explain)
 
 
 def test_servers_that_were_named_stay(named: Named, lab: Lab) -> None:
@@ -223,6 +255,8 @@ def test_servers_that_were_named_stay(named: Named, lab: Lab) -> None:
         tg.start_connector()
         use(lab.connector, ISP_DNS)
         tg.wait_works(SOON, "the connector was started with --dns")
+        threading.Event().wait(TWO_LOOKS)                   # one that follows the file would have seen it; not a synchronisation
+        assert tg.works()
         shown = json.loads(tg.run(lab.connector, "connector status", "--json").ok().out)
         assert [d["server"] for d in shown["dns"]] == [f"{NEW}:53"], shown
         assert "DNS servers have changed" not in tg.connector.text()

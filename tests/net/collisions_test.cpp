@@ -18,7 +18,9 @@ Route route(std::string_view to, int index, std::uint32_t table = kTableMain) {
 }
 std::vector<std::string> of(std::vector<Route> routes, std::vector<LinkAddress> addresses = {}) {
   const std::vector<Cidr> pool{net("100.96.0.0/12")};
-  return collisions(pool, routes, addresses, kLinks, 7263, 9);
+  const Collisions found = collisions(pool, routes, addresses, kLinks, 7263, 9);
+  EXPECT_EQ(found.more, 0u);
+  return found.told;
 }
 using Lines = std::vector<std::string>;
 
@@ -51,4 +53,15 @@ TEST(Collisions, name_an_address_that_no_route_tells_of) {
   EXPECT_EQ(of({}, {lone}), Lines{"100.96.0.0/12 overlaps the address 100.100.1.2/32 of eth1"});
   EXPECT_EQ(of({route("100.100.0.0/16", 3)}, {lone}).size(), 1u);
   EXPECT_EQ(of({}, {{9, Ipv4{0x64640102}, 32}}), Lines{});
+}
+
+TEST(Collisions, are_told_once_and_no_more_than_a_person_reads) {
+  const std::vector<Cidr> pool{*Cidr::parse("100.96.0.0/12"), *Cidr::parse("100.96.0.0/12")};
+  std::vector<Route> routes;
+  for (std::uint32_t i = 0; i < 50'000; ++i) routes.push_back(route(Cidr(IpAddress(Ipv4{0x64600000 + 16 * i}), 28).to_string(), 3));
+  routes.insert(routes.end(), routes.begin(), routes.begin() + 100);
+  const Collisions found = collisions(pool, routes, {}, kLinks, 7263, 9);
+  EXPECT_EQ(found.told.size(), Collisions::kTold);
+  EXPECT_EQ(found.told.front(), "100.96.0.0/12 overlaps the route 100.96.0.0/28 dev eth1");
+  EXPECT_EQ(found.more, 50'000 - Collisions::kTold);
 }
