@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import pathlib
 import signal
 import socket
 import struct
@@ -292,10 +293,13 @@ def test_a_question_waits_for_a_tunnel_that_is_being_made(tg: Tg, laptop: Host, 
     assert tg.controller
     tg.wait_settled()
     relay = tg.controller.pid
-    def tunnels() -> set[str]:
-        return {line.split()[2] for line in laptop.run("ss -Htn state established dst 203.0.113.10:8444").ok().out.splitlines()}
-    def ports(addresses: set[str]) -> str:
-        return ", ".join(sorted(a.rsplit(":", 1)[1] for a in addresses))
+    (client,) = tg.client_pids()
+    def tunnels() -> set[int]:
+        """Local ports of connections that stand to 203.0.113.10:8444. Read as it is: a program would take part of the time."""
+        lines = [line.split() for line in pathlib.Path(f"/proc/{client}/net/tcp").read_text().splitlines()[1:]]
+        return {int(at[1].split(":")[1], 16) for at in lines if at[2:4] == ["0A7100CB:20FC", "01"]}
+    def ports(them: set[int]) -> str:
+        return ", ".join(str(port) for port in sorted(them))
     before = tunnels()
     assert before
     os.kill(relay, signal.SIGSTOP)
@@ -314,7 +318,7 @@ def test_a_question_waits_for_a_tunnel_that_is_being_made(tg: Tg, laptop: Host, 
         os.kill(relay, signal.SIGCONT)
         laptop.run("nft delete table ip cut")
     assert (answer.rcode, answer.texts) == (rcode, texts), f"{answer} after {taken:.2f} s"
-    assert taken < 1.0
+    assert taken < (1.5 if tg.sanitized() else 1.0)
 
 
 def test_a_question_that_no_tunnel_comes_for_is_answered_after_a_second(tg: Tg, laptop: Host) -> None:
