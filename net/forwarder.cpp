@@ -73,7 +73,10 @@ void Forwarder::cancel(RequestId id) {
   state_->sockets.pump();
 }
 
-void Forwarder::set_servers(std::vector<Endpoint> servers) { state_->forwarder.set_servers(std::move(servers)); }
+void Forwarder::set_servers(std::vector<Endpoint> servers) {
+  state_->forwarder.set_servers(std::move(servers));
+  state_->sockets.pump();
+}
 std::size_t Forwarder::in_flight() const noexcept { return state_->forwarder.in_flight(); }
 
 }  // namespace tg::net

@@ -32,7 +32,7 @@ class Forwarder {
   // forward sends one DNS message (for TCP without its length) on over the same protocol.
   RequestId forward(Bytes query, bool tcp, Callback callback);
   void cancel(RequestId id);
-  // set_servers is for the queries that follow.
+  // set_servers: queries that are under way are asked of the new ones too.
   void set_servers(std::vector<Endpoint> servers);
   std::size_t in_flight() const noexcept;
 
