@@ -29,13 +29,14 @@ class DeviceQuota {
   static constexpr std::size_t kFlowsOfOne = 16384;
   // An honest device has one tunnel or two, and dead ones until they are noticed.
   static constexpr std::size_t kTunnelsOfOne = 64;
-  // byte_limits is for what is kept for servers that do not read: an eighth of the machine's `memory`, at most kBytes,
+  // byte_limits is for what is kept for servers that do not read: an eighth of the process's `memory`, at most kBytes,
   // of which one device has half at most and never more than kBytesOfOne.
   static Limits byte_limits(std::uint64_t memory) noexcept;
   static constexpr std::size_t kBytes = 512u << 20;
-  // An honest device's windows on one tunnel are 64 MiB in sum, and as much again is for flows that began small and for
-  // another tunnel: it is never refused.
   static constexpr std::size_t kBytesOfOne = 128u << 20;
+  // window_limit is what the windows of one tunnel may grow to in sum: half of a device's share, so that its sender waits
+  // before the share is full. The other half is for flows that began small and for another tunnel.
+  static std::size_t window_limit(std::uint64_t memory) noexcept { return byte_limits(memory).of_one / 2; }
 
   // Hold counts what one owner of a device has until it is destroyed, which must be before the DeviceQuota is. One that
   // was made without a DeviceQuota counts nothing and is never full.

@@ -74,7 +74,7 @@ void keep(KeptSyn& kept, const Parsed& p) noexcept {
 enum class Phase : std::uint8_t { free, held, open, silent, lingering };
 
 // Every queue holds flows that wait equally long, so that its head is always the next one due.
-enum Queue : std::uint8_t { kSilent, kUnaccepted, kLingering, kResetLingering, kQueues, kNoQueue = kQueues };
+enum Queue : std::uint8_t { kSilent, kUnaccepted, kLingering, kUnfinished, kResetLingering, kQueues, kNoQueue = kQueues };
 
 struct Flow {
   FlowKey key;
@@ -178,7 +178,7 @@ struct Rewriter::State {
     return slot != kNone && flows[slot].deadline <= now ? slot : kNone;
   }
   void expire(Instant now) {
-    for (const Queue q : {kSilent, kLingering, kResetLingering}) {
+    for (const Queue q : {kSilent, kLingering, kUnfinished, kResetLingering}) {
       for (std::uint32_t slot = due(q, now); slot != kNone; slot = due(q, now)) forget(slot);
     }
   }
@@ -200,7 +200,7 @@ struct Rewriter::State {
   std::uint32_t take_peer() {
     const bool fresh_in_begun = next_peer < by_peer.size();
     const bool all_begun = by_peer.size() == std::size_t{config.peers} * kPortsOfPeer;
-    if (!fresh_in_begun && all_begun && free_peers.empty()) evict({kResetLingering, kLingering});
+    if (!fresh_in_begun && all_begun && free_peers.empty()) evict({kResetLingering, kLingering, kUnfinished});
     if (!fresh_in_begun && !free_peers.empty()) {
       const std::uint32_t number = free_peers.front();
       free_peers.pop_front();
@@ -247,7 +247,7 @@ struct Rewriter::State {
   std::uint32_t hold(const Parsed& p) {
     if (counts.held >= config.max_held) return kNone;
     if (free_flows.empty() && flows.size() >= config.max_flows) {
-      if (!evict({kResetLingering, kLingering, kSilent})) return kNone;
+      if (!evict({kResetLingering, kLingering, kUnfinished, kSilent})) return kNone;
     }
     if (free_flows.empty()) {
       free_flows.push_back(static_cast<std::uint32_t>(flows.size()));
@@ -292,13 +292,15 @@ struct Rewriter::State {
   // (a slow reader, of whom the owner has long taken leave), a flow lingers on.
   void passes(std::uint32_t slot, const TcpSegment& t, Flow::Side& from, Flow::Side& to, Instant now) noexcept {
     Flow& f = flows[slot];
-    const bool was_done = f.done();
     from.says(t);
     to.hears(t);
     f.reset |= t.has(tcp_flag::rst);
-    if (f.queue != kLingering || was_done) return;
+    if (f.queue == kUnfinished) linger(slot, now);
+  }
+  void linger(std::uint32_t slot, Instant now) noexcept {
     dequeue(slot);
-    enqueue(slot, kLingering, now + config.linger);
+    if (flows[slot].done()) enqueue(slot, kLingering, now + config.linger);
+    else enqueue(slot, kUnfinished, now + config.unfinished_linger);
   }
 
   Outcome from_listener(MutBytes packet, const Parsed& p, Instant now) {
@@ -476,17 +478,18 @@ void Rewriter::closed(FlowId flow, End how, Instant now) {
   s.dequeue(slot);
   s.set_phase(f, Phase::lingering);
   if (how == End::reset) s.enqueue(slot, kResetLingering, now + s.config.reset_linger);
-  else s.enqueue(slot, kLingering, now + s.config.linger);
+  else s.linger(slot, now);
 }
 
 Bytes Rewriter::cut_lingering() {
   State& s = *state_;
-  while (s.queues[kLingering].head != kNone) {
-    const std::uint32_t slot = s.queues[kLingering].head;
-    const bool done = s.flows[slot].done() || !s.flows[slot].indexed;
-    if (!done) s.reset_app(s.flows[slot]);
+  while (s.evict({kLingering})) continue;
+  while (s.queues[kUnfinished].head != kNone) {
+    const std::uint32_t slot = s.queues[kUnfinished].head;
+    const bool waits = s.flows[slot].indexed;
+    if (waits) s.reset_app(s.flows[slot]);
     s.forget(slot);
-    if (!done) return s.scratch;
+    if (waits) return s.scratch;
   }
   return {};
 }

@@ -37,13 +37,14 @@ class Rewriter {
     // port left. They must be routed to the TUN.
     Ipv4 first_peer{0xAC101E02};
     std::uint32_t peers = 5;
-    // Of all states. Above it the oldest lingering or silent flow gives way, and when there is none a new SYN is dropped:
+    // Of all states. Above it a lingering or silent flow gives way, see closed(), and when there is none a new SYN is dropped:
     // it comes again.
     std::size_t max_flows = 131072;
     std::size_t max_held = 16384;        // SYNs kept
     std::uint64_t hash_seed = 0;         // random, against chosen collisions
     Duration silence = std::chrono::seconds(130);       // past the last SYN of Linux's tcp_syn_retries = 6 (127 s)
-    Duration linger = std::chrono::seconds(60);         // TIME_WAIT of Linux; begins anew, see closed()
+    Duration linger = std::chrono::seconds(60);         // TIME_WAIT of Linux
+    Duration unfinished_linger = std::chrono::seconds(130);   // past its TCP_RTO_MAX (120 s); begins anew, see closed()
     Duration reset_linger = std::chrono::seconds(5);
     Duration accept_wait = std::chrono::seconds(130);   // for the application to answer the listener's SYN-ACK
   };
@@ -88,9 +89,10 @@ class Rewriter {
   void drop(FlowId flow, Instant now);
 
   // closed says that the owner is done with an open (or held) flow. The last packets are rewritten for some time more;
-  // then its peer port is free, and ports are used again least recently used first. That time begins anew with each
-  // packet until both FINs are acknowledged, or one side resets: the kernel may still hold much for a slow reader. Such
-  // flows are bounded as all are, by max_flows and the peer ports; the one that said nothing for longest gives way.
+  // then its peer port is free, and ports are used again least recently used first. Until both FINs are acknowledged, or
+  // one side resets, that time is unfinished_linger and begins anew with each packet: the kernel may still hold much for a
+  // reader that is slow, or reads nothing, whom it asks every 120 s at last. Such flows are bounded as all are, by max_flows
+  // and the peer ports. Those that are finished give way first, then the one that said nothing for longest.
   enum class End : std::uint8_t { finished, reset };
   void closed(FlowId flow, End how, Instant now);
 

@@ -29,7 +29,7 @@ class TunnelHandler {
   virtual ~TunnelHandler() = default;
 
   // Towards the connector.
-  virtual void on_grant(std::string_view jws) = 0;                    // replaces the one before
+  virtual void on_grant(std::string_view jws) = 0;                    // when it holds, it replaces the one before
   virtual void on_open(StreamId id, const OpenRequest& request) = 0;  // answer with opened() or reset(), now or later
   virtual void on_query(StreamId id, const Query& query) = 0;         // answer with answer()
 

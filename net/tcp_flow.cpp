@@ -16,6 +16,8 @@ constexpr int kAsk = 5 * 60;   // seconds
 constexpr int kAsks = 24;
 // How long a stream may take nothing of what was received before the socket failed.
 constexpr Duration kStalled = std::chrono::seconds(3);
+// How often a socket is looked at for errors that always has something else to tell.
+constexpr Duration kWatchAgain = std::chrono::seconds(1);
 
 void prepare(int fd) noexcept {
   set_nodelay(fd);
@@ -55,7 +57,6 @@ Pull TcpFlow::pull(MutBytes out) {
       stalled_.after(kStalled);
       return {.size = static_cast<std::size_t>(n), .more = true};
     }
-    if (!shut_) watch_.want_error(true);   // urgent data may have turned it off
     const bool more = static_cast<std::size_t>(n) == out.size();
     if (!more) watch_.want_read(true);
     return {.size = static_cast<std::size_t>(n), .more = more};
@@ -115,9 +116,12 @@ void TcpFlow::on_writable() {
   kept_.remove(static_cast<std::size_t>(n));
   link_.tunnel().consumed(id_, static_cast<std::size_t>(n));
   link_.kick();
+  const Bytes left = Bytes(pending_).subspan(pending_at_);
+  if (left.size() <= pending_.capacity() / 2) {
+    Buffer(left.begin(), left.end()).swap(pending_);
+    pending_at_ = 0;
+  }
   if (pending_at_ < pending_.size()) return;
-  Buffer().swap(pending_);
-  pending_at_ = 0;
   watch_.want_write(false);
   if (stream_ended_ && !shut_) {
     shut_ = true;
@@ -146,14 +150,18 @@ void TcpFlow::finish_if_over() {
 
 void TcpFlow::on_error() {
   watch_.want_error(false);
-  if (over_ || connect_error(fd_.get()) == 0) return;   // both sides have ended, or there is urgent data
-  broken();
+  if (over_) return;
+  if (connect_error(fd_.get()) != 0) return broken();
+  // Both of the socket's directions are shut, or there is urgent data, until somebody reads: it can still fail.
+  if (!watch_again_) watch_again_ = Timer(loop_, [this] { watch_.want_error(true); });
+  watch_again_.after(kWatchAgain);
 }
 
 // broken: the socket has failed. What it had received before goes first: a server may answer and reset in one breath.
 void TcpFlow::broken() {
   broken_ = true;
   watch_ = {};
+  watch_again_ = {};
   std::uint8_t next = 0;
   if (socket_ended_ || ::recv(fd_.get(), &next, 1, MSG_PEEK) <= 0) return failed();
   link_.tunnel().readable(id_);

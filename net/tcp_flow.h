@@ -15,7 +15,7 @@ namespace tg::net {
 // TcpFlow moves bytes between a connected socket and a stream. FIN travels as a half-close both ways, RST as RST, also while
 // the stream takes nothing. A peer that is silent is asked by the kernel whether it is still there. What the
 // socket does not take at once is kept here, bounded by the stream's credit and by what `kept` allows: with more to keep the
-// flow ends, with RST to the socket's peer and Code::exhausted to the tunnel's. It takes half as much memory again at most.
+// flow ends, with RST to the socket's peer and Code::exhausted to the tunnel's. It takes twice as much memory at most.
 class TcpFlow {
  public:
   // `ended` is called once, when both directions have ended (from the Loop, so that the FIN is on its way) or the socket has
@@ -46,6 +46,7 @@ class TcpFlow {
   TunnelLink& link_;
   Fd fd_;
   Watch watch_;
+  Timer watch_again_;           // for errors, while something else than one would be told without end
   Timer over_;                  // set when both directions have ended
   Timer stalled_;               // set when the socket has failed and there is something to read in it
   StreamId id_;

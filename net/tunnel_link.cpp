@@ -1,15 +1,72 @@
 #include "net/tunnel_link.h"
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
 #include <utility>
+
+#include "core/device_quota.h"
+#include "net/files.h"
 
 namespace tg::net {
 namespace {
 constexpr Duration kFarewell = std::chrono::seconds(5);   // for last words to leave; a peer may not read them
+
+constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
+
+// limit_in returns the number that a file holds; "max" is none, as is no file.
+std::uint64_t limit_in(const std::string& path) {
+  const auto text = read_file(path);
+  std::uint64_t bytes = 0;
+  if (!text || std::from_chars(text->data(), text->data() + text->size(), bytes).ec != std::errc()) return kNoLimit;
+  return bytes;
+}
+}  // namespace
+
+std::uint64_t group_memory(std::string_view groups, const std::string& root) {
+  std::uint64_t least = kNoLimit;
+  while (!groups.empty()) {   // "0::/PATH" is version 2, "9:cpu,memory:/PATH" version 1
+    const std::string_view line = groups.substr(0, groups.find('\n'));
+    groups.remove_prefix(std::min(line.size() + 1, groups.size()));
+    const std::size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string_view::npos) continue;
+    const std::string controllers = "," + std::string(line.substr(first + 1, second - first - 1)) + ",";
+    const bool two = controllers == ",,";
+    if (!two && controllers.find(",memory,") == std::string::npos) continue;
+    // A container may see its own group as the root and yet read its path on the host: then only the root is there.
+    for (std::string path(line.substr(second + 1));; path.erase(path.rfind('/'))) {
+      if (path == "/") path.clear();
+      least = std::min(least, limit_in(root + (two ? path + "/memory.max" : "/memory" + path + "/memory.limit_in_bytes")));
+      if (path.find('/') == std::string::npos) break;
+    }
+  }
+  return least;
+}
+
+std::uint64_t memory() {
+  static const std::uint64_t bytes = [] {
+    const long pages = ::sysconf(_SC_PHYS_PAGES), size = ::sysconf(_SC_PAGESIZE);
+    const bool known = pages > 0 && size > 0;
+    const std::uint64_t all = known ? static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(size) : 1u << 30;
+    const auto groups = read_file("/proc/self/cgroup");
+    return groups ? std::min(all, group_memory(*groups)) : all;
+  }();
+  return bytes;
+}
+
+TunnelLimits limits_of(Tunnel::Side side, std::uint64_t memory) {
+  TunnelLimits limits;
+  if (side == Tunnel::Side::connector) {
+    limits.total_credit = std::min<std::uint64_t>(limits.total_credit, DeviceQuota::window_limit(memory));
+  }
+  return limits;
 }
 
 struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
-  State(Loop& l, Tunnel::Side side, TunnelHandler& handler, Callbacks c)
-      : loop(l), callbacks(std::move(c)), tunnel(side, handler, Loop::now()) {}
+  State(Loop& l, Tunnel::Side side, TunnelHandler& handler, Callbacks c, const TunnelLimits& limits)
+      : loop(l), callbacks(std::move(c)), tunnel(side, handler, Loop::now(), limits) {}
 
   Loop& loop;
   Callbacks callbacks;
@@ -86,8 +143,10 @@ struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
 };
 
 TunnelLink::TunnelLink(Loop& loop, Fd fd, const TlsContext& context, Tunnel::Side side, TunnelHandler& handler,
-                       Callbacks callbacks, std::string server_name, std::string expect_uri, Duration attempt)
-    : state_(std::make_shared<State>(loop, side, handler, std::move(callbacks))) {
+                       Callbacks callbacks, std::string server_name, std::string expect_uri, Duration attempt,
+                       std::optional<TunnelLimits> limits)
+    : state_(std::make_shared<State>(loop, side, handler, std::move(callbacks),
+                                     limits ? *limits : limits_of(side, memory()))) {
   const std::weak_ptr<State> weak = state_;
   const auto later = [weak](void (State::*what)()) {
     return [weak, what] {

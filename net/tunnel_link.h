@@ -1,14 +1,29 @@
 // A Tunnel on a TLS connection.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
 
 #include "core/tunnel.h"
 #include "net/loop.h"
 #include "net/tls.h"
 
 namespace tg::net {
+
+// memory returns how many bytes this process may have: what the machine has, or what its control group may have if that is
+// less. It looks once.
+std::uint64_t memory();
+// group_memory returns the least that the control group of a process and those around it may have, or UINT64_MAX. `groups`
+// is the text of its /proc/PID/cgroup, `root` where the file system of control groups is mounted: version 2, or below
+// `root`/memory version 1.
+std::uint64_t group_memory(std::string_view groups, const std::string& root = "/sys/fs/cgroup");
+
+// limits_of returns what a Tunnel promises: the windows of a connector's are bounded by DeviceQuota::window_limit too.
+TunnelLimits limits_of(Tunnel::Side side, std::uint64_t memory);
 
 // TunnelLink pumps a core Tunnel over Tls. After calling anything on tunnel() that may have something to send, call kick().
 // Callbacks come from the Loop; on_close may destroy the TunnelLink, no other may.
@@ -22,9 +37,11 @@ class TunnelLink {
   };
 
   // The Tunnel exists from the start, so that a client's first frames leave with the end of the handshake. `handler` must
-  // outlive the TunnelLink. `attempt`: the time allowed until on_open.
+  // outlive the TunnelLink. `attempt`: the time allowed until on_open. `limits`: those of limits_of(side, memory()) unless
+  // told.
   TunnelLink(Loop& loop, Fd fd, const TlsContext& context, Tunnel::Side side, TunnelHandler& handler, Callbacks callbacks,
-             std::string server_name = {}, std::string expect_uri = {}, Duration attempt = Tls::kHandshakeTimeout);
+             std::string server_name = {}, std::string expect_uri = {}, Duration attempt = Tls::kHandshakeTimeout,
+             std::optional<TunnelLimits> limits = {});
   ~TunnelLink();
 
   Tunnel& tunnel() noexcept;

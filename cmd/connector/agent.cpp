@@ -1,7 +1,6 @@
 #include "cmd/connector/agent.h"
 
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 
@@ -28,19 +27,13 @@ std::size_t descriptors() {
   return ::getrlimit(RLIMIT_NOFILE, &files) == 0 ? std::min(files.rlim_cur, kMost) : 1024;
 }
 
-// memory returns how many bytes this machine has.
-std::uint64_t memory() {
-  const long pages = ::sysconf(_SC_PHYS_PAGES), size = ::sysconf(_SC_PAGESIZE);
-  return pages > 0 && size > 0 ? static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(size) : 1u << 30;
-}
-
 }  // namespace
 
 Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, std::vector<Endpoint> dns)
     : loop_(loop), options_(options), identity_(std::move(identity)), resolver_(loop, std::move(dns)),
       own_(net::local_addresses().value_or(std::vector<IpAddress>())), own_addresses_([this] { return own_; }),
       flows_(DeviceQuota::flow_limits(descriptors())), tunnels_(DeviceQuota::tunnel_limits(descriptors())),
-      kept_(DeviceQuota::byte_limits(memory())),
+      kept_(DeviceQuota::byte_limits(net::memory())),
       strangers_(kStrangersMax, kStrangersOfOne) {}
 
 Result<> Agent::start() {

@@ -1,4 +1,7 @@
 // What one device can take from others, and from the connector's memory.
+#include <filesystem>
+#include <fstream>
+
 #include "connector_harness.h"
 #include "net/log.h"
 
@@ -158,6 +161,41 @@ TEST_F(ConnectorLimits, datagrams_that_wait_for_a_name_are_within_the_devices_sh
   char bytes[9000];
   while (::recv(udp_.get(), bytes, sizeof bytes, 0) > 0) ++came;
   EXPECT_GT(came, 0u);
+}
+
+TEST(ConnectorLimitsOfMemory, the_windows_of_a_tunnel_are_within_half_of_a_devices_share) {
+  constexpr std::uint64_t kMega = 1u << 20;
+  const auto sum = [](Tunnel::Side side, std::uint64_t memory) { return net::limits_of(side, memory).total_credit; };
+  EXPECT_EQ(sum(Tunnel::Side::connector, 256 * kMega), 8 * kMega);
+  EXPECT_EQ(sum(Tunnel::Side::connector, 512 * kMega), 16 * kMega);
+  EXPECT_EQ(sum(Tunnel::Side::connector, 65536 * kMega), TunnelLimits{}.total_credit);
+  EXPECT_EQ(sum(Tunnel::Side::client, 256 * kMega), TunnelLimits{}.total_credit);
+}
+
+TEST(ConnectorLimitsOfMemory, a_control_group_has_as_much_as_the_least_around_it) {
+  std::string root = (std::filesystem::temp_directory_path() / "tg-groups.XXXXXX").string();
+  ASSERT_TRUE(::mkdtemp(root.data()));
+  const auto put = [&](const std::string& path, const char* text) {
+    std::filesystem::create_directories(std::filesystem::path(root + path).parent_path());
+    std::ofstream(root + path) << text << '\n';
+  };
+  constexpr std::uint64_t kNone = UINT64_MAX;
+  put("/system.slice/memory.max", "700000000");
+  put("/system.slice/tg.service/memory.max", "max");
+  put("/tight/memory.max", "5000");
+  put("/memory/old/memory.limit_in_bytes", "268435456");
+  put("/memory/memory.limit_in_bytes", "9223372036854771712");
+  EXPECT_EQ(net::group_memory("0::/system.slice/tg.service\n", root), 700000000u);
+  EXPECT_EQ(net::group_memory("0::/tight\n", root), 5000u);
+  EXPECT_EQ(net::group_memory("4:cpu:/tight\n9:hugetlb,memory:/old/deep\n0::/\n", root), 268435456u);
+  for (const char* none : {"0::/other\n", "0::/\n", "", "nonsense", "1:name=systemd:/tight"}) {
+    EXPECT_EQ(net::group_memory(none, root), kNone) << none;
+  }
+  put("/memory.max", "268435456");   // a container that reads its path on the host
+  EXPECT_EQ(net::group_memory("0::/docker/0123", root), 268435456u);
+  EXPECT_EQ(net::group_memory("0::/", root), 268435456u);
+  EXPECT_GT(net::memory(), 0u);
+  std::filesystem::remove_all(root);
 }
 
 // A device that does all at once what costs it little, as fast as its own link takes it, beside one that sends a steady

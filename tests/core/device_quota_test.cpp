@@ -80,6 +80,13 @@ TEST(DeviceQuota, gives_bytes_an_eighth_of_the_memory_and_no_device_more_than_ha
   EXPECT_EQ(DeviceQuota::byte_limits(0), (Limits{0, 0}));
 }
 
+TEST(DeviceQuota, the_windows_of_a_tunnel_fill_half_of_a_devices_share_on_any_machine) {
+  constexpr std::size_t kMega = 1u << 20;
+  EXPECT_EQ(DeviceQuota::window_limit(64ull << 30), 64 * kMega);
+  EXPECT_EQ(DeviceQuota::window_limit(512ull << 20), 16 * kMega);
+  EXPECT_EQ(DeviceQuota::window_limit(0), 0u);
+}
+
 TEST(DeviceQuota, counts_bytes_as_they_come_and_go) {
   DeviceQuota quota({100, 60});
   DeviceQuota::Hold a = quota.hold("one"), b = quota.hold("one"), c = quota.hold("two");

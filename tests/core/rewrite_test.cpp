@@ -372,6 +372,47 @@ TEST(Rewriter, a_slow_reader_that_half_closed_gets_everything_however_long_it_ta
   EXPECT_EQ(r.rewriter.counts().lingering, 0u);
 }
 
+TEST(Rewriter, a_reader_that_half_closed_and_pauses_is_there_when_it_goes_on) {
+  Rig r;
+  const Wire w;
+  FlowId id;
+  const Ipv4Port peer = r.establish(w, &id);
+  r.put(w.app(kFin | kAck));
+  r.put(w.listener(peer, kAck, {}, 1));
+  r.rewriter.closed(id, End::finished, r.now);
+  for (const auto probe : {51s, 102s, 120s, 120s}) {    // the kernel asks for room, ever more seldom
+    r.now += probe;
+    EXPECT_EQ(r.rewriter.on_timeout(r.now), std::nullopt);
+    ASSERT_EQ(r.put(w.listener(peer, kAck, {}, 1)).action, Action::write);
+    ASSERT_EQ(r.put(w.app(kAck)).action, Action::write);
+  }
+  r.now += 129s;
+  r.rewriter.on_timeout(r.now);
+  EXPECT_EQ(r.rewriter.counts().lingering, 1u);
+  r.now += 1s;
+  r.rewriter.on_timeout(r.now);
+  EXPECT_EQ(r.rewriter.counts().lingering, 0u);
+}
+
+TEST(Rewriter, finished_flows_give_way_before_slow_readers) {
+  auto c = config();
+  c.max_flows = 2;
+  Rig r(c);
+  const Wire slow, done{{{kLocal, 41000}, {kFar, 443}}, 7};
+  FlowId id, finished;
+  r.establish(slow, &id);
+  r.rewriter.closed(id, End::finished, r.now);
+  r.now += 10s;
+  const Ipv4Port peer = r.establish(done, &finished);
+  r.put(done.app(kFin | kAck));
+  r.put(done.listener(peer, kFin | kAck, {}, 1));
+  r.rewriter.closed(finished, End::finished, r.now);
+  r.put(done.app(kAck, {}, 1));
+  r.open(Wire{{{kLocal, 9}, {kFar, 443}}, 9});
+  EXPECT_TRUE(r.rewriter.key_of(id));
+  EXPECT_FALSE(r.rewriter.key_of(finished));
+}
+
 TEST(Rewriter, a_reset_ends_the_wait_for_a_slow_reader) {
   Rig r;
   const Wire w;
@@ -488,7 +529,7 @@ TEST(Rewriter, uses_ports_again_least_recently_used_first) {
   const auto [held, none] = establish(64512);
   EXPECT_EQ(none.error().code, Errc::exhausted);
   for (const std::uint32_t i : {30u, 10u, 20u}) r.rewriter.closed(ids[i], End::finished, r.now);
-  r.now += 60s;
+  r.now += 130s;
   EXPECT_EQ(ends(*r.rewriter.admit(held, r.now)).src.port, 1024 + 30);
   EXPECT_EQ(*establish(70001).second, 1024 + 10);
   EXPECT_EQ(*establish(70002).second, 1024 + 20);
@@ -567,6 +608,7 @@ TEST(Rewriter, agrees_with_a_plain_model) {
     bool fin_app_heard = false, fin_listener_heard = false, renews = false;
     bool over() const { return reset || (fin_app && fin_listener); }
     bool done() const { return reset || (fin_app_heard && fin_listener_heard); }
+    std::chrono::seconds linger() const { return done() ? 60s : 130s; }
   };
   const bool holds = rc::check([] {
     auto c = config();
@@ -622,10 +664,11 @@ TEST(Rewriter, agrees_with_a_plain_model) {
           RC_ASSERT(whole(b));
           RC_ASSERT((out.event == Event::cancelled) == (m.phase == Model::open && !m.answered && flags == kRst));
           m.answered = true;
-          if (m.renews && !m.done()) m.until = r.now + 60s;
+          const bool waits = m.renews && !m.done();
           m.fin_app |= (flags & kFin) != 0;
           m.fin_listener_heard |= heard && (flags & kAck) != 0 && m.fin_listener;
           m.reset |= flags == kRst;
+          if (waits) m.until = r.now + m.linger();
         } else if (it != flows.end() && it->second.phase == Model::held && flags == kRst) {
           RC_ASSERT(out.event == Event::cancelled && out.flow == it->first);
           flows.erase(it);
@@ -645,9 +688,10 @@ TEST(Rewriter, agrees_with_a_plain_model) {
           RC_ASSERT(ends(b) == (FlowKey{f->second.wire.key.dst, f->second.wire.key.src}));
           RC_ASSERT(whole(b));
           Model& m = f->second;
-          if (m.renews && !m.done()) m.until = r.now + 60s;
+          const bool waits = m.renews && !m.done();
           m.fin_listener |= (flags & kFin) != 0;
           m.fin_app_heard |= heard && m.fin_app;
+          if (waits) m.until = r.now + m.linger();
         } else {
           RC_ASSERT(out.action == Action::reply);
         }
@@ -678,7 +722,7 @@ TEST(Rewriter, agrees_with_a_plain_model) {
           r.rewriter.closed(f->first, reset ? End::reset : End::finished, r.now);
           if (m.phase == Model::open) {
             m.phase = Model::lingering;
-            m.until = r.now + (reset ? 5s : 60s);
+            m.until = r.now + (reset ? 5s : m.linger());
             m.renews = !reset;
           } else if (m.phase == Model::held) flows.erase(f);
         }

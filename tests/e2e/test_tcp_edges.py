@@ -141,6 +141,23 @@ def test_an_urgent_byte_is_not_lost(tg: Tg, port: int) -> None:
         assert read_to_end(far) == b"one!two"
 
 
+@pytest.mark.parametrize("half_closed", [False, True], ids=["open", "half-closed"])
+def test_a_reset_behind_urgent_data_that_nobody_takes_is_passed_on(tg: Tg, port: int, half_closed: bool) -> None:
+    ends = Ends(tg, port)
+    with flow(tg, port) as (near, far):
+        if half_closed:
+            near.shutdown(socket.SHUT_WR)
+            assert read_to_end(far) == b""
+        far.setblocking(False)
+        while select.select([], [far], [], 0.5)[1]:
+            far.send(bytes(1 << 14))
+            with contextlib.suppress(BlockingIOError):
+                far.send(b"!", socket.MSG_OOB)
+        reset(far)
+        wait_reset(tg, near)
+        ends.wait_gone()
+
+
 def test_peers_are_asked_whether_they_are_still_there(tg: Tg, port: int) -> None:
     ends = Ends(tg, port)
     with flow(tg, port):
