@@ -132,8 +132,8 @@ class Zone {
                         test::be16(static_cast<unsigned>(now.size())) + test::be32(0);
     reply += as_text(query.subspan(12, name.size() + 1 + 4));   // one byte more than its text with final dot
     for (const std::string& address : now) {
-      const auto raw = must(IpAddress::parse(address)).bytes();
-      reply += test::rr("\xC0\x0C", dns::kTypeA, dns::kClassIn, ttl, std::string(as_text(raw)));
+      const IpAddress ip = must(IpAddress::parse(address));
+      reply += test::rr("\xC0\x0C", dns::kTypeA, dns::kClassIn, ttl, std::string(as_text(ip.bytes())));
     }
     EXPECT_GT(::sendto(fd_, reply.data(), reply.size(), 0, peer, size), 0);
   }
