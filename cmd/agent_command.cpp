@@ -1,11 +1,7 @@
 #include "cmd/agent_command.h"
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 
-#include "cmd/help.h"
 #include "cmd/system_dns.h"
 #include "core/json.h"
 #include "net/local_socket.h"
@@ -13,13 +9,13 @@
 
 namespace tg::cmd {
 
-void add_agent_options(CLI::App& command, AgentOptions& options, const std::string& role, const std::string& dns_help) {
+void add_agent_options(Command command, AgentOptions& options, const std::string& role, const std::string& dns_help) {
   add_state_option(command, options.state, role);
   add_config_option(command);
   command.add_option("--token", options.token, fmt::format("Token of 'tg controller {} token NAME'; needed once", role))
-      ->type_name("TOKEN");
+      .type_name("TOKEN");
   command.add_option("--dns", options.dns, dns_help + "; may be repeated (default: those of /etc/resolv.conf)")
-      ->type_name("IP[:PORT]");
+      .type_name("IP[:PORT]");
   command.add_flag("--verbose", options.verbose, "Log more, for finding out what goes wrong");
   add_timeout_option(command, options.timeout, std::chrono::seconds(20));
 }
@@ -35,15 +31,15 @@ Result<Entered> enter_agent(const AgentOptions& options, Token::Role role) {
   return Entered{std::move(*lock), std::move(*dns), std::move(*identity)};
 }
 
-CLI::App* add_ask(CLI::App& parent, const std::string& role, const std::string& name, const std::string& help,
+Command add_ask(Command parent, const std::string& role, const std::string& name, const std::string& help,
                   std::function<Result<int>(const Ask&)> run) {
   auto ask = std::make_shared<Ask>();
-  CLI::App* c = add_command(parent, name, help, [ask, run = std::move(run)] { return run(*ask); });
-  add_state_option(*c, ask->state, role);
-  add_config_option(*c);
-  add_json_option(*c, ask->json);
-  add_timeout_option(*c, ask->timeout, std::chrono::seconds(5));
-  if (name == "health") set_exit_status(*c, "0 healthy, 1 not, 2 wrong usage");
+  Command c = parent.add_command(name, help, [ask, run = std::move(run)] { return run(*ask); });
+  add_state_option(c, ask->state, role);
+  add_config_option(c);
+  add_json_option(c, ask->json);
+  add_timeout_option(c, ask->timeout, std::chrono::seconds(5));
+  if (name == "health") c.exit_status("0 healthy, 1 not, 2 wrong usage");
   return c;
 }
 

@@ -25,7 +25,7 @@ struct AgentOptions {
 };
 
 // add_agent_options declares --state, --config, --token, --dns, --verbose and --timeout.
-void add_agent_options(CLI::App& command, AgentOptions& options, const std::string& role, const std::string& dns_help);
+void add_agent_options(Command command, AgentOptions& options, const std::string& role, const std::string& dns_help);
 
 // Entered is an agent that may begin: it alone has the state directory, and the controller has let it in at least once.
 struct Entered {
@@ -44,7 +44,7 @@ struct Ask {
 };
 
 // add_ask declares `parent NAME`, a question to the running `role`.
-CLI::App* add_ask(CLI::App& parent, const std::string& role, const std::string& name, const std::string& help,
+Command add_ask(Command parent, const std::string& role, const std::string& name, const std::string& help,
                   std::function<Result<int>(const Ask&)> run);
 
 // ask_agent returns the running agent's status. `more` is added to the request.

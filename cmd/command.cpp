@@ -21,14 +21,9 @@
 namespace tg::cmd {
 namespace {
 
-int report(const Error& e) {
-  std::fputs(fmt::format("tg: {}\n", printable(e.text, 2000)).c_str(), stderr);
-  return exit_code(e.code);
-}
-
-void add_version(CLI::App& app) {
+void add_version(Command app) {
   static bool json = false;
-  CLI::App* version = add_command(app, "version", "Print the version", []() -> Result<int> {
+  const Command version = app.add_command("version", "Print the version", []() -> Result<int> {
     if (json) {
       print_json({{"version", TG_VERSION}});
     } else {
@@ -36,37 +31,32 @@ void add_version(CLI::App& app) {
     }
     return 0;
   });
-  add_json_option(*version, json);
+  add_json_option(version, json);
 }
 
 }  // namespace
 
-CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& help, Run run) {
-  CLI::App* command = parent.add_subcommand(name, help);
-  command->final_callback([run = std::move(run)] {
-    auto status = run();
-    std::fflush(stdout);
-    throw CLI::RuntimeError(status ? *status : report(status.error()));
-  });
-  return command;
+int report(const Error& e) {
+  std::fputs(fmt::format("tg: {}\n", printable(e.text, 2000)).c_str(), stderr);
+  return exit_code(e.code);
 }
 
-void add_state_option(CLI::App& command, std::string& state, const std::string& role) {
+void add_state_option(Command command, std::string& state, const std::string& role) {
   state = "/var/lib/tg/" + role;
-  command.add_option("--state", state, "State directory: keys, log, socket")->type_name("DIR")->capture_default_str();
+  command.add_option("--state", state, "State directory: keys, log, socket").type_name("DIR").capture_default_str();
 }
 
-void add_config_option(CLI::App& command) {
-  command.add_option("--config", "TOML file to read options from")->type_name("FILE");
+void add_config_option(Command command) {
+  command.app().add_option("--config", "TOML file to read options from")->type_name("FILE");
 }
 
-void add_json_option(CLI::App& command, bool& json) {
+void add_json_option(Command command, bool& json) {
   command.add_flag("--json", json, "Print JSON with a schema_version");
 }
 
-void add_timeout_option(CLI::App& command, std::chrono::seconds& timeout, std::chrono::seconds standard) {
+void add_timeout_option(Command command, std::chrono::seconds& timeout, std::chrono::seconds standard) {
   timeout = standard;
-  command
+  command.app()
       .add_option_function<unsigned>(
           "--timeout", [&timeout](unsigned s) { timeout = std::chrono::seconds(s); },
           "The longest to wait for anything")
@@ -86,16 +76,17 @@ void confine(std::initializer_list<net::Right> keep, const std::string& state) {
   }
 }
 
-void declare_commands(CLI::App& app) {
+void declare_commands(Command tg) {
   begin_help();
+  CLI::App& app = tg.app();
   app.require_subcommand(1);
   app.set_version_flag("--version", "tg " TG_VERSION);
-  controller::add_commands(app);
-  connector::add_commands(app);
-  client::add_commands(app);
-  relay::add_commands(app);
-  add_version(app);
-  add_completion(app);
+  controller::add_commands(tg);
+  connector::add_commands(tg);
+  client::add_commands(tg);
+  relay::add_commands(tg);
+  add_version(tg);
+  add_completion(tg);
   name_variables(app);
   finish_help(app);
 }
@@ -109,7 +100,7 @@ int run_command_line(int argc, char** argv) {
     ::setrlimit(RLIMIT_NOFILE, &files);
   }
   CLI::App app{"tg: access to private Resources by name, without joining the private network", "tg"};
-  declare_commands(app);
+  declare_commands(Command(app));
   const std::vector<std::string> words(argv + 1, argv + argc);
   if (const auto mistake = command_mistake(app, words)) return report({Errc::invalid_argument, *mistake});
   auto arguments = with_settings(app, words);

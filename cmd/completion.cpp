@@ -25,7 +25,7 @@ struct Choice {
   bool file = false;       // and that is a file or a directory
 };
 
-struct Command {
+struct Entry {
   std::string path;   // "client up"; "" for tg itself
   std::vector<Choice> choices;
   bool takes_file = false;   // as an argument
@@ -36,8 +36,8 @@ bool names_file(const CLI::Option& o) {
   return type.find("FILE") != std::string::npos || type.find("DIR") != std::string::npos;
 }
 
-void collect(CLI::App& app, std::vector<Command>& out) {
-  Command command;
+void collect(CLI::App& app, std::vector<Entry>& out) {
+  Entry command;
   command.path = command_path(app);
   const auto below = app.get_subcommands([](CLI::App*) { return true; });
   for (const CLI::App* sub : below) command.choices.push_back({sub->get_name(), sub->get_description()});
@@ -61,17 +61,17 @@ std::string in_quotes(std::string_view text) {   // in a shell's single quotes
 }
 
 // The patterns for shells' case: every path but tg's own; every option that takes a value, files or not.
-std::string paths(const std::vector<Command>& all) {
+std::string paths(const std::vector<Entry>& all) {
   std::vector<std::string> out;
-  for (const Command& c : all) {
+  for (const Entry& c : all) {
     if (!c.path.empty()) out.push_back(in_quotes(c.path));
   }
   return fmt::format("{}", fmt::join(out, "|"));
 }
 
-std::string options(const std::vector<Command>& all, bool file) {
+std::string options(const std::vector<Entry>& all, bool file) {
   std::set<std::string> out;
-  for (const Command& c : all) {
+  for (const Entry& c : all) {
     for (const Choice& choice : c.choices) {
       if (choice.value && choice.file == file) out.insert(choice.word);
     }
@@ -80,7 +80,7 @@ std::string options(const std::vector<Command>& all, bool file) {
 }
 
 // The part that bash and zsh share: finds the command among the words from `first` to before `last`.
-std::string find_command(const std::vector<Command>& all, std::string_view words, int first, std::string_view last) {
+std::string find_command(const std::vector<Entry>& all, std::string_view words, int first, std::string_view last) {
   return fmt::format(
       "  for ((i = {}; i < {}; i++)); do\n"
       "    w=${{command:+$command }}${{{}[i]}}\n"
@@ -92,10 +92,10 @@ std::string find_command(const std::vector<Command>& all, std::string_view words
 }
 
 std::string bash(CLI::App& app) {
-  std::vector<Command> all;
+  std::vector<Entry> all;
   collect(app, all);
   std::string cases;
-  for (const Command& c : all) {
+  for (const Entry& c : all) {
     std::string words;
     for (const Choice& choice : c.choices) words += (words.empty() ? "" : " ") + choice.word;
     cases += fmt::format("    {}) next={}{} ;;\n", in_quotes(c.path), in_quotes(words),
@@ -119,10 +119,10 @@ std::string bash(CLI::App& app) {
 }
 
 std::string zsh(CLI::App& app) {
-  std::vector<Command> all;
+  std::vector<Entry> all;
   collect(app, all);
   std::string cases;
-  for (const Command& c : all) {
+  for (const Entry& c : all) {
     cases += fmt::format("    {})\n", in_quotes(c.path));
     for (const Choice& choice : c.choices) {
       cases += fmt::format("      {}+=({})\n", choice.word.starts_with("--") ? "options" : "commands",
@@ -159,10 +159,10 @@ std::string zsh(CLI::App& app) {
 }
 
 std::string fish(CLI::App& app) {
-  std::vector<Command> all;
+  std::vector<Entry> all;
   collect(app, all);
   std::string known, out;
-  for (const Command& c : all) {
+  for (const Entry& c : all) {
     if (!c.path.empty()) known += " " + in_quotes(c.path);
     for (const Choice& choice : c.choices) {
       const bool option = choice.word.starts_with("--");
@@ -188,12 +188,11 @@ std::string fish(CLI::App& app) {
 
 }  // namespace
 
-void add_completion(CLI::App& app) {
-  CLI::App* completion = app.add_subcommand("completion", "Print a completion script for a shell");
-  completion->require_subcommand(1);
+void add_completion(Command tg) {
+  const Command completion = tg.add_group("completion", "Print a completion script for a shell");
   const auto add = [&](const std::string& shell, std::string (*script)(CLI::App&)) {
-    add_command(*completion, shell, "Print the script for " + shell, [&app, script]() -> Result<int> {
-      std::fputs(script(app).c_str(), stdout);
+    completion.add_command(shell, "Print the script for " + shell, [tg, script]() -> Result<int> {
+      std::fputs(script(tg.app()).c_str(), stdout);
       return 0;
     });
   };

@@ -65,6 +65,7 @@ Result<Grant> read_claims(std::string_view part) {
   g.user = f.text("sub");
   g.device = f.text("device");
   g.network = f.text("network");
+  g.generation = f.number("gen", kGenerationMax);
   g.issued = UnixTime(std::chrono::seconds(f.number("iat", kTimeMax)));
   g.expires = UnixTime(std::chrono::seconds(f.number("exp", kTimeMax)));
   if (const Json* cnf = f.any("cnf")) {
@@ -103,6 +104,7 @@ std::string Grant::sign(Bytes seed) const {
                        {"device", device},
                        {"network", network},
                        {"resources", ids},
+                       {"gen", generation},
                        {"iat", unix_seconds(issued)},
                        {"exp", unix_seconds(expires)},
                        {"cnf", {{"jkt", key_thumbprint}}}};

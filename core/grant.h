@@ -12,14 +12,21 @@
 
 namespace tg {
 
+// Generation counts how often a device's grants were voided. It rises by no clock, so that none that is wrong can bring a
+// void grant back.
+using Generation = std::uint64_t;
+inline constexpr Generation kGenerationMax = (1ull << 63) - 1;
+
 // Grant is a JWS in compact form (RFC 7515), alg EdDSA (RFC 8037), bound to the device's TLS key by cnf.jkt (RFC 7800,
-// RFC 7638). Claims: iss, sub, device, network, resources, iat, exp, cnf.
+// RFC 7638). Claims: iss, sub, device, network, resources, gen, iat, exp,
+// cnf.
 struct Grant {
   std::string issuer;                 // the controller's instance name, as in the SAN URIs
   std::string user;                   // e-mail address
   std::string device;                 // device id
   std::string network;                // the Network whose connectors it is for
   std::vector<ResourceId> resources;  // sorted
+  Generation generation = 0;          // void once its device's is higher
   UnixTime issued{};
   UnixTime expires{};
   std::string key_thumbprint;         // base64url SHA-256 JWK thumbprint of the device's public key

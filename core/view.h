@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/grant.h"
 #include "core/json_fwd.h"
 #include "core/resource.h"
 #include "core/result.h"
@@ -83,6 +84,7 @@ struct ConnectorSelf {
   std::string issuer;                 // instance name that grants must carry
   Buffer grant_key;                   // Ed25519 public key
   std::vector<std::string> relays;    // "HOST:PORT" to keep a control stream to
+  Generation grant_floor = 0;         // grants of any device with a lower one are void: from before a backup was restored
   std::chrono::seconds grace{0};      // how long past their expiry grants are honoured while the controller is away
 };
 Json to_json(const ConnectorSelf& s);
@@ -99,7 +101,7 @@ struct RelaySelf {
 Json to_json(const RelaySelf& s);
 Result<RelaySelf> relay_self_from_json(const Json& j);
 
-// revoked/DEVICE, told to connectors: JSON number, the Unix time before which grants of that device are void.
+// revoked/DEVICE, told to connectors: JSON number, the generation below which grants of that device are void.
 
 // The frames of a control stream: u32 length, then that many bytes of UTF-8 JSON with a "type". Only the controller's
 // own words, and an administrator's to it, come near kControlFrameMax: a snapshot of 100,000 Resources is about 20 MB.

@@ -187,7 +187,7 @@ Result<DeviceSelf> device_self_from_json(const Json& j) {
 
 Json to_json(const ConnectorSelf& s) {
   return {{"id", s.id}, {"name", s.name}, {"network", s.network}, {"issuer", s.issuer},
-          {"grant_key", base64url(s.grant_key)}, {"relays", s.relays}, {"grace", std::uint64_t(s.grace.count())}};
+          {"grant_key", base64url(s.grant_key)}, {"relays", s.relays}, {"grant_floor", s.grant_floor}, {"grace", std::uint64_t(s.grace.count())}};
 }
 
 Result<ConnectorSelf> connector_self_from_json(const Json& j) {
@@ -199,6 +199,7 @@ Result<ConnectorSelf> connector_self_from_json(const Json& j) {
   out.issuer = f.text("issuer");
   out.grant_key = key_field(f, "grant_key");
   out.relays = host_ports(f, "relays");
+  out.grant_floor = f.number("grant_floor", kGenerationMax);
   out.grace = std::chrono::seconds(f.number("grace", kGraceMax));
   if (!f.ok()) return f.error();
   return out;

@@ -9,9 +9,6 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
@@ -237,13 +234,13 @@ Result<int> report(Report& o) {
 
 }  // namespace
 
-void add_report(CLI::App& client) {
+void add_report(cmd::Command client) {
   auto o = std::make_shared<Report>();
-  CLI::App* c = cmd::add_command(client, "report", "Write one file for a bug report", [o] { return report(*o); });
-  o->common.add_to(*c, std::chrono::seconds(5));
-  c->add_flag("--full", o->full, "Keep names and addresses");
-  c->add_option("file", o->file, "Where to; - for stdout (default: tg-report-TIME.txt here)")->type_name("FILE");
-  c->footer(
+  cmd::Command c = client.add_command("report", "Write one file for a bug report", [o] { return report(*o); });
+  o->common.add_to(c, std::chrono::seconds(5));
+  c.add_flag("--full", o->full, "Keep names and addresses");
+  c.add_option("file", o->file, "Where to; - for stdout (default: tg-report-TIME.txt here)").type_name("FILE");
+  c.footer(
       "Holds version, kernel, status, Resources, netcheck, interfaces, rules, routes, resolv.conf and the\n"
       "last lines of the log. Keys, tokens and grants are never in it. People, names and addresses are\n"
       "replaced by words such as name-1 and private-2, each always by the same one, unless --full is given.\n"

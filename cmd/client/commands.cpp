@@ -1,10 +1,6 @@
 #include "cmd/client/commands.h"
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 
-#include "cmd/help.h"
 #include "core/ip.h"
 #include "core/json.h"
 #include "core/resource.h"
@@ -12,7 +8,7 @@
 
 namespace tg::client {
 
-void Common::add_to(CLI::App& command, std::chrono::seconds standard) {
+void Common::add_to(cmd::Command command, std::chrono::seconds standard) {
   cmd::add_state_option(command, state, "client");
   cmd::add_config_option(command);
   cmd::add_json_option(command, json);
@@ -33,26 +29,22 @@ Result<HostPort> parse_target(const std::string& text) {
   return out;
 }
 
-void add_commands(CLI::App& app) {
-  CLI::App* client = app.add_subcommand("client", "Reach private Resources from this machine");
-  client->require_subcommand(1);
-  add_up(*client);
-  add_down(*client);
-  add_status(*client);
-  add_resources(*client);
-  add_explain(*client);
-  add_ping(*client);
-  add_dns(*client);
-  add_netcheck(*client);
-  add_report(*client);
-  add_logout(*client);
-  cmd::set_exit_status(*client->get_subcommand("status"),
-                       "0 online, 1 failed, 2 wrong usage, 3 not online or not running, 5 denied");
-  cmd::set_exit_status(*client->get_subcommand("dns"),
-                       "0 NOERROR, 1 another answer (NXDOMAIN …), 2 wrong usage, 3 nobody answered, or not running,\n"
-                       "  5 denied");
-  cmd::set_exit_status(*client->get_subcommand("ping"),
-                       "0 a reply came, 1 failed, 2 wrong usage, 3 no reply, or not running, 5 denied");
+void add_commands(cmd::Command app) {
+  cmd::Command client = app.add_group("client", "Reach private Resources from this machine");
+  add_up(client);
+  add_down(client);
+  add_status(client);
+  add_resources(client);
+  add_explain(client);
+  add_ping(client);
+  add_dns(client);
+  add_netcheck(client);
+  add_report(client);
+  add_logout(client);
+  client.command("status").exit_status("0 online, 1 failed, 2 wrong usage, 3 not online or not running, 5 denied");
+  client.command("dns").exit_status("0 NOERROR, 1 another answer (NXDOMAIN …), 2 wrong usage, 3 nobody answered, or not running,\n"
+                                    "  5 denied");
+  client.command("ping").exit_status("0 a reply came, 1 failed, 2 wrong usage, 3 no reply, or not running, 5 denied");
 }
 
 }  // namespace tg::client

@@ -17,7 +17,7 @@ struct Common {
   std::chrono::seconds timeout{};
 
   // add_to declares the options; this must live as long as the command line.
-  void add_to(CLI::App& command, std::chrono::seconds standard);
+  void add_to(cmd::Command command, std::chrono::seconds standard);
   // ask puts one question to the running client. Errors: unreachable when none runs; timed_out; the answer's own.
   Result<Json> ask(const Json& request) const { return ask(request, timeout); }
   Result<Json> ask(const Json& request, std::chrono::seconds patience) const;
@@ -31,15 +31,15 @@ Result<bool> bring_down(const Common& common);
 Result<HostPort> parse_target(const std::string& text);
 
 // Each declares one command below `client`.
-void add_up(CLI::App& client);
-void add_down(CLI::App& client);
-void add_status(CLI::App& client);
-void add_resources(CLI::App& client);
-void add_explain(CLI::App& client);
-void add_ping(CLI::App& client);
-void add_dns(CLI::App& client);
-void add_netcheck(CLI::App& client);
-void add_report(CLI::App& client);
-void add_logout(CLI::App& client);
+void add_up(cmd::Command client);
+void add_down(cmd::Command client);
+void add_status(cmd::Command client);
+void add_resources(cmd::Command client);
+void add_explain(cmd::Command client);
+void add_ping(cmd::Command client);
+void add_dns(cmd::Command client);
+void add_netcheck(cmd::Command client);
+void add_report(cmd::Command client);
+void add_logout(cmd::Command client);
 
 }  // namespace tg::client

@@ -1,9 +1,6 @@
 // tg client dns NAME [TYPE]
 #include <cstdio>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -79,15 +76,15 @@ Result<int> dns_command(const Dns& o) {
 
 }  // namespace
 
-void add_dns(CLI::App& client) {
+void add_dns(cmd::Command client) {
   auto o = std::make_shared<Dns>();
-  CLI::App* c = cmd::add_command(client, "dns", "Say what tg's DNS answers to a question, and why",
-                                 [o] { return dns_command(*o); });
-  o->common.add_to(*c, std::chrono::seconds(10));
-  c->add_option("name", o->name, "Name, or an address for its name")->required()->type_name("NAME");
-  c->add_option("type", o->type, "A, AAAA, MX, TXT, HTTPS, TYPE65 … (default: A; PTR for an address)")
-      ->type_name("TYPE");
-  c->footer(
+  cmd::Command c = client.add_command("dns", "Say what tg's DNS answers to a question, and why",
+                                      [o] { return dns_command(*o); });
+  o->common.add_to(c, std::chrono::seconds(10));
+  c.add_option("name", o->name, "Name, or an address for its name").required().type_name("NAME");
+  c.add_option("type", o->type, "A, AAAA, MX, TXT, HTTPS, TYPE65 … (default: A; PTR for an address)")
+      .type_name("TYPE");
+  c.footer(
       "The question goes the way of an application's: the rule that decided, who answered, and the answer\n"
       "as it was received, with the address that stands for the name and its TTL. The exit status is 0 for\n"
       "NOERROR, 1 for another answer (NXDOMAIN …), and 3 when nobody answered or the client is not running.");

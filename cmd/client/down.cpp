@@ -1,9 +1,6 @@
 // tg client down
 #include <cstdio>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 
 #include "cmd/client/background.h"
@@ -33,7 +30,7 @@ Result<bool> bring_down(const Common& common) {
   }
 }
 
-void add_down(CLI::App& client) {
+void add_down(cmd::Command client) {
   auto common = std::make_shared<Common>();
   const auto run = [common]() -> Result<int> {
     const auto was_running = bring_down(*common);
@@ -42,7 +39,7 @@ void add_down(CLI::App& client) {
     else std::fputs(*was_running ? "tg: down\n" : "tg: the client was not running\n", stderr);
     return 0;
   };
-  common->add_to(*cmd::add_command(client, "down", "End the client and take everything out of the system", run),
+  common->add_to(client.add_command("down", "End the client and take everything out of the system", run),
                  std::chrono::seconds(10));
 }
 

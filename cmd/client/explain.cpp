@@ -1,7 +1,4 @@
 // tg client explain HOST[:PORT]
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 
 #include "cmd/client/commands.h"
@@ -38,7 +35,7 @@ void print_explanation(const Json& j) {
 
 }  // namespace
 
-void add_explain(CLI::App& client) {
+void add_explain(cmd::Command client) {
   struct Explain {
     Common common;
     std::string host;
@@ -56,9 +53,9 @@ void add_explain(CLI::App& client) {
     else print_explanation(*answer);
     return 0;
   };
-  CLI::App* c = cmd::add_command(client, "explain", "Say which Resource a host belongs to, and why", run);
-  o->common.add_to(*c, std::chrono::seconds(5));
-  c->add_option("host", o->host, "Name or address, and a port if wanted")->required()->type_name("HOST[:PORT]");
+  cmd::Command c = client.add_command("explain", "Say which Resource a host belongs to, and why", run);
+  o->common.add_to(c, std::chrono::seconds(5));
+  c.add_option("host", o->host, "Name or address, and a port if wanted").required().type_name("HOST[:PORT]");
 }
 
 }  // namespace tg::client

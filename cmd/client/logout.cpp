@@ -4,9 +4,6 @@
 #include <cstdio>
 #include <iostream>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 
 #include "cmd/agent_identity.h"
@@ -81,13 +78,13 @@ Result<int> logout(const Logout& o) {
 
 }  // namespace
 
-void add_logout(CLI::App& client) {
+void add_logout(cmd::Command client) {
   auto o = std::make_shared<Logout>();
-  CLI::App* c = cmd::add_command(client, "logout", "End the client and forget this device's identity",
-                                 [o] { return logout(*o); });
-  o->common.add_to(*c, std::chrono::seconds(10));
-  c->add_flag("--yes", o->yes, "Do not ask, even at a terminal");
-  c->footer(
+  cmd::Command c = client.add_command("logout", "End the client and forget this device's identity",
+                                      [o] { return logout(*o); });
+  o->common.add_to(c, std::chrono::seconds(10));
+  c.add_flag("--yes", o->yes, "Do not ask, even at a terminal");
+  c.footer(
       "Removes the key, the certificate, the addresses lent to names and the log from the state directory,\n"
       "once the client is down. Only a new token lets the device in again. The controller is not told: an\n"
       "administrator removes the device there. Without a terminal nothing is asked.");

@@ -1,9 +1,6 @@
 // tg client netcheck
 #include <cstdio>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 
 #include "cmd/client/commands.h"
 #include "cmd/client/netcheck.h"
@@ -37,15 +34,15 @@ Result<int> run(NetcheckCommand& o) {
 
 }  // namespace
 
-void add_netcheck(CLI::App& client) {
+void add_netcheck(cmd::Command client) {
   auto o = std::make_shared<NetcheckCommand>();
-  CLI::App* c =
-      cmd::add_command(client, "netcheck", "Say what this network and this machine let tg do", [o] { return run(*o); });
-  o->common.add_to(*c, std::chrono::seconds(5));
-  c->add_option("--range", o->options.range, "Addresses that stand for names, when the client is not running")
-      ->type_name("CIDR")
-      ->capture_default_str();
-  c->footer(
+  cmd::Command c =
+      client.add_command("netcheck", "Say what this network and this machine let tg do", [o] { return run(*o); });
+  o->common.add_to(c, std::chrono::seconds(5));
+  c.add_option("--range", o->options.range, "Addresses that stand for names, when the client is not running")
+      .type_name("CIDR")
+      .capture_default_str();
+  c.footer(
       "Looks at the controller, its clock, relays, every path to every connector, the system's DNS servers,\n"
       "and what this machine allows. One line each: ok, warning (tg works, something does not), failed, or\n"
       "unchecked, which says why it could not be looked at. Works without a running client; then the device\n"

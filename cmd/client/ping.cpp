@@ -2,9 +2,6 @@
 #include <algorithm>
 #include <cstdio>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 #include <poll.h>
 
@@ -113,18 +110,18 @@ Result<int> ping(const Ping& o) {
 
 }  // namespace
 
-void add_ping(CLI::App& client) {
+void add_ping(cmd::Command client) {
   auto o = std::make_shared<Ping>();
-  CLI::App* c =
-      cmd::add_command(client, "ping", "Measure the way to a Resource: tunnel to the connector, ping from there",
+  cmd::Command c =
+      client.add_command("ping", "Measure the way to a Resource: tunnel to the connector, ping from there",
                        [o] { return ping(*o); });
-  o->common.add_to(*c, std::chrono::seconds(5));
-  c->add_option("--count", o->count, "How many probes, one a second")
-      ->type_name("N")
-      ->check(CLI::Range(1u, 1000000u).description(""))
-      ->capture_default_str();
-  c->add_option("host", o->host, "Name or address")->required()->type_name("HOST");
-  c->footer(
+  o->common.add_to(c, std::chrono::seconds(5));
+  c.add_option("--count", o->count, "How many probes, one a second")
+      .type_name("N")
+      .in_range(1, 1000000, cmd::Option::Told::no)
+      .capture_default_str();
+  c.add_option("host", o->host, "Name or address").required().type_name("HOST");
+  c.footer(
       "Each probe is one line: the connector, the path to it, the round trip of the tunnel, and that of a\n"
       "ping which the connector sends to the host. --timeout is for each probe. Without any reply the last\n"
       "line says how far it came, and the exit status is 3 (no Resource matches, connector offline, no\n"

@@ -1,9 +1,6 @@
 // tg client status, tg client resources
 #include <algorithm>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 
 #include "cmd/client/commands.h"
@@ -94,16 +91,16 @@ Result<int> resources(const Common& common) {
 
 }  // namespace
 
-void add_status(CLI::App& client) {
+void add_status(cmd::Command client) {
   auto common = std::make_shared<Common>();
-  common->add_to(*cmd::add_command(client, "status", "Say how the client does; exit 0 when online, 3 when not",
+  common->add_to(client.add_command("status", "Say how the client does; exit 0 when online, 3 when not",
                                    [common] { return status(*common); }),
                  std::chrono::seconds(5));
 }
 
-void add_resources(CLI::App& client) {
+void add_resources(cmd::Command client) {
   auto common = std::make_shared<Common>();
-  common->add_to(*cmd::add_command(client, "resources", "List the Resources of this device",
+  common->add_to(client.add_command("resources", "List the Resources of this device",
                                    [common] { return resources(*common); }),
                  std::chrono::seconds(5));
 }

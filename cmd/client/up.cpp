@@ -7,9 +7,6 @@
 #include <cerrno>
 #include <cstdio>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 
 #include "cmd/client/agent.h"
@@ -138,21 +135,21 @@ Result<int> up(Up& o) {
 
 }  // namespace
 
-void add_up(CLI::App& client) {
+void add_up(cmd::Command client) {
   auto o = std::make_shared<Up>();
-  CLI::App* c = cmd::add_command(client, "up", "Start the client; returns once it is online, or says why not",
-                                 [o] { return up(*o); });
-  o->common.add_to(*c, std::chrono::seconds(20));
-  c->add_option("--token", o->options.token, "Token of 'tg controller device token USER'; needed once")
-      ->type_name("TOKEN");
-  c->add_flag("--foreground", o->foreground, "Stay in the foreground, for service managers and containers");
-  c->add_option("--range", o->options.range, "Addresses that stand for names")
-      ->type_name("CIDR")
-      ->capture_default_str();
-  c->add_option("--interface", o->options.interface, "Name of the network interface")
-      ->type_name("NAME")
-      ->capture_default_str();
-  c->add_flag("--verbose", o->verbose, "Log more, for finding out what goes wrong");
+  cmd::Command c = client.add_command("up", "Start the client; returns once it is online, or says why not",
+                                      [o] { return up(*o); });
+  o->common.add_to(c, std::chrono::seconds(20));
+  c.add_option("--token", o->options.token, "Token of 'tg controller device token USER'; needed once")
+      .type_name("TOKEN");
+  c.add_flag("--foreground", o->foreground, "Stay in the foreground, for service managers and containers");
+  c.add_option("--range", o->options.range, "Addresses that stand for names")
+      .type_name("CIDR")
+      .capture_default_str();
+  c.add_option("--interface", o->options.interface, "Name of the network interface")
+      .type_name("NAME")
+      .capture_default_str();
+  c.add_flag("--verbose", o->verbose, "Log more, for finding out what goes wrong");
 }
 
 }  // namespace tg::client

@@ -80,8 +80,8 @@ void Agent::view_changed() {
       auto resource = resource_from_json(item);
       if (resource) resources.push_back(std::move(*resource));
       else net::log(net::Level::error, "the controller sent a Resource that makes no sense: {}", resource.error().text);
-    } else if (key.starts_with("revoked/") && item.is_number_integer()) {
-      fresh.revoked[key.substr(8)] = UnixTime(std::chrono::seconds(item.get<std::int64_t>()));
+    } else if (key.starts_with("revoked/") && item.is_number_unsigned()) {
+      fresh.revoked[key.substr(8)] = item.get<Generation>();
     }
   }
   fresh.policy = Policy(std::move(resources));

@@ -2,9 +2,6 @@
 #include <algorithm>
 #include <cstdio>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 
 #include "cmd/agent_command.h"
@@ -78,23 +75,22 @@ std::string sick(const Json& j) {
 
 }  // namespace
 
-void add_commands(CLI::App& app) {
-  CLI::App* connector = app.add_subcommand("connector", "Give clients access to the Resources of this network");
-  connector->require_subcommand(1);
+void add_commands(cmd::Command app) {
+  cmd::Command connector = app.add_group("connector", "Give clients access to the Resources of this network");
 
   auto o = std::make_shared<Run>();
-  CLI::App* c = cmd::add_command(*connector, "run", "Run the connector in the foreground; it only dials out",
-                                 [o] { return run(*o); });
-  cmd::add_agent_options(*c, o->agent, "connector", "DNS server of the private network");
-  c->add_option("--listen", o->listen, "Also accept clients directly here (default: relayed only)")
-      ->type_name("IP:PORT");
+  cmd::Command c = connector.add_command("run", "Run the connector in the foreground; it only dials out",
+                                         [o] { return run(*o); });
+  cmd::add_agent_options(c, o->agent, "connector", "DNS server of the private network");
+  c.add_option("--listen", o->listen, "Also accept clients directly here (default: relayed only)")
+      .type_name("IP:PORT");
 
-  cmd::add_ask(*connector, "connector", "status",
+  cmd::add_ask(connector, "connector", "status",
                "Say how the running connector does, and whether its DNS servers answer", [](const cmd::Ask& ask) {
                  auto s = ask_with_probe(ask, std::min<std::chrono::milliseconds>(kProbe, ask.timeout / 2));
                  return cmd::say_status("connector", ask, std::move(s), print_status);
                });
-  cmd::add_ask(*connector, "connector", "health", "Say in one line whether clients can use the running connector",
+  cmd::add_ask(connector, "connector", "health", "Say in one line whether clients can use the running connector",
                [](const cmd::Ask& ask) {
                  return cmd::say_health(ask, ask_with_probe(ask, std::chrono::milliseconds(0)), healthy, sick);
                });

@@ -30,6 +30,11 @@ std::chrono::seconds Rules::grace(Instant now) const {
   return back ? std::chrono::seconds(0) : self.grace;
 }
 
+bool Rules::voids(const Grant& grant) const {
+  const auto known = revoked.find(grant.device);
+  return grant.generation < std::max(self.grant_floor, known == revoked.end() ? 0 : known->second);
+}
+
 Session::Session(Shared shared, net::Fd fd, const net::TlsContext& context, std::function<void(const Error&)> ended)
     : shared_(shared),
       ended_(std::move(ended)),
@@ -114,11 +119,8 @@ Code Session::grant_problem() const {
   if (!grant_) return without_grant_;
   const auto last = grant_->expires + kLeeway + shared_.rules.grace(net::Loop::now());
   if (net::Loop::wall() > last) return Code::grant_expired;
-  // Issued while the clocks were ahead: a revocation since then is told by the clock that is right.
   if (grant_->issued > net::Loop::wall() + kLeeway) return Code::grant_expired;
-  const auto revoked = shared_.rules.revoked.find(grant_->device);
-  if (revoked != shared_.rules.revoked.end() && grant_->issued < revoked->second) return Code::revoked;
-  return Code::none;
+  return shared_.rules.voids(*grant_) ? Code::revoked : Code::none;
 }
 
 template <class Request>

@@ -19,12 +19,14 @@ namespace tg::connector {
 struct Rules {
   ConnectorSelf self;
   Policy policy;
-  std::unordered_map<std::string, UnixTime> revoked;   // device -> grants issued before this are void
+  std::unordered_map<std::string, Generation> revoked;   // device -> grants of a lower generation are void
   std::optional<Instant> controller_since;             // nothing: the controller is away
 
   // grace is how long past their expiry grants are honoured at `now`: what the controller set while it is away, and a
   // moment after, in which devices fetch new ones from it; otherwise nothing.
   std::chrono::seconds grace(Instant now) const;
+  // voids says whether a grant was revoked.
+  bool voids(const Grant& grant) const;
 };
 
 // Session ends its flows itself when a grant or the rules no longer cover them.

@@ -221,6 +221,8 @@ Result<BackupInfo> restore_backup(const std::string& path, const std::string& st
     const bool wrong = secrets.error().code == Errc::denied;
     return fail(secrets.error().code, wrong ? "the key is not that of " + path : secrets.error().text);
   }
+  // What was revoked since the backup was made is unknown now: nobody's grants are good, and who may gets new ones.
+  if (auto voided = store.void_all_grants(); !voided) return pass_on(voided);
   // The key first: a database without it is worth nothing, and a key without a database does no harm.
   if (auto written = net::write_file(dir->master_key(), as_text(*key)); !written) return pass_on(written);
   if (auto done = finish(half, dir->database()); !done) {

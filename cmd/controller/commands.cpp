@@ -5,9 +5,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <cstdio>
 #include <cstdlib>
 
@@ -15,7 +12,6 @@
 #include "cmd/controller/desired_file.h"
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/serve.h"
-#include "cmd/help.h"
 #include "core/json.h"
 #include "core/text.h"
 #include "net/files.h"
@@ -25,34 +21,34 @@ namespace {
 
 void say(const std::string& line) { std::fputs((line + "\n").c_str(), stderr); }
 
-void add_serve(CLI::App& controller) {
+void add_serve(cmd::Command controller) {
   auto options = std::make_shared<ServeOptions>();
-  CLI::App* command = cmd::add_command(controller, "serve",
-                                       "Run the controller, with its embedded relay, until a signal ends it",
-                                       [options]() -> Result<int> { return serve(*options); });
-  cmd::add_state_option(*command, options->state, "controller");
-  cmd::add_config_option(*command);
-  command->add_option("--listen", options->listen, "Where agents connect to")
-      ->type_name("IP:PORT")
-      ->capture_default_str();
-  command->add_option("--relay-listen", options->relay_listen,
+  cmd::Command command = controller.add_command("serve",
+                                                "Run the controller, with its embedded relay, until a signal ends it",
+                                                [options]() -> Result<int> { return serve(*options); });
+  cmd::add_state_option(command, options->state, "controller");
+  cmd::add_config_option(command);
+  command.add_option("--listen", options->listen, "Where agents connect to")
+      .type_name("IP:PORT")
+      .capture_default_str();
+  command.add_option("--relay-listen", options->relay_listen,
                       "Where the embedded relay listens; none: there is none, see 'tg relay run'")
-      ->type_name("IP:PORT|none")
-      ->capture_default_str();
-  command->add_option("--public", options->public_address,
+      .type_name("IP:PORT|none")
+      .capture_default_str();
+  command.add_option("--public", options->public_address,
                       "How agents reach the controller; it is written into tokens (default: the address of the "
                       "interface that leads to the internet, and the port of --listen)")
-      ->type_name("HOST[:PORT]");
-  command->add_option("--relay-public", options->relay_public,
+      .type_name("HOST[:PORT]");
+  command.add_option("--relay-public", options->relay_public,
                       "How agents reach the relay (default: the host of --public, and the port of --relay-listen)")
-      ->type_name("HOST[:PORT]");
-  command->add_option("--grace", options->grace,
+      .type_name("HOST[:PORT]");
+  command.add_option("--grace", options->grace,
                       "How long grants go on being accepted past their end (an hour at most) while the controller is "
                       "away, such as 90s, 15m or 8h; at most 12h. No revocation is told in that time")
-      ->type_name("DURATION")
-      ->default_str("0s");
-  command->footer("Everything that is missing in the state directory is made: the certificate authority, the keys and\n"
-                  "the database. The directory, with master.key in it, is the controller: keep a copy.");
+      .type_name("DURATION")
+      .default_str("0s");
+  command.footer("Everything that is missing in the state directory is made: the certificate authority, the keys and\n"
+                 "the database. The directory, with master.key in it, is the controller: keep a copy.");
 }
 
 struct Apply {
@@ -118,17 +114,17 @@ Result<int> apply(const Apply& options) {
   return options.dry_run && !(*answer)["changes"].empty() ? 2 : 0;
 }
 
-void add_apply(CLI::App& controller) {
+void add_apply(cmd::Command controller) {
   auto options = std::make_shared<Apply>();
-  CLI::App* command = cmd::add_command(controller, "apply",
-                                       "Make a file's networks, connectors, relays, users, groups and Resources true",
-                                       [options] { return apply(*options); });
-  options->common.add_to(*command);
-  command->add_option("FILE", options->file, "TOML file with the desired state; /dev/stdin works too")->required();
-  command->add_flag("--dry-run", options->dry_run,
+  cmd::Command command = controller.add_command("apply",
+                                                "Make a file's networks, connectors, relays, users, groups and Resources true",
+                                                [options] { return apply(*options); });
+  options->common.add_to(command);
+  command.add_option("FILE", options->file, "TOML file with the desired state; /dev/stdin works too").required();
+  command.add_flag("--dry-run", options->dry_run,
                     "Only print the plan; exit 0 when there is nothing to do, 2 when there is, 1 for a wrong file");
-  command->add_flag("--prune", options->prune, "Also remove what the file does not name");
-  command->footer(R"(All or nothing, in one transaction; the same file twice changes nothing. Agents are told at once.
+  command.add_flag("--prune", options->prune, "Also remove what the file does not name");
+  command.footer(R"(All or nothing, in one transaction; the same file twice changes nothing. Agents are told at once.
 
   [[network]]
   name = "home"
@@ -154,25 +150,24 @@ void add_apply(CLI::App& controller) {
   user = "alice@example.com"
   can = ["nas.home.int:22", "nas.home.int/icmp"]
   cannot = ["nas.home.int:23", "10.0.0.7:53/udp"])");
-  cmd::set_exit_status(*command,
-                       "0 done, or with --dry-run: there is nothing to do\n"
-                       "  1 failed: a test does not hold; with --dry-run also: a wrong file\n"
-                       "  2 wrong usage or a wrong file, or with --dry-run: there are changes\n"
-                       "  3 the controller is not running, 5 denied, 6 conflict");
+  command.exit_status("0 done, or with --dry-run: there is nothing to do\n"
+                      "  1 failed: a test does not hold; with --dry-run also: a wrong file\n"
+                      "  2 wrong usage or a wrong file, or with --dry-run: there are changes\n"
+                      "  3 the controller is not running, 5 denied, 6 conflict");
 }
 
-void add_export(CLI::App& controller) {
+void add_export(cmd::Command controller) {
   auto common = std::make_shared<Common>();
-  CLI::App* command = cmd::add_command(controller, "export",
-                                       "Print what is true now as a file for apply, which then changes nothing",
-                                       [common]() -> Result<int> {
+  cmd::Command command = controller.add_command("export",
+                                                "Print what is true now as a file for apply, which then changes nothing",
+                                                [common]() -> Result<int> {
     auto state = state_of(*common);
     if (!state) return pass_on(state);
     if (common->json) cmd::print_json({{"state", to_json(*state)}});
     else std::fputs(to_toml(*state).c_str(), stdout);
     return 0;
   });
-  common->add_to(*command);
+  common->add_to(command);
 }
 
 std::string status_text(const Json& s) {
@@ -199,22 +194,22 @@ std::string status_text(const Json& s) {
          (text_or(s, "problem", "").empty() ? "" : "problem     " + text_or(s, "problem", "") + "\n");
 }
 
-void add_status(CLI::App& controller) {
+void add_status(cmd::Command controller) {
   auto common = std::make_shared<Common>();
-  CLI::App* command = cmd::add_command(controller, "status", "Say how the running controller is",
-                                       [common]() -> Result<int> {
+  cmd::Command command = controller.add_command("status", "Say how the running controller is",
+                                                [common]() -> Result<int> {
     auto answer = common->ask({{"type", "status"}});
     if (!answer) return pass_on(answer);
     if (common->json) cmd::print_json((*answer)["status"]);
     else std::fputs(status_text((*answer)["status"]).c_str(), stdout);
     return 0;
   });
-  common->add_to(*command);
+  common->add_to(command);
 }
 
 }  // namespace
 
-void Common::add_to(CLI::App& command) {
+void Common::add_to(cmd::Command command) {
   cmd::add_state_option(command, state, "controller");
   cmd::add_config_option(command);
   cmd::add_json_option(command, json);
@@ -262,16 +257,15 @@ Result<> print_changes(const Common& common, const Json& answer, bool planned) {
   return {};
 }
 
-void add_commands(CLI::App& app) {
-  CLI::App* controller = app.add_subcommand("controller", "Say who may reach what, and let agents in");
-  controller->require_subcommand(1);
-  add_serve(*controller);
-  add_apply(*controller);
-  add_export(*controller);
-  add_status(*controller);
-  add_audit_commands(*controller);
-  add_backup_commands(*controller);
-  add_entry_commands(*controller);
+void add_commands(cmd::Command app) {
+  cmd::Command controller = app.add_group("controller", "Say who may reach what, and let agents in");
+  add_serve(controller);
+  add_apply(controller);
+  add_export(controller);
+  add_status(controller);
+  add_audit_commands(controller);
+  add_backup_commands(controller);
+  add_entry_commands(controller);
 }
 
 }  // namespace tg::controller

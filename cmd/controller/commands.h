@@ -19,7 +19,7 @@ struct Common {
   bool json = false;
   std::chrono::seconds timeout{10};
 
-  void add_to(CLI::App& command);
+  void add_to(cmd::Command command);
   // ask sends a request to the running controller; see ask_controller.
   Result<Json> ask(const Json& request) const;
 };
@@ -33,12 +33,12 @@ std::set<std::string> touched_by(const std::vector<Change>& changes);
 Result<> print_changes(const Common& common, const Json& answer, bool planned);
 
 // add_audit_commands declares audit and audit verify below `controller`.
-void add_audit_commands(CLI::App& controller);
+void add_audit_commands(cmd::Command controller);
 
 // add_backup_commands declares backup and restore.
-void add_backup_commands(CLI::App& controller);
+void add_backup_commands(cmd::Command controller);
 
 // add_entry_commands declares {list, show, create, update, delete} of every kind below `controller`, and the tokens.
-void add_entry_commands(CLI::App& controller);
+void add_entry_commands(cmd::Command controller);
 
 }  // namespace tg::controller

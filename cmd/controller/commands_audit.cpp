@@ -2,14 +2,10 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <cstdio>
 
 #include "cmd/controller/commands.h"
-#include "cmd/help.h"
 #include "core/json.h"
 #include "core/text.h"
 
@@ -118,26 +114,26 @@ Result<int> verify(const Audit& a) {
 
 }  // namespace
 
-void add_audit_commands(CLI::App& controller) {
+void add_audit_commands(cmd::Command controller) {
   auto list = std::make_shared<Audit>();
-  CLI::App* command = cmd::add_command(controller, "audit", "Print what was changed, when and by whom, the newest last",
-                                       [list] { return run(*list); });
-  list->common.add_to(*command);
-  command->add_option("--newest", list->newest, "How many entries")
-      ->type_name("NUMBER")
-      ->check(CLI::Range(1u, kNewestMost))
-      ->capture_default_str();
-  command->add_flag("--follow", list->follow, "Go on with each entry as it comes; with --json one line of JSON each");
-  command->require_subcommand(0, 1);
+  cmd::Command command = controller.add_command("audit", "Print what was changed, when and by whom, the newest last",
+                                                [list] { return run(*list); });
+  list->common.add_to(command);
+  command.add_option("--newest", list->newest, "How many entries")
+      .type_name("NUMBER")
+      .in_range(1, kNewestMost)
+      .capture_default_str();
+  command.add_flag("--follow", list->follow, "Go on with each entry as it comes; with --json one line of JSON each");
+  command.allow_command();
 
   auto check = std::make_shared<Audit>();
-  CLI::App* sub = cmd::add_command(*command, "verify",
-                                   "Check that no entry was altered, taken out or put in, and print the log's end",
-                                   [check] { return verify(*check); });
-  check->common.add_to(*sub);
-  sub->add_option("--head", check->head, "An end that was printed earlier and kept elsewhere: the log must go through it")
-      ->type_name("NUMBER:HASH");
-  cmd::set_exit_status(*sub, "0 whole, 1 altered, 2 wrong usage, 3 the controller is not running");
+  cmd::Command sub = command.add_command("verify",
+                                         "Check that no entry was altered, taken out or put in, and print the log's end",
+                                         [check] { return verify(*check); });
+  check->common.add_to(sub);
+  sub.add_option("--head", check->head, "An end that was printed earlier and kept elsewhere: the log must go through it")
+      .type_name("NUMBER:HASH");
+  sub.exit_status("0 whole, 1 altered, 2 wrong usage, 3 the controller is not running");
 }
 
 }  // namespace tg::controller

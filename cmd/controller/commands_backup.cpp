@@ -2,9 +2,6 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <cstdio>
 #include <iostream>
 
@@ -78,34 +75,34 @@ Result<int> restore(const Options& o) {
 
 }  // namespace
 
-void add_backup_commands(CLI::App& controller) {
+void add_backup_commands(cmd::Command controller) {
   auto out = std::make_shared<Options>();
-  CLI::App* command = cmd::add_command(controller, "backup", "Write all of the controller's state into one file, also while it runs",
-                                       [out] { return backup(*out); });
-  cmd::add_state_option(*command, out->state, "controller");
-  cmd::add_config_option(*command);
-  cmd::add_json_option(*command, out->json);
-  cmd::add_timeout_option(*command, out->timeout, std::chrono::seconds(10));
-  command->add_option("FILE", out->file, "The new file")->required();
-  command->add_option("--passphrase-file", out->passphrase_file,
+  cmd::Command command = controller.add_command("backup", "Write all of the controller's state into one file, also while it runs",
+                                                [out] { return backup(*out); });
+  cmd::add_state_option(command, out->state, "controller");
+  cmd::add_config_option(command);
+  cmd::add_json_option(command, out->json);
+  cmd::add_timeout_option(command, out->timeout, std::chrono::seconds(10));
+  command.add_option("FILE", out->file, "The new file").required();
+  command.add_option("--passphrase-file", out->passphrase_file,
                       "A file whose first line seals master.key in the backup; -: standard input. Without it the backup "
                       "can be restored with master.key alone, which is not in it")
-      ->type_name("FILE");
+      .type_name("FILE");
 
   auto in = std::make_shared<Options>();
-  command = cmd::add_command(controller, "restore", "Make the controller that a backup was made of, in an empty state directory",
+  command = controller.add_command("restore", "Make the controller that a backup was made of, in an empty state directory",
                              [in] { return restore(*in); });
-  cmd::add_state_option(*command, in->state, "controller");
-  cmd::add_config_option(*command);
-  cmd::add_json_option(*command, in->json);
-  cmd::add_timeout_option(*command, in->timeout, std::chrono::seconds(10));
-  command->add_option("FILE", in->file, "The backup")->required();
-  command->add_option("--passphrase-file", in->passphrase_file, "A file whose first line is its passphrase; -: standard input")
-      ->type_name("FILE");
-  command->add_option("--master-key", in->master_key, "The master.key of its controller, in place of a passphrase")
-      ->type_name("FILE");
-  command->footer("Agents find the restored controller where the old one was, with their own certificates: nobody is let in\n"
-                  "anew. Never run both.");
+  cmd::add_state_option(command, in->state, "controller");
+  cmd::add_config_option(command);
+  cmd::add_json_option(command, in->json);
+  cmd::add_timeout_option(command, in->timeout, std::chrono::seconds(10));
+  command.add_option("FILE", in->file, "The backup").required();
+  command.add_option("--passphrase-file", in->passphrase_file, "A file whose first line is its passphrase; -: standard input")
+      .type_name("FILE");
+  command.add_option("--master-key", in->master_key, "The master.key of its controller, in place of a passphrase")
+      .type_name("FILE");
+  command.footer("Agents find the restored controller where the old one was, with their own certificates: nobody is let in\n"
+                 "anew. Never run both.");
 }
 
 }  // namespace tg::controller

@@ -2,9 +2,6 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <cstdio>
 
 #include "cmd/controller/commands.h"
@@ -77,10 +74,10 @@ struct Request {
 };
 using Shared = std::shared_ptr<Request>;
 
-void add_list(CLI::App& group, const Kind& kind) {
+void add_list(cmd::Command group, const Kind& kind) {
   auto r = std::make_shared<Request>();
-  CLI::App* command = cmd::add_command(group, "list", fmt::format("List the {}s", kind.name),
-                                       [r, &kind]() -> Result<int> {
+  cmd::Command command = group.add_command("list", fmt::format("List the {}s", kind.name),
+                                           [r, &kind]() -> Result<int> {
     auto answer = r->common.ask({{"type", "list"}, {"kind", kind.name}});
     if (!answer) return pass_on(answer);
     const Json& items = (*answer)["items"];
@@ -98,13 +95,13 @@ void add_list(CLI::App& group, const Kind& kind) {
     std::fputs(table(headings, rows).c_str(), stdout);
     return 0;
   });
-  r->common.add_to(*command);
+  r->common.add_to(command);
 }
 
-void add_show(CLI::App& group, const Kind& kind) {
+void add_show(cmd::Command group, const Kind& kind) {
   auto r = std::make_shared<Request>();
-  CLI::App* command = cmd::add_command(group, "show", fmt::format("Show one {}", kind.name),
-                                       [r, &kind]() -> Result<int> {
+  cmd::Command command = group.add_command("show", fmt::format("Show one {}", kind.name),
+                                           [r, &kind]() -> Result<int> {
     auto answer = r->common.ask({{"type", "show"}, {"kind", kind.name}, {"name", r->name}});
     if (!answer) return pass_on(answer);
     const Json& item = (*answer)["item"];
@@ -117,8 +114,8 @@ void add_show(CLI::App& group, const Kind& kind) {
     }
     return 0;
   });
-  r->common.add_to(*command);
-  command->add_option(kind.what, r->name, "Which one")->required();
+  r->common.add_to(command);
+  command.add_option(kind.what, r->name, "Which one").required();
 }
 
 Json ports_field(const std::string& text) {
@@ -134,12 +131,11 @@ Json ports_field(const std::string& text) {
 }
 
 // given puts an option's value among the fields when the option was used.
-void given(CLI::App& command, Request& r, const char* option, const char* key, const Json& value) {
-  const CLI::Option* o = command.get_option_no_throw(option);
-  if (o != nullptr && o->count() > 0) r.fields[key] = value;
+void given(cmd::Command command, Request& r, const char* option, const char* key, const Json& value) {
+  if (command.given(option)) r.fields[key] = value;
 }
 
-void collect_fields(CLI::App& command, Request& r) {
+void collect_fields(cmd::Command command, Request& r) {
   given(command, r, "--network", "network", r.network);
   given(command, r, "--address", "address", r.address);
   given(command, r, "--alias", "alias", r.alias);
@@ -154,38 +150,38 @@ void collect_fields(CLI::App& command, Request& r) {
   given(command, r, "--rename", "rename", r.rename);
 }
 
-void add_fields(CLI::App& command, Request& r, const std::string& kind, bool update) {
+void add_fields(cmd::Command command, Request& r, const std::string& kind, bool update) {
   if (update && kind != "device") {
     command.add_option("--rename", r.rename, "Another name; it stays what it is for agents. Goes alone")
-        ->type_name(kind == "user" ? "EMAIL" : "NAME");
+        .type_name(kind == "user" ? "EMAIL" : "NAME");
   }
   if (kind == "connector" || kind == "resource") {
-    command.add_option("--network", r.network, "Network that it belongs to")->type_name("NAME")->required(!update);
+    command.add_option("--network", r.network, "Network that it belongs to").type_name("NAME").required(!update);
   }
   if (kind == "relay") {
-    command.add_option("--address", r.address, "Where agents find it")->type_name("HOST[:PORT]")->required(!update);
+    command.add_option("--address", r.address, "Where agents find it").type_name("HOST[:PORT]").required(!update);
   }
   if (kind == "group") {
     const char* help = update ? "Exactly these members (repeat it)" : "A member (repeat it)";
-    command.add_option("--member", r.members, help)->type_name("EMAIL");
-    if (update) command.add_option("--add", r.add, "One member more (repeat it)")->type_name("EMAIL");
-    if (update) command.add_option("--remove", r.remove, "One member less (repeat it)")->type_name("EMAIL");
+    command.add_option("--member", r.members, help).type_name("EMAIL");
+    if (update) command.add_option("--add", r.add, "One member more (repeat it)").type_name("EMAIL");
+    if (update) command.add_option("--remove", r.remove, "One member less (repeat it)").type_name("EMAIL");
   }
   if (kind == "resource") {
     command.add_option("--address", r.address, "FQDN, wildcard (* and ?), IP or CIDR")
-        ->type_name("ADDRESS")
-        ->required(!update);
-    command.add_option("--alias", r.alias, "Second name, with at least one dot; \"\" for none")->type_name("NAME");
-    command.add_option("--group", r.groups, "Who may reach it (repeat it)")->type_name("GROUP");
-    command.add_option("--tcp", r.tcp, "TCP ports: all, none or a list such as 22,8000-8100")->type_name("PORTS");
-    command.add_option("--udp", r.udp, "UDP ports, likewise")->type_name("PORTS");
-    command.add_option("--icmp", r.icmp, "Whether it may be pinged")->type_name("true|false");
+        .type_name("ADDRESS")
+        .required(!update);
+    command.add_option("--alias", r.alias, "Second name, with at least one dot; \"\" for none").type_name("NAME");
+    command.add_option("--group", r.groups, "Who may reach it (repeat it)").type_name("GROUP");
+    command.add_option("--tcp", r.tcp, "TCP ports: all, none or a list such as 22,8000-8100").type_name("PORTS");
+    command.add_option("--udp", r.udp, "UDP ports, likewise").type_name("PORTS");
+    command.add_option("--icmp", r.icmp, "Whether it may be pinged").type_name("true|false");
   }
   if (kind == "device") {
     command.add_option("--to", r.state, "active or blocked; a blocked device loses its flows at once")
-        ->type_name("STATE")
-        ->check(CLI::IsMember({"active", "blocked"}))
-        ->required();
+        .type_name("STATE")
+        .one_of({"active", "blocked"})
+        .required();
   }
 }
 
@@ -203,10 +199,10 @@ void warn_of_overlaps(const Request& r, const std::string& kind, const Json& cha
   }
 }
 
-void add_edit(CLI::App& group, const Kind& kind, const std::string& verb, const std::string& help) {
+void add_edit(cmd::Command group, const Kind& kind, const std::string& verb, const std::string& help) {
   auto r = std::make_shared<Request>();
-  auto self = std::make_shared<CLI::App*>();
-  CLI::App* command = cmd::add_command(group, verb, help, [r, self, verb, &kind]() -> Result<int> {
+  auto self = std::make_shared<std::optional<cmd::Command>>();
+  cmd::Command command = group.add_command(verb, help, [r, self, verb, &kind]() -> Result<int> {
     collect_fields(**self, *r);
     if (verb == "update" && r->fields.empty()) return fail(Errc::invalid_argument, "nothing to change; see --help");
     auto answer = r->common.ask({{"type", verb}, {"kind", kind.name}, {"name", r->name}, {"fields", r->fields}});
@@ -216,49 +212,48 @@ void add_edit(CLI::App& group, const Kind& kind, const std::string& verb, const 
     return 0;
   });
   *self = command;
-  r->common.add_to(*command);
-  command->add_option(kind.what, r->name, "Which one")->required();
-  if (verb != "delete") add_fields(*command, *r, kind.name, verb == "update");
+  r->common.add_to(command);
+  command.add_option(kind.what, r->name, "Which one").required();
+  if (verb != "delete") add_fields(command, *r, kind.name, verb == "update");
 }
 
-void add_token(CLI::App& group, const char* verb, const std::string& role, const char* what, const std::string& help) {
+void add_token(cmd::Command group, const char* verb, const std::string& role, const char* what, const std::string& help) {
   auto r = std::make_shared<Request>();
-  CLI::App* command = cmd::add_command(group, verb, help, [r, role]() -> Result<int> {
+  cmd::Command command = group.add_command(verb, help, [r, role]() -> Result<int> {
     auto answer = r->common.ask({{"type", "token"}, {"role", role}, {"subject", r->name}, {"minutes", r->minutes}});
     if (!answer) return pass_on(answer);
     if (r->common.json) cmd::print_json({{"token", (*answer)["token"]}, {"expires", (*answer)["expires"]}});
     else std::puts((*answer)["token"].get<std::string>().c_str());
     return 0;
   });
-  r->common.add_to(*command);
-  command->add_option(what, r->name, role == "device" ? "Whose device" : "Which " + role)->required();
-  command->add_option("--expires", r->minutes, "How long the token is good for")
-      ->type_name("MINUTES")
-      ->check(CLI::Range(1u, 7u * 24 * 60))
-      ->capture_default_str();
+  r->common.add_to(command);
+  command.add_option(what, r->name, role == "device" ? "Whose device" : "Which " + role).required();
+  command.add_option("--expires", r->minutes, "How long the token is good for")
+      .type_name("MINUTES")
+      .in_range(1, 7u * 24 * 60)
+      .capture_default_str();
 }
 
 }  // namespace
 
-void add_entry_commands(CLI::App& controller) {
+void add_entry_commands(cmd::Command controller) {
   for (const Kind& kind : kinds()) {
     const std::string name = kind.name;
-    CLI::App* group = controller.add_subcommand(name, fmt::format("The {}s", name));
-    group->require_subcommand(1);
-    add_list(*group, kind);
-    add_show(*group, kind);
-    if (name != "device") add_edit(*group, kind, "create", fmt::format("Make a {}", name));
+    cmd::Command group = controller.add_group(name, fmt::format("The {}s", name));
+    add_list(group, kind);
+    add_show(group, kind);
+    if (name != "device") add_edit(group, kind, "create", fmt::format("Make a {}", name));
     const char* block = "Block a device, or let it in again";
-    add_edit(*group, kind, "update", name == "device" ? block : fmt::format("Change a {}", name));
-    add_edit(*group, kind, "delete", fmt::format("Delete a {}", name));
+    add_edit(group, kind, "update", name == "device" ? block : fmt::format("Change a {}", name));
+    add_edit(group, kind, "delete", fmt::format("Delete a {}", name));
     if (name == "connector") {
-      add_token(*group, "token", "connector", "NAME", "Print a token that lets the connector in, once");
+      add_token(group, "token", "connector", "NAME", "Print a token that lets the connector in, once");
     }
-    if (name == "relay") add_token(*group, "token", "relay", "NAME", "Print a token that lets the relay in, once");
+    if (name == "relay") add_token(group, "token", "relay", "NAME", "Print a token that lets the relay in, once");
     if (name == "device") {
       const char* help = "Print a token that lets in one device of the user, once";
-      add_token(*group, "token", "device", "USER", help);
-      add_token(*group, "create", "device", "USER", std::string(help) + ": as token, since a device makes itself");
+      add_token(group, "token", "device", "USER", help);
+      add_token(group, "create", "device", "USER", std::string(help) + ": as token, since a device makes itself");
     }
   }
 }

@@ -148,8 +148,7 @@ void ControlServer::changed() {
 }
 
 Result<> ControlServer::reload() {
-  auto settled = store_.settle_revocations(net::Loop::wall());
-  auto model = settled ? store_.model() : Result<Model>(pass_on(settled));
+  auto model = store_.model();
   if (!model) {
     std::fputs(fmt::format("tg: {}\n", printable(model.error().text, 2000)).c_str(), stderr);
     return pass_on(model);
@@ -157,20 +156,11 @@ Result<> ControlServer::reload() {
   directory_ = std::make_unique<Directory>(std::move(*model));
   relays_ = relays_in_use(directory_->model(), settings_.relay);
   must_reload_ = false;
-  for (const Revocation& r : directory_->model().revocations) {
-    latest_revocation_ = std::max(latest_revocation_, r.before);
-  }
   return {};
 }
 
-// A first change is told at once, and a storm of them at most every push_interval. Each round may void grants, and the
-// time of issue of the next grant then runs ahead of the clock by a second: the interval keeps that within the leeway
-// of verifiers.
-void ControlServer::schedule() {
-  const bool running_ahead = latest_revocation_ > net::Loop::wall() + std::chrono::seconds(20);
-  const Duration interval = running_ahead ? Duration(std::chrono::milliseconds(1100)) : settings_.push_interval;
-  push_.at(std::max(net::Loop::now(), last_told_ + interval));
-}
+// A first change is told at once, and a storm of them at most every push_interval.
+void ControlServer::schedule() { push_.at(std::max(net::Loop::now(), last_told_ + settings_.push_interval)); }
 
 void ControlServer::tell_all() {
   last_told_ = net::Loop::now();
@@ -189,10 +179,7 @@ void ControlServer::upkeep() {
   std::erase_if(lost_, [now = net::Loop::now()](const auto& one) { return now - one.second.back().when > kRemembered; });
   const UnixTime now = net::Loop::wall();
   const bool set_back = now < std::exchange(last_upkeep_, now);
-  if (set_back) {
-    must_reload_ = true;   // what was revoked while the clock was ahead
-    return tell_all();
-  }
+  if (set_back) return tell_all();   // grants from before are from the future now
   for (const auto& [key, s] : agents_) {
     if (s->leases && s->leases->next_renewal() <= now) tell(*s, now);
   }
@@ -212,9 +199,7 @@ View ControlServer::view_of(Session& s, UnixTime now) {
   if (device != nullptr && device->user != s.leases->user()) {   // an administrator renamed the user
     s.leases.emplace(device->user, device->id, s.who().key_thumbprint, net::random_seed());
   }
-  View out = device_view(*directory_, presence_, relays_, keys_, s.who().id, *s.leases, now);
-  store_.grant_issued(s.who().id, s.leases->last_issued());
-  return out;
+  return device_view(*directory_, presence_, relays_, keys_, s.who().id, *s.leases, now);
 }
 
 void ControlServer::tell(Session& s, UnixTime now) {

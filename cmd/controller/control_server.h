@@ -121,7 +121,6 @@ class ControlServer {
   std::unordered_map<std::uint64_t, Session*> strangers_;
   std::uint64_t last_stranger_ = 0;
   std::map<std::string, UnixTime> seen_;               // when agents came or went; written in batches
-  UnixTime latest_revocation_{};
   UnixTime last_upkeep_{};
   Instant last_told_{};
   bool must_reload_ = false;

@@ -11,18 +11,15 @@ UnixTime half_life(const Grant& g) { return g.expires - kGrantLifetime / 2; }
 }  // namespace
 
 const std::string& Leases::grant(const LeaseKeys& keys, const std::string& network,
-                                 const std::vector<ResourceId>& resources,
-                                 UnixTime void_before, UnixTime now) {
+                                 const std::vector<ResourceId>& resources, Generation generation, UnixTime now) {
   HeldGrant& held = grants_[network];
   held.used = true;
-  const UnixTime issued = std::max(now, void_before);
-  // One issued later than that is from before the clock was set back, and would be refused as coming from the future.
-  const bool good = !held.jws.empty() && held.grant.resources == resources && held.grant.issued >= void_before &&
-                    held.grant.issued <= issued && now < half_life(held.grant);
+  // One issued later than now is from before the clock was set back, and would be refused as coming from the future.
+  const bool good = !held.jws.empty() && held.grant.resources == resources && held.grant.generation == generation &&
+                    held.grant.issued <= now && now < half_life(held.grant);
   if (good) return held.jws;
-  held.grant = Grant{keys.instance, user_, device_, network, resources, issued, now + kGrantLifetime, thumbprint_};
+  held.grant = Grant{keys.instance, user_, device_, network, resources, generation, now, now + kGrantLifetime, thumbprint_};
   held.jws = held.grant.sign(keys.grant_seed);
-  last_issued_ = std::max(last_issued_, issued);
   return held.jws;
 }
 

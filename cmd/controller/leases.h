@@ -22,7 +22,7 @@ struct LeaseKeys {
 };
 
 // Leases keeps the grants and tickets of one connected device, so that they change only when they must: at half-life,
-// when the Resources differ, or when the grant was voided. No clock, no randomness of its own: ticket nonces count up
+// when the Resources or the generation differ. No clock, no randomness of its own: ticket nonces count up
 // from `nonce`.
 class Leases {
  public:
@@ -32,10 +32,9 @@ class Leases {
 
   const std::string& user() const noexcept { return user_; }
 
-  // grant returns the JWS for a Network. `resources`: sorted. A grant issued before `void_before` is replaced, and the
-  // new one is issued no earlier than it.
+  // grant returns the JWS for a Network. `resources`: sorted.
   const std::string& grant(const LeaseKeys& keys, const std::string& network, const std::vector<ResourceId>& resources,
-                           UnixTime void_before, UnixTime now);
+                           Generation generation, UnixTime now);
   const std::string& ticket(const LeaseKeys& keys, const std::string& relay, const std::string& connector,
                             UnixTime now);
 
@@ -44,8 +43,6 @@ class Leases {
 
   // next_renewal is the time at which something is at half-life; the maximum when there is nothing.
   UnixTime next_renewal() const;
-  // last_issued is the latest time of issue of any grant so far.
-  UnixTime last_issued() const noexcept { return last_issued_; }
 
  private:
   struct HeldGrant {
@@ -62,7 +59,6 @@ class Leases {
   std::string device_;
   std::string thumbprint_;
   std::uint64_t nonce_;
-  UnixTime last_issued_{};
   std::map<std::string, HeldGrant> grants_;
   std::map<std::pair<std::string, std::string>, HeldTicket> tickets_;   // by relay and connector
 };

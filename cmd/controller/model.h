@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/desired_state.h"
+#include "core/grant.h"
 #include "core/resource.h"
 #include "core/time.h"
 
@@ -51,10 +52,10 @@ struct DeviceRecord {
   std::optional<UnixTime> last_seen;
 };
 
-// Revocation voids the grants of a device that were issued before `before`.
+// Revocation voids the grants of a device that have a lower generation. It outlives its device by more than a grant lives.
 struct Revocation {
   std::string device;
-  UnixTime before{};
+  Generation generation = 0;
 };
 
 // Model is one consistent reading of the store.
@@ -68,6 +69,7 @@ struct Model {
   std::vector<ResourceRecord> resources;
   std::vector<DeviceRecord> devices;         // sorted by id
   std::vector<Revocation> revocations;
+  Generation grant_floor = 0;                // see ConnectorSelf
 
   // These return null for an unknown id.
   const ConnectorRecord* connector(std::string_view id) const;

@@ -54,6 +54,14 @@ constexpr const char* kSteps[] = {R"(
   CREATE TABLE audit (number INTEGER PRIMARY KEY, text TEXT NOT NULL, hash BLOB NOT NULL) STRICT;
   CREATE TABLE audit_head (
     one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL, hash BLOB NOT NULL, signature BLOB NOT NULL) STRICT;
+)",
+                                  R"(
+  CREATE TABLE grant_floor (one INTEGER PRIMARY KEY CHECK (one = 1), generation INTEGER NOT NULL) STRICT;
+  INSERT INTO grant_floor VALUES (1, 0);
+  ALTER TABLE revocation RENAME TO revocation_by_time;
+  CREATE TABLE revocation (device TEXT PRIMARY KEY, generation INTEGER NOT NULL, since INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  INSERT INTO revocation SELECT device, 1, before FROM revocation_by_time;
+  DROP TABLE revocation_by_time;
 )"};
 constexpr std::int64_t kVersion = std::size(kSteps);
 

@@ -242,14 +242,16 @@ Result<int> serve(ServeOptions options) {
   const std::string directory = options.state;
   const std::string state = options.state == ServeOptions().state ? "" : " --state " + options.state;
   net::Loop loop;
-  auto started = Controller::start(loop, std::move(options));
-  if (!started) return pass_on(started);
-  Controller& controller = **started;
+  std::unique_ptr<Controller> started;
   bool leaving = false;
-  cmd::on_end(loop, [&] {
+  cmd::on_end(loop, [&] {                    // before it listens: who has reached it may end it
     if (std::exchange(leaving, true)) return loop.stop();
-    controller.goodbye([&] { loop.stop(); });
+    started->goodbye([&] { loop.stop(); });
   });
+  auto made = Controller::start(loop, std::move(options));
+  if (!made) return pass_on(made);
+  started = std::move(*made);
+  Controller& controller = *started;
   say(fmt::format("tg controller {} is {}", controller.instance(), controller.fresh() ? "new, and up" : "up"));
   say(fmt::format("  agents   {}, which they reach as {}", controller.listening().to_string(),
                   controller.public_address().to_string()));

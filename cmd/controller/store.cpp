@@ -153,8 +153,13 @@ Result<Model> Store::model() {
   if (read) read = read_people(db_, out);
   if (read) read = read_resources(db_, out);
   if (read) {
-    read = db_.each("SELECT device, before FROM revocation ORDER BY device", {},
-                    [&](const Row& row) { out.revocations.push_back({row.text(0), time_at(row, 1)}); });
+    read = db_.each("SELECT device, generation FROM revocation ORDER BY device", {}, [&](const Row& row) {
+      out.revocations.push_back({row.text(0), static_cast<Generation>(row.number(1))});
+    });
+  }
+  if (read) {
+    read = db_.each("SELECT generation FROM grant_floor", {},
+                    [&](const Row& row) { out.grant_floor = static_cast<Generation>(row.number(0)); });
   }
   static_cast<void>(db_.script("ROLLBACK"));
   if (!read) return pass_on(read);

@@ -115,17 +115,12 @@ class Store {
   // audit_state reads the whole log. With `noted`, a head that somebody wrote down, the log must also still go through it.
   Result<AuditState> audit_state(const std::optional<AuditHead>& noted = {});
 
-  // settle_revocations brings revocations that lie further ahead than verifiers forgive back to `now`, of devices that may
-  // still have grants: they were made while the clock was ahead, and nobody would accept a grant that is late enough for
-  // them.
-  Result<> settle_revocations(UnixTime now);
+  // void_all_grants voids every grant that there is, also of devices that this store does not know: it is an older state
+  // that takes the place of a newer one.
+  Result<> void_all_grants();
 
   // seen notes when agents were here last, by "ROLE/ID".
   Result<> seen(const std::map<std::string, UnixTime>& agents);
-
-  // grant_issued tells the latest time of issue of a device's grants, so that a revocation can be later than it. Kept
-  // in memory.
-  void grant_issued(const std::string& device, UnixTime issued);
 
  private:
   explicit Store(Database database) : db_(std::move(database)) {}
@@ -153,7 +148,6 @@ class Store {
 
   Database db_;
   std::uint64_t revision_ = 0;
-  std::map<std::string, UnixTime> last_grant_;
   std::optional<AuditSigner> signer_;
   bool audit_altered_ = false;      // then its end is signed no more: nobody may take it for whole again
   AuditHead audit_head_;

@@ -27,7 +27,7 @@ Directory::Directory(Model model) : model_(std::move(model)) {
     for (const std::string& member : g.members) groups_of_[member].push_back(g.name);
   }
   for (const ConnectorRecord& c : model_.connectors) connectors_[c.network].push_back(&c);
-  for (const Revocation& r : model_.revocations) void_before_[r.device] = r.before;
+  for (const Revocation& r : model_.revocations) generations_[r.device] = r.generation;
 }
 
 const std::vector<const ResourceRecord*>& Directory::reach(const std::string& user) const {
@@ -51,9 +51,9 @@ const std::vector<const ConnectorRecord*>& Directory::connectors(const std::stri
 const std::vector<const ResourceRecord*>& Directory::resources(const std::string& network) const {
   return look_up(resources_, network);
 }
-UnixTime Directory::void_before(const std::string& device) const {
-  const auto found = void_before_.find(device);
-  return found == void_before_.end() ? UnixTime{} : found->second;
+Generation Directory::generation(const std::string& device) const {
+  const auto found = generations_.find(device);
+  return std::max(model_.grant_floor, found == generations_.end() ? 0 : found->second);
 }
 
 std::vector<RelayPlace> relays_in_use(const Model& model, const std::string& embedded) {
@@ -76,9 +76,9 @@ View device_view(const Directory& directory, const Presence& presence, const std
     out.emplace(resource_key(r->resource), to_json(r->resource));
     networks[r->resource.network].push_back(r->resource.id);
   }
-  const UnixTime void_before = directory.void_before(device);
+  const Generation generation = directory.generation(device);
   for (const auto& [network, resources] : networks) {
-    out.emplace("grant/" + network, leases.grant(keys, network, resources, void_before, now));
+    out.emplace("grant/" + network, leases.grant(keys, network, resources, generation, now));
     for (const ConnectorRecord* c : directory.connectors(network)) {
       const auto here = presence.find(c->id);
       ConnectorInfo info{c->id, c->name, network, here != presence.end(), {}, {}};
@@ -108,12 +108,13 @@ View connector_view(const Directory& directory, const std::vector<RelayPlace>& r
   std::vector<std::string> addresses;
   for (const RelayPlace& r : relays) addresses.push_back(r.address);
   out.emplace("self", to_json(ConnectorSelf{record->id, record->name, record->network, keys.instance,
-                                            ed25519_public_key(keys.grant_seed), addresses, grace}));
+                                            ed25519_public_key(keys.grant_seed), addresses,
+                                            directory.model().grant_floor, grace}));
   for (const ResourceRecord* r : directory.resources(record->network)) {
     out.emplace(resource_key(r->resource), to_json(r->resource));
   }
   for (const Revocation& r : directory.model().revocations) {
-    out.emplace("revoked/" + r.device, r.before.time_since_epoch().count());
+    out.emplace("revoked/" + r.device, r.generation);
   }
   return out;
 }

@@ -26,8 +26,8 @@ class Directory {
   const std::vector<const ResourceRecord*>& reach(const std::string& user) const;
   const std::vector<const ConnectorRecord*>& connectors(const std::string& network) const;
   const std::vector<const ResourceRecord*>& resources(const std::string& network) const;
-  // void_before is the time before which grants of the device are void; the epoch when there is none.
-  UnixTime void_before(const std::string& device) const;
+  // generation is that of the grants which a device gets now.
+  Generation generation(const std::string& device) const;
 
  private:
   template <class T>
@@ -38,7 +38,7 @@ class Directory {
   mutable std::map<std::vector<std::string>, std::vector<const ResourceRecord*>> reach_;   // by groups
   Lists<ResourceRecord> resources_;
   Lists<ConnectorRecord> connectors_;
-  std::unordered_map<std::string, UnixTime> void_before_;
+  std::unordered_map<std::string, Generation> generations_;
 };
 
 // Presence is which connectors have a control stream now, and where each listens ("IP:PORT", best first).

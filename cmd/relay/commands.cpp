@@ -1,9 +1,6 @@
 // tg relay: run, status, health.
 #include <cstdio>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 
 #include "cmd/agent_command.h"
@@ -49,26 +46,25 @@ std::string sick(const Json& j) { return "the relay is " + text_or(j, "state", "
 
 }  // namespace
 
-void add_commands(CLI::App& app) {
-  CLI::App* relay = app.add_subcommand("relay", "Pass ciphertext between clients and connectors");
-  relay->require_subcommand(1);
+void add_commands(cmd::Command app) {
+  cmd::Command relay = app.add_group("relay", "Pass ciphertext between clients and connectors");
 
   auto o = std::make_shared<Run>();
-  CLI::App* c = cmd::add_command(*relay, "run", "Run a relay of its own in the foreground", [o] { return run(*o); });
-  cmd::add_agent_options(*c, o->agent, "relay", "DNS server that knows the controller");
-  c->add_option("--listen", o->listen, "Where clients and connectors connect to")
-      ->type_name("IP:PORT")
-      ->capture_default_str();
-  c->footer("The controller embeds a relay; this is for more of them, elsewhere. Name it in the desired state, with\n"
-            "the address at which agents find it:\n\n"
-            "  [[relay]]\n"
-            "  name = \"relay-1\"\n"
-            "  address = \"relay.example.com:8444\"");
+  cmd::Command c = relay.add_command("run", "Run a relay of its own in the foreground", [o] { return run(*o); });
+  cmd::add_agent_options(c, o->agent, "relay", "DNS server that knows the controller");
+  c.add_option("--listen", o->listen, "Where clients and connectors connect to")
+      .type_name("IP:PORT")
+      .capture_default_str();
+  c.footer("The controller embeds a relay; this is for more of them, elsewhere. Name it in the desired state, with\n"
+           "the address at which agents find it:\n\n"
+           "  [[relay]]\n"
+           "  name = \"relay-1\"\n"
+           "  address = \"relay.example.com:8444\"");
 
-  cmd::add_ask(*relay, "relay", "status", "Say how the running relay does", [](const cmd::Ask& ask) {
+  cmd::add_ask(relay, "relay", "status", "Say how the running relay does", [](const cmd::Ask& ask) {
     return cmd::say_status("relay", ask, cmd::ask_agent("relay", ask, Json::object()), print_status);
   });
-  cmd::add_ask(*relay, "relay", "health", "Say in one line whether the running relay can be used", [](const cmd::Ask& ask) {
+  cmd::add_ask(relay, "relay", "health", "Say in one line whether the running relay can be used", [](const cmd::Ask& ask) {
     return cmd::say_health(ask, cmd::ask_agent("relay", ask, Json::object()), healthy, sick);
   });
 }

@@ -184,8 +184,8 @@ class ConnectorTest : public ::testing::Test {
     return d;
   }
   Grant grant(const Device& d) const {
-    return {pki_.instance(), "alice@example.com", d.identity.id, "home", {kBox, kLoops, kNames, kOwn}, now_, now_ + hours(1),
-            d.identity.key_thumbprint};
+    return {pki_.instance(), "alice@example.com", d.identity.id, "home", {kBox, kLoops, kNames, kOwn}, 0, now_,
+            now_ + hours(1), d.identity.key_thumbprint};
   }
   std::string good(const Device& d) const { return grant(d).sign(seed_); }
 

@@ -75,12 +75,26 @@ TEST_F(ConnectorSession, refuses_a_grant_for_another_network_or_of_another_contr
 }
 
 TEST_F(ConnectorSession, refuses_a_grant_from_before_a_revocation_and_takes_one_from_after_it) {
-  rules_.revoked[laptop_.identity.id] = now_ + seconds(1);
-  const Line line = connect(laptop_, good(laptop_));
+  rules_.revoked[laptop_.identity.id] = 3;
+  Grant shown = grant(laptop_);
+  shown.generation = 2;
+  shown.issued = now_ + seconds(50);   // a clock that is ahead does not help it
+  const Line line = connect(laptop_, shown.sign(seed_));
   refused(line, Code::revoked);
-  Grant later = grant(laptop_);
-  later.issued = now_ + seconds(1);
-  line->show(later.sign(seed_));
+  shown.generation = 3;
+  shown.issued = now_ - seconds(50);
+  line->show(shown.sign(seed_));
+  EXPECT_EQ(outcome(line, tcp()), Code::none);
+}
+
+TEST_F(ConnectorSession, refuses_every_grant_from_before_a_backup_was_restored) {
+  rules_.self.grant_floor = 3;
+  Grant shown = grant(laptop_);
+  shown.generation = 2;
+  const Line line = connect(laptop_, shown.sign(seed_));
+  refused(line, Code::revoked);
+  shown.generation = 3;
+  line->show(shown.sign(seed_));
   EXPECT_EQ(outcome(line, tcp()), Code::none);
 }
 
@@ -171,7 +185,7 @@ TEST_F(ConnectorSession, ends_the_live_flows_of_a_revoked_device_within_five_sec
   const Line bystander = connect(other_, good(other_));
   const Flow f = flow(line);
   const Flow beside = flow(bystander);
-  rules_.revoked[laptop_.identity.id] = now_ + seconds(1);
+  rules_.revoked[laptop_.identity.id] = 1;
   line.session->rules_changed();
   bystander.session->rules_changed();
   EXPECT_EQ(outcome(line, tcp()), Code::revoked) << "nothing new from this moment on";

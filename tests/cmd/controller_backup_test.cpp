@@ -71,6 +71,7 @@ TEST_F(ABackup, is_the_state_at_one_moment_and_brings_everything_back) {
   EXPECT_TRUE(plan(desired(model), home(), true).empty());
   ASSERT_NE(model.device(device), nullptr);
   EXPECT_EQ(model.device(device)->key, "thumb");
+  EXPECT_GT(model.grant_floor, 0u) << "what was revoked since is unknown: no grant from before is good";
   const Secrets same = must(load_secrets(again, must(Vault::open(to + "/master.key", false)), kNow));
   EXPECT_FALSE(same.fresh);
   EXPECT_EQ(same.pki.instance(), secrets->pki.instance());

@@ -18,11 +18,11 @@ struct StoreTest : testing::Test {
     }
     return 0;
   }
-  UnixTime void_before(const std::string& device) {
+  Generation generation(const std::string& device) {
     for (const Revocation& r : must(store.model()).revocations) {
-      if (r.device == device) return r.before;
+      if (r.device == device) return r.generation;
     }
-    return {};
+    return 0;
   }
 };
 
@@ -51,7 +51,9 @@ TEST_F(AStore, takes_the_state_of_the_first_tg_a_step_further) {
   sqlite3* raw = nullptr;
   ASSERT_EQ(sqlite3_open((folder / "controller.db").c_str(), &raw), SQLITE_OK);
   ASSERT_EQ(sqlite3_exec(raw, 
-                         "DROP TABLE relay; DROP TABLE audit; DROP TABLE audit_head; PRAGMA user_version = 1; "
+                         "DROP TABLE relay; DROP TABLE audit; DROP TABLE audit_head; DROP TABLE grant_floor; PRAGMA user_version = 1; "
+                         "DROP TABLE revocation; CREATE TABLE revocation (device TEXT PRIMARY KEY, before INTEGER NOT NULL); "
+                         "INSERT INTO revocation VALUES ('00000000000000d1', 1800000000); "
                          "ALTER TABLE connector ADD COLUMN next_key TEXT NOT NULL DEFAULT ''; "
                          "ALTER TABLE device ADD COLUMN next_key TEXT NOT NULL DEFAULT ''", nullptr, nullptr, nullptr), SQLITE_OK);
   sqlite3_close(raw);
@@ -90,7 +92,7 @@ TEST_F(AStore, refuses_the_state_of_a_newer_tg) {
   const auto again = Store::open(folder / "controller.db");
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error().code, Errc::unsupported);
-  EXPECT_NE(again.error().text.find("newer tg (its version is 99, this tg knows 3)"), std::string::npos)
+  EXPECT_NE(again.error().text.find("newer tg (its version is 99, this tg knows 4)"), std::string::npos)
       << again.error().text;
 }
 
@@ -179,14 +181,14 @@ TEST_F(AStore, voids_grants_of_whoever_may_reach_less) {
   DesiredState more = home();
   more.resources.push_back(resource("Printer", "10.0.0.9", "guests"));
   must(store.apply(more, true, kNow));
-  EXPECT_EQ(void_before(alice), UnixTime{}) << "nobody lost anything";
+  EXPECT_EQ(generation(alice), 0u) << "nobody lost anything";
   must(store.apply(home(), true, kNow));
-  EXPECT_EQ(void_before(alice), UnixTime{}) << "the Printer was never hers";
+  EXPECT_EQ(generation(alice), 0u) << "the Printer was never hers";
   DesiredState without = home();
   without.groups[0].members.clear();
   must(store.apply(without, true, kNow));
-  EXPECT_EQ(void_before(alice), kNow + std::chrono::seconds(1));
-  EXPECT_EQ(void_before(bob), UnixTime{});
+  EXPECT_EQ(generation(alice), 1u);
+  EXPECT_EQ(generation(bob), 0u);
 }
 
 TEST_F(AStore, voids_grants_of_a_device_that_is_blocked_or_deleted_or_whose_user_is) {
@@ -195,93 +197,58 @@ TEST_F(AStore, voids_grants_of_a_device_that_is_blocked_or_deleted_or_whose_user
   const std::string deleted = enrolled(store, Token::Role::device, "alice@example.com", "key-2");
   const std::string orphan = enrolled(store, Token::Role::device, "bob@example.com", "key-3");
   must(store.block_device(blocked, true, kNow));
-  EXPECT_GT(void_before(blocked), kNow);
-  EXPECT_EQ(void_before(deleted), UnixTime{});
+  EXPECT_EQ(generation(blocked), 1u);
+  EXPECT_EQ(generation(deleted), 0u);
   must(store.remove_device(deleted, kNow));
-  EXPECT_GT(void_before(deleted), kNow);
+  EXPECT_EQ(generation(deleted), 1u);
   DesiredState without = home();
   without.users.pop_back();
   must(store.apply(without, true, kNow));
-  EXPECT_GT(void_before(orphan), kNow);
+  EXPECT_EQ(generation(orphan), 1u);
   EXPECT_EQ(must(store.model()).device(orphan), nullptr);
   EXPECT_EQ(store.remove_device("0123456789abcdef", kNow).error().code, Errc::not_found);
 }
 
-// A grant issued in the second of the revocation, or ahead of it after an earlier one, must be void too.
-TEST_F(AStore, voids_every_grant_that_was_issued_before_the_change) {
+TEST_F(AStore, voids_every_grant_that_was_issued_before_the_change_also_after_a_restart) {
   must(store.apply(home(), false, kNow));
   const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
-  UnixTime issued = kNow;
-  for (int i = 0; i < 5; ++i) {
-    store.grant_issued(device, issued);
-    must(store.block_device(device, true, kNow));
+  for (Generation i = 0; i < 5; ++i) {
+    EXPECT_EQ(generation(device), i);
+    must(store.block_device(device, true, kNow - std::chrono::hours(i)));   // whatever the clock says
     must(store.block_device(device, false, kNow));
-    EXPECT_GT(void_before(device), issued);
-    EXPECT_LE(void_before(device), issued + std::chrono::seconds(1)) << "no further ahead than it must be";
-    issued = void_before(device);
+    if (i == 2) store = must(Store::open(folder / "controller.db"));
   }
 }
 
-TEST_F(AStore, moves_a_revocation_on_when_it_does_not_know_what_was_issued_before_a_restart) {
+TEST_F(AStore, forgets_revocations_of_devices_that_are_gone_once_no_grant_can_meet_them) {
+  must(store.apply(home(), false, kNow));
+  const std::string gone = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
+  const std::string here = enrolled(store, Token::Role::device, "alice@example.com", "key-2");
+  must(store.block_device(here, true, kNow));
+  must(store.remove_device(gone, kNow));
+  DesiredState more = home();
+  more.users.push_back({"carol@example.com", {}});
+  must(store.apply(more, false, kNow + std::chrono::hours(24 * 6)));
+  EXPECT_EQ(generation(gone), 1u);
+  must(store.apply(home(), true, kNow + std::chrono::hours(24 * 8)));
+  EXPECT_EQ(generation(gone), 0u);
+  EXPECT_EQ(generation(here), 1u) << "its next grant counts on from there";
+}
+
+TEST_F(AStore, voids_all_grants_when_it_takes_the_place_of_a_newer_state) {
   must(store.apply(home(), false, kNow));
   const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
   must(store.block_device(device, true, kNow));
+  EXPECT_EQ(must(store.model()).grant_floor, 0u);
+  must(store.void_all_grants());
+  const Generation floor = must(store.model()).grant_floor;
+  EXPECT_GT(floor, Generation{1'000'000'000});
   must(store.block_device(device, false, kNow));
-  const UnixTime first = void_before(device);
-  store = must(Store::open(folder / "controller.db"));
   must(store.block_device(device, true, kNow));
-  EXPECT_GT(void_before(device), first);
-}
-
-TEST_F(AStore, forgets_revocations_that_no_grant_can_meet_any_more) {
-  must(store.apply(home(), false, kNow));
-  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
-  must(store.remove_device(device, kNow));
-  EXPECT_GT(void_before(device), kNow);
-  must(store.apply({}, true, kNow + std::chrono::hours(24 * 8)));
-  EXPECT_TRUE(must(store.model()).revocations.empty());
-}
-
-TEST_F(AStore, revokes_for_now_what_was_granted_while_the_clock_was_ahead) {
-  must(store.apply(home(), false, kNow));
-  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
-  const auto day = std::chrono::hours(24);
-  const auto narrow = [&](UnixTime when) {   // a Resource is taken away, and given back
-    DesiredState less = home();
-    less.resources.clear();
-    must(store.apply(less, true, when));
-    must(store.apply(home(), false, when));
-  };
-  store.grant_issued(device, kNow + day);
-  narrow(kNow);
-  EXPECT_EQ(void_before(device), kNow + std::chrono::seconds(1)) << "and not in a day, when it could have a good grant again";
-  narrow(kNow + day);   // the clock is ahead
-  EXPECT_GT(void_before(device), kNow + day);
-  must(store.settle_revocations(kNow));
-  EXPECT_EQ(void_before(device), kNow + std::chrono::seconds(1));
-  narrow(kNow + day);
-  narrow(kNow);
-  EXPECT_LE(void_before(device), kNow + std::chrono::seconds(2)) << "a new one is not ahead either";
-}
-
-TEST_F(AStore, voids_all_grants_of_whoever_may_have_none_whatever_the_clock_said) {
-  must(store.apply(home(), false, kNow));
-  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
-  const auto day = std::chrono::hours(24);
-  store.grant_issued(device, kNow + day);
+  EXPECT_EQ(generation(device), floor + 1) << "revocations count on from there";
   must(store.block_device(device, true, kNow));
-  EXPECT_GT(void_before(device), kNow + day) << "it must not come alive again when that time comes";
-  must(store.settle_revocations(kNow));
-  EXPECT_GT(void_before(device), kNow + day);
-}
-
-TEST_F(AStore, leaves_revocations_that_run_a_little_ahead_of_the_clock) {
-  must(store.apply(home(), false, kNow));
-  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
-  store.grant_issued(device, kNow + std::chrono::seconds(30));
-  must(store.block_device(device, true, kNow));
-  must(store.settle_revocations(kNow));
-  EXPECT_EQ(void_before(device), kNow + std::chrono::seconds(31));
+  must(store.void_all_grants());
+  EXPECT_EQ(must(store.model()).grant_floor, 2 * floor);
 }
 
 TEST_F(AStore, remembers_when_agents_were_seen_without_a_new_revision) {

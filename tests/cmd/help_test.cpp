@@ -20,7 +20,7 @@ namespace {
 constexpr std::size_t kWidest = 120;
 
 struct Commands : testing::Test {
-  Commands() { declare_commands(app); }
+  Commands() { declare_commands(Command(app)); }
 
   std::vector<CLI::App*> leaves() { return leaves_below(app); }
   static std::vector<CLI::App*> leaves_below(CLI::App& at) {

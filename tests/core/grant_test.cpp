@@ -21,6 +21,7 @@ Grant grant() {
   g.device = "d1";
   g.network = "home";
   g.resources = {1, 7, 18446744073709551615ull};
+  g.generation = 3;
   g.issued = kNow;
   g.expires = kNow + seconds(3600);
   g.key_thumbprint = "thumb";
@@ -44,16 +45,18 @@ constexpr const char* kHeader = R"({"alg":"EdDSA","typ":"JWT"})";
 
 Json claims() {
   return {{"iss", "c0ffee"},     {"sub", "a@b"},         {"device", "d1"},       {"network", "home"},
-          {"resources", {1, 2}}, {"iat", 1'800'000'000}, {"exp", 1'800'003'600}, {"cnf", {{"jkt", "thumb"}}}};
+          {"resources", {1, 2}}, {"gen", 3},             {"iat", 1'800'000'000}, {"exp", 1'800'003'600},
+          {"cnf", {{"jkt", "thumb"}}}};
 }
 
 RC_GTEST_PROP(Grant, survives_signing, ()) {
   Grant g = grant();
   const auto ids = *rc::gen::container<std::vector<ResourceId>>(rc::gen::arbitrary<ResourceId>());
   g.resources = ids;
+  g.generation = *rc::gen::inRange<Generation>(0, kGenerationMax);
   const auto back = verify(g.sign(kSeed));
   RC_ASSERT(back.has_value());
-  RC_ASSERT(back->user == g.user && back->device == g.device && back->issued == g.issued && back->expires == g.expires);
+  RC_ASSERT(back->user == g.user && back->device == g.device && back->generation == g.generation && back->issued == g.issued && back->expires == g.expires);
   for (const ResourceId id : ids) RC_ASSERT(back->covers(id));
   const auto other = *rc::gen::arbitrary<ResourceId>();
   RC_ASSERT(back->covers(other) == (std::find(ids.begin(), ids.end(), other) != ids.end()));
@@ -111,7 +114,7 @@ TEST(Grant, is_signed_with_eddsa_and_nothing_else) {
 }
 
 TEST(Grant, refuses_claims_that_are_missing_or_of_another_type) {
-  for (const char* key : {"iss", "sub", "device", "network", "resources", "iat", "exp", "cnf"}) {
+  for (const char* key : {"iss", "sub", "device", "network", "resources", "gen", "iat", "exp", "cnf"}) {
     for (const Json& bad : {Json(), Json(-1), Json(1.5), Json::array({"x"}), Json::object(), Json(true), Json("")}) {
       Json c = claims();
       c[key] = bad;

@@ -63,10 +63,11 @@ TEST(View, reads_back_what_it_wrote) {
   const auto d = device_self_from_json(to_json(DeviceSelf{"a@b", "d1", "laptop"})).value();
   EXPECT_EQ(d.user + d.device + d.name, "a@bd1laptop");
   const ConnectorSelf s{"00000000000000ff",   "home-1", "home", "c0ffee", Buffer(32, 9), {"r.example.com:443"},
-                        std::chrono::hours(3)};
+                        kGenerationMax, std::chrono::hours(3)};
   const auto back = connector_self_from_json(to_json(s)).value();
   EXPECT_EQ(to_json(back), to_json(s));
   EXPECT_EQ(back.grant_key, s.grant_key);
+  EXPECT_EQ(back.grant_floor, s.grant_floor);
   EXPECT_EQ(back.grace, s.grace);
   const RelaySelf relay{"00000000000000ff", "relay-1", "c0ffee", "relay.example.com:443", Buffer(32, 9)};
   EXPECT_EQ(to_json(relay_self_from_json(to_json(relay)).value()), to_json(relay));
@@ -109,7 +110,7 @@ TEST(View, refuses_items_with_missing_or_wrong_fields) {
   refuses_bad_fields(to_json(r), relay_self_from_json);
   refuses_bad_fields(to_json(DeviceSelf{"a@b", "d1", "laptop"}), device_self_from_json);
   const ConnectorSelf s{"00000000000000ff",   "home-1", "home", "c0ffee", Buffer(32, 9), {"r.example.com:443"},
-                        std::chrono::hours(3)};
+                        kGenerationMax, std::chrono::hours(3)};
   refuses_bad_fields(to_json(s), connector_self_from_json);
 }
 
@@ -168,7 +169,7 @@ TEST(View, refuses_values_that_make_no_sense) {
   bad(c, connector_from_json, "relays",
       Json(std::vector<Json>(300, Json{{"relay", "e1"}, {"address", "a:1"}, {"ticket", "aaaa"}})));
   bad(c, connector_from_json, "relays", Json::array({{{"address", "a:1"}, {"ticket", "aaaa"}}}));
-  const Json s = to_json(ConnectorSelf{"00000000000000ff", "n", "home", "i", Buffer(32), {}, std::chrono::seconds(0)});
+  const Json s = to_json(ConnectorSelf{"00000000000000ff", "n", "home", "i", Buffer(32), {}, 0, std::chrono::seconds(0)});
   bad(s, connector_self_from_json, "grant_key", base64url(Buffer(31)));
   bad(s, connector_self_from_json, "grace", 18446744073709551615ull);
 }

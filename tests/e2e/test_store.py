@@ -180,6 +180,7 @@ def test_what_was_acknowledged_outlives_every_kill(serving: Serving) -> None:
             sure = there
     print(f"{kills} kills, {changes} changes, slowest start {slowest:.3f} s")
     assert kills >= wanted and changes > kills and slowest < RECOVERY
+    serving.wait().socket.close()
     serving.stop()
 
 

@@ -160,7 +160,9 @@ def test_a_reset_behind_urgent_data_that_nobody_takes_is_passed_on(tg: Tg, port:
 
 def test_peers_are_asked_whether_they_are_still_there(tg: Tg, port: int) -> None:
     ends = Ends(tg, port)
-    with flow(tg, port):
+    with flow(tg, port) as (near, far):
+        near.sendall(b"?")                  # once that has arrived, the client has taken the connection from its kernel
+        assert far.recv(1) == b"?"
         for name, found in ("client", ends.client()), ("connector", ends.connector()):
             s = next(found)
             assert s.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1, name

@@ -45,6 +45,8 @@ def wrong_include(path: str, system: str | None, own: str | None) -> str | None:
             return f"<{system}>: asio is known to net/loop.cpp alone"
         if system.startswith(("CLI/", "toml++/", "toml.hpp")) and room != "cmd" and not path.startswith("tests/cmd/"):
             return f"<{system}>: CLI11 and toml++ are cmd's alone"
+        if system.startswith("CLI/") and room == "cmd" and (len(below) != 1 or not path.endswith(".cpp")):
+            return f"<{system}>: it takes seconds to compile; cmd/declare.h has what declares a command"
         return None
     target, *inside = (own or "").split("/")
     if room in ROOMS:
