@@ -14,6 +14,8 @@ namespace {
 constexpr Duration kPingEvery = std::chrono::seconds(10);
 constexpr Duration kPingPatience = std::chrono::seconds(5);
 constexpr Duration kRenewalCheck = std::chrono::seconds(60);
+constexpr std::chrono::seconds kAhead(60);                  // as grants and certificates are forgiven
+constexpr Duration kSaveAfter = std::chrono::seconds(1);   // changes come together
 constexpr Duration kRenewalAgain = std::chrono::hours(1);   // when the newest certificate is not valid here either
 // Between two attempts of a process whose identity another one uses.
 constexpr Duration kFirstConflict = std::chrono::seconds(5);
@@ -43,6 +45,12 @@ struct ControllerLink::State {
   const std::string process = random_process();
   Backoff conflicts{kFirstConflict, kLongestConflict, net::random_seed()};
   net::Timer ping{}, silence{}, renewal{};
+  std::optional<ViewFile> file{};
+  std::function<std::chrono::seconds(const View&)> good_for{};
+  std::optional<UnixTime> kept_as_of{};
+  bool looked = false;             // at the file, or need not
+  bool unsaved = false;
+  net::Timer saving{};
 
   void say_hello() {
     Json m = hello();
@@ -61,21 +69,59 @@ struct ControllerLink::State {
     silence.after(patience);
   }
 
+  void changed() {
+    kept_as_of.reset();
+    if (file && !std::exchange(unsaved, true)) {
+      file->forget();   // rather none than one that lacks what was told
+      saving.after(kSaveAfter);
+    }
+    callbacks.on_view();
+  }
+
+  // save has the file hold the View, as of now.
+  void save() {
+    if (!file || !up_since) return;
+    saving.cancel();
+    if (unsaved) unsaved = !file->save(view);
+    else file->still(net::Loop::wall());
+  }
+
+  // use_kept has the agent begin with what it was told before it was started, when it has not been told anything yet.
+  void use_kept() {
+    if (!file || refused || !view.empty()) return;
+    auto kept = file->load();
+    const UnixTime now = net::Loop::wall();
+    if (!kept) return;
+    const std::string when = utc_text(kept->as_of);
+    const bool old = now - kept->as_of > good_for(kept->view);
+    if (old || kept->as_of > now + kAhead) {
+      return net::log(net::Level::warning, "what the controller said until {} is {} to go by", when,
+                      old ? "too old" : "from the future, and not good");
+    }
+    net::log(net::Level::info, "going by what the controller said until {}", when);
+    view = std::move(kept->view);
+    kept_as_of = kept->as_of;
+    callbacks.on_view();
+  }
+
   void check_renewal() {
     renewal.after(kRenewalCheck);
+    save();
     if (!stream->up() || !identity.wants_renewal(net::Loop::wall())) return;
     if (const auto request = identity.renewal()) stream->send(*request);
   }
 
   void down(const std::string& why) {
-    const bool changed = up_since || problem != why;
-    if (changed) net::log(net::Level::warning, "controller {}: {}", identity.controller().to_string(), why);
+    const bool news = up_since || problem != why;
+    save();
+    if (news) net::log(net::Level::warning, "controller {}: {}", identity.controller().to_string(), why);
     up_since.reset();
     problem = why;
     clock.clear();            // nobody tells the time now
     ping.cancel();
     silence.cancel();
-    if (changed) callbacks.on_state();
+    if (!std::exchange(looked, true)) use_kept();
+    if (news) callbacks.on_state();
   }
 
   void on_message(const Json& m) {
@@ -100,7 +146,7 @@ struct ControllerLink::State {
         }
       }
       tg::apply(view, delta);
-      callbacks.on_view();
+      changed();
     } else if (type == "renewed") {
       renewed(m);
     } else if (type == "goodbye") {
@@ -124,6 +170,7 @@ struct ControllerLink::State {
     const bool conflict = code == to_string(Errc::conflict);
     refused = conflict || code == to_string(Errc::denied);
     down(why);
+    if (refused && file) file->forget();
     if (refused && !view.empty()) {   // whoever is not let in any more has no use for what it was told
       view.clear();
       callbacks.on_view();
@@ -149,15 +196,23 @@ struct ControllerLink::State {
     conflicts.reset();
     problem.clear();
     if (!was) net::log(net::Level::info, "controller {}: connected", identity.controller().to_string());
-    callbacks.on_view();
+    looked = true;
+    changed();
     if (!was) callbacks.on_state();
   }
 };
 
 ControllerLink::ControllerLink(net::Loop& loop, AgentIdentity& identity, net::ResolveHost resolve,
-                               std::function<Json()> hello, Callbacks callbacks)
+                               std::function<Json()> hello, Callbacks callbacks,
+                               std::optional<KeptView> kept)
     : state_(new State{loop, identity, std::move(hello), std::move(callbacks)}) {
   State* s = state_.get();
+  if (kept) {
+    const net::Identity& self = identity.self();
+    s->file.emplace(std::move(kept->path), self.network + "/" + self.role + "/" + self.id);
+    s->good_for = std::move(kept->good_for);
+    s->saving = net::Timer(loop, [s] { s->save(); });
+  }
   s->ping = net::Timer(loop, [s] {
     s->ask(kPingPatience);
     s->ping.after(kPingEvery);
@@ -184,6 +239,7 @@ std::optional<Instant> ControllerLink::up_since() const noexcept { return state_
 const std::string& ControllerLink::problem() const noexcept { return state_->problem; }
 const std::string& ControllerLink::clock() const noexcept { return state_->clock; }
 bool ControllerLink::refused() const noexcept { return state_->refused; }
+std::optional<UnixTime> ControllerLink::kept_as_of() const noexcept { return state_->kept_as_of; }
 void ControllerLink::check_now() {
   if (!state_->stream->up()) return state_->stream->retry_now();
   state_->ask(net::kCheckPatience);
@@ -191,6 +247,9 @@ void ControllerLink::check_now() {
 void ControllerLink::hello_again() {
   if (state_->stream->up()) state_->say_hello();
 }
-void ControllerLink::close() { state_->stream->close(); }
+void ControllerLink::close() {
+  state_->save();
+  state_->stream->close();
+}
 
 }  // namespace tg::cmd

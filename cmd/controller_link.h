@@ -7,6 +7,7 @@
 #include <string>
 
 #include "cmd/agent_identity.h"
+#include "cmd/view_file.h"
 #include "core/view.h"
 #include "net/control_stream.h"
 
@@ -17,7 +18,7 @@ std::string random_process();
 
 // ControllerLink keeps the control stream, says hello, keeps the View up to date, renews the certificate when it wants
 // to be, and notices a silent controller within 15 s; connectors and relays, a way that forgot them within 3 s. It
-// comes back by itself, for ever; the View outlives an absence.
+// comes back by itself, for ever; the View outlives an absence, and with a KeptView this process.
 class ControllerLink {
  public:
   struct Callbacks {
@@ -25,11 +26,18 @@ class ControllerLink {
     std::function<void()> on_state;              // up() or problem() has changed
   };
 
+  // KeptView is where the View is kept, and for how long after the controller last meant it it may be used. It is used when
+  // the first attempt to reach the controller has failed: what that says goes first. Whoever is not let in any more has none.
+  struct KeptView {
+    std::string path;
+    std::function<std::chrono::seconds(const View&)> good_for;
+  };
+
   // `hello`: more members for the hello message, asked for at each connection. `identity` must outlive the link. A
   // process makes one link: by the random number that it says in its hellos the controller tells a reconnection from
   // another process with the same identity.
   ControllerLink(net::Loop& loop, AgentIdentity& identity, net::ResolveHost resolve, std::function<Json()> hello,
-                 Callbacks callbacks);
+                 Callbacks callbacks, std::optional<KeptView> kept = {});
   ~ControllerLink();
 
   const View& view() const noexcept;
@@ -41,6 +49,9 @@ class ControllerLink {
   // refused says that the controller does not let this agent in: an administrator removed or blocked it, another
   // machine was enrolled in its place, or another process uses its identity. The View is then empty.
   bool refused() const noexcept;
+
+  // kept_as_of is when the controller last meant the View, where that is a kept one and was not told to this process.
+  std::optional<UnixTime> kept_as_of() const noexcept;
 
   // check_now is for when the network has changed: dial at once, or find out soon whether the line still works.
   void check_now();

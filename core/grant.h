@@ -17,6 +17,8 @@ namespace tg {
 using Generation = std::uint64_t;
 inline constexpr Generation kGenerationMax = (1ull << 63) - 1;
 
+inline constexpr std::chrono::seconds kGrantLifetime = std::chrono::hours(1);
+
 // Grant is a JWS in compact form (RFC 7515), alg EdDSA (RFC 8037), bound to the device's TLS key by cnf.jkt (RFC 7800,
 // RFC 7638). Claims: iss, sub, device, network, resources, gen, iat, exp,
 // cnf.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include <fmt/format.h>
+
 namespace tg {
 namespace {
 
@@ -60,6 +62,14 @@ std::string printable(std::string_view s, std::size_t max) {
     at += p.length;
   }
   return out;
+}
+
+std::string utc_text(UnixTime t) {
+  const auto day = std::chrono::floor<std::chrono::days>(t);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss time(t - day);
+  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02} UTC", static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+                     static_cast<unsigned>(date.day()), time.hours().count(), time.minutes().count());
 }
 
 std::string lower(std::string_view s) {

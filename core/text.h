@@ -4,11 +4,16 @@
 #include <string>
 #include <string_view>
 
+#include "core/time.h"
+
 namespace tg {
 
 // printable returns `s` with every C0, DEL and C1 control, and every byte that is not UTF-8, written as \xNN, and cut
 // with "…" at `max` bytes: nothing that a stranger sends may move a cursor or forge a log line.
 std::string printable(std::string_view s, std::size_t max = 256);
+
+// utc_text writes a moment to the minute: "2026-11-24 19:30 UTC".
+std::string utc_text(UnixTime t);
 
 // lower returns `s` with A-Z in lower case; other bytes are left alone.
 std::string lower(std::string_view s);

@@ -11,6 +11,8 @@
 
 namespace tg {
 
+inline constexpr std::chrono::seconds kTicketLifetime = std::chrono::hours(24);
+
 // Ticket admits to one connector until it expires. The relay learns which connector, nothing else; a stolen ticket buys
 // a TLS handshake that fails. The MAC is HMAC-SHA-256 cut to 128 bits over everything before it (RFC 2104 section 5).
 // Label: base32 of u64 connector, u32 expiry (Unix), 8 bytes nonce, 16 bytes MAC: 58 characters of the 63 that a label

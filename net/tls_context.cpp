@@ -7,11 +7,11 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include "core/encoding.h"
 #include "core/grant.h"
+#include "core/text.h"
 
 namespace tg::net {
 namespace {
@@ -194,7 +194,7 @@ std::string begins_or_ends(const SSL* ssl, bool begins) {
     if (!when || (begins ? at > *when : at < *when)) when = at;
   }
   if (!when) return "another time";
-  return fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(static_cast<std::time_t>(when->time_since_epoch().count())));
+  return utc_text(*when);
 }
 
 bool plain_part(std::string_view s) {

@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include "cmd/agent_identity.h"
@@ -129,8 +128,8 @@ class Netcheck {
     const auto until = identity_->self().not_after;
     const bool over = until < net::Loop::wall();
     add("identity", over ? State::warning : State::ok,
-        fmt::format("device {} of {}, certificate until {:%Y-%m-%d %H:%M} UTC{}", identity_->self().id,
-                    identity_->self().network, fmt::gmtime(until.time_since_epoch().count()),
+        fmt::format("device {} of {}, certificate until {}{}", identity_->self().id,
+                    identity_->self().network, utc_text(until),
                     over ? ": over, and renewed at the next contact" : ""),
         Errc::expired, {{"device", identity_->self().id}});
   }

@@ -27,6 +27,14 @@ std::size_t descriptors() {
   return ::getrlimit(RLIMIT_NOFILE, &files) == 0 ? std::min(files.rlim_cur, kMost) : 1024;
 }
 
+// rules_good_for says how long rules may be used by a connector that is started: as long as one that has run on could go by
+// them for grants that the controller no longer stands behind.
+std::chrono::seconds rules_good_for(const View& view) {
+  const auto item = view.find("self");
+  const auto self = item == view.end() ? fail(Errc::not_found, "") : connector_self_from_json(item->second);
+  return kGrantLifetime + (self ? self->grace : std::chrono::seconds(0));
+}
+
 }  // namespace
 
 Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, std::vector<Endpoint> dns)
@@ -59,7 +67,8 @@ Result<> Agent::start() {
       cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [this] {
                                        rules_.controller_since = controller_->up_since();
                                        for (auto& [number, s] : sessions_) s->rules_changed();
-                                     }});
+                                     }},
+      cmd::ControllerLink::KeptView{options_.state + "/view.json", rules_good_for});
   if (options_.follow_dns) {
     follow_dns_.emplace(loop_, resolver_.servers(), [this](std::vector<Endpoint> s) { dns_changed(std::move(s)); });
   }
@@ -234,6 +243,7 @@ Json Agent::status() const {
             {"tunnels", sessions_.size()},
             {"flows", flows}};
   if (!controller_->clock().empty()) j["clock"] = controller_->clock();
+  if (const auto as_of = controller_->kept_as_of()) j["rules_as_of"] = as_of->time_since_epoch().count();
   return j;
 }
 

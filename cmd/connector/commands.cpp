@@ -7,6 +7,7 @@
 #include "cmd/agent_command.h"
 #include "cmd/connector/agent.h"
 #include "core/json.h"
+#include "core/text.h"
 
 namespace tg::connector {
 namespace {
@@ -53,6 +54,9 @@ void print_status(const Json& j) {
              text_or(j, "state", ""));
   fmt::print("controller {}\n", cmd::controller_line(j));
   if (j.contains("clock")) fmt::print("clock      {}\n", text_or(j, "clock", ""));
+  if (const auto as_of = number_or(j, "rules_as_of", 0)) {
+    fmt::print("rules      what the controller said until {}\n", utc_text(UnixTime(std::chrono::seconds(as_of))));
+  }
   for (const Json& r : j["relays"]) {
     fmt::print("relay      {}: {}\n", text_or(r, "relay", ""),
                r.value("connected", false) ? "connected" : "not connected");

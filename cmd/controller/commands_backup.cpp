@@ -1,5 +1,4 @@
 // tg controller backup and restore.
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -67,9 +66,8 @@ Result<int> restore(const Options& o) {
   auto restored = restore_backup(o.file, o.state, {*passphrase, o.master_key}, net::Loop::wall(), o.timeout);
   if (!restored) return pass_on(restored);
   print(o, *restored);
-  const std::time_t made = restored->made.time_since_epoch().count();
-  say(fmt::format("controller {} is in {} as it was on {:%Y-%m-%d at %H:%M} UTC; what was changed since then, devices that were "
-                  "blocked too, is as it was before", restored->instance, o.state, fmt::gmtime(made)));
+  say(fmt::format("controller {} is in {} as it was on {}; what was changed since then, devices that were "
+                  "blocked too, is as it was before", restored->instance, o.state, utc_text(restored->made)));
   return 0;
 }
 

@@ -1,5 +1,4 @@
 // tg controller {network,connector,relay,user,group,resource,device} {list,show,create,update,delete,token}.
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -49,7 +48,7 @@ std::string cell(const Json& item, const std::string& key) {
   const auto found = item.find(key);
   if (found == item.end() || found->is_null()) return key == "last_seen" ? "never" : "";
   if (key == "last_seen" || key == "created") {
-    return fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(found->get<std::time_t>()));
+    return utc_text(UnixTime(std::chrono::seconds(found->get<std::int64_t>())));
   }
   if (found->is_string()) return found->get<std::string>();
   if (found->is_boolean()) return found->get<bool>() ? "yes" : "no";

@@ -11,9 +11,6 @@
 
 namespace tg::controller {
 
-inline constexpr std::chrono::seconds kGrantLifetime = std::chrono::hours(1);
-inline constexpr std::chrono::seconds kTicketLifetime = std::chrono::hours(24);
-
 // LeaseKeys is what grants and tickets are signed with.
 struct LeaseKeys {
   std::string instance;

@@ -1,5 +1,4 @@
 // Tokens, and the keys of those who came in with one.
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include "cmd/controller/store.h"
@@ -15,9 +14,6 @@ constexpr std::chrono::seconds kKeepTokens = std::chrono::hours(24 * 7);   // so
 constexpr std::size_t kMaxName = 64;
 
 std::int64_t number(UnixTime t) { return t.time_since_epoch().count(); }
-std::string utc(UnixTime t) {
-  return fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(std::chrono::system_clock::to_time_t(t)));
-}
 
 // Each role's agents have a table of their own, with the role's name.
 const std::string& table_of(Token::Role role) {
@@ -90,7 +86,7 @@ Result<> check(const std::optional<Record>& record, const Enrolment& who, UnixTi
     return fail(Errc::denied, "the token has been used already: each lets in one machine, once; ask for a new one");
   }
   if (record->expires <= now) {
-    return fail(Errc::expired, fmt::format("the token expired at {}; ask for a new one", utc(record->expires)));
+    return fail(Errc::expired, fmt::format("the token expired at {}; ask for a new one", utc_text(record->expires)));
   }
   return {};
 }

@@ -2,6 +2,7 @@
 
 #include "cmd/end_signals.h"
 #include "core/json.h"
+#include "core/ticket.h"
 #include "net/log.h"
 
 namespace tg::relay {
@@ -31,7 +32,8 @@ Result<> Agent::start() {
   listening_ = net::local_endpoint(listener_.get());
   controller_ = std::make_unique<cmd::ControllerLink>(
       loop_, identity_, net::resolve_with(resolver_), [] { return Json::object(); },
-      cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [] {}});
+      cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [] {}},
+      cmd::ControllerLink::KeptView{options_.state + "/view.json", [](const View&) { return kTicketLifetime; }});
   renewal_.after(kRenewalCheck);
   if (options_.follow_dns) {
     follow_dns_.emplace(loop_, resolver_.servers(), [this](std::vector<Endpoint> s) { dns_changed(std::move(s)); });

@@ -32,7 +32,9 @@ struct AControllerLink : testing::Test {
     must(controller->store().apply(home(), false, now));
     thread = std::thread([this] { far.run(); });
   }
-  void TearDown() override {
+  void TearDown() override { stop(); }
+  void stop() {
+    if (!thread.joinable()) return;
     far.post([this] { far.stop(); });
     thread.join();
     controller.reset();
@@ -53,13 +55,32 @@ struct AControllerLink : testing::Test {
     AgentIdentity identity;
     std::unique_ptr<ControllerLink> link;
   };
-  std::unique_ptr<Line> connect(const std::string& state) {
+  // `good_for`: how old what it was told may be; nothing is kept without it.
+  std::unique_ptr<Line> connect(const std::string& state, std::optional<std::chrono::seconds> good_for = {}) {
     auto line = std::make_unique<Line>(Line{must(AgentIdentity::load(state)), nullptr});
     line->link = std::make_unique<ControllerLink>(
         loop, line->identity, [](const std::string&, auto) {}, [] { return Json::object(); },
-        ControllerLink::Callbacks{[] {}, [] {}});
+        ControllerLink::Callbacks{[] {}, [] {}}, kept_in(state, good_for));
     return line;
   }
+  static std::optional<ControllerLink::KeptView> kept_in(const std::string& state, std::optional<std::chrono::seconds> good_for) {
+    if (!good_for) return {};
+    return ControllerLink::KeptView{state + "/view.json", [life = *good_for](const View&) { return life; }};
+  }
+  // tell lets an agent be told what concerns it, and ends it.
+  void tell(const std::string& state) {
+    const auto line = connect(state, kHour);
+    ASSERT_TRUE(turner.until([&] { return line->link->up(); }));
+    line->link->close();
+  }
+  // begin starts an agent, and returns it when its first attempt to reach the controller has ended.
+  std::unique_ptr<Line> begin(const std::string& state) {
+    auto line = connect(state, kHour);
+    const std::string at_first = line->link->problem();
+    EXPECT_TRUE(turner.until([&] { return line->link->problem() != at_first; }));
+    return line;
+  }
+  static constexpr std::chrono::hours kHour{1};
 };
 
 TEST_F(AControllerLink, is_told_what_concerns_its_agent) {
@@ -139,6 +160,64 @@ TEST_F(AControllerLink, renews_at_once_a_certificate_that_is_from_the_future) {
   EXPECT_TRUE(line->identity.wants_renewal(now));
   ASSERT_TRUE(turner.until([&] { return line->link->up() && !line->identity.wants_renewal(now); }));
   EXPECT_FALSE(must(AgentIdentity::load(folder / "one")).wants_renewal(now)) << "and keeps it";
+}
+
+TEST_F(AControllerLink, begins_with_what_it_was_told_last_when_the_controller_is_away) {
+  enroll(folder / "one");
+  tell(folder / "one");
+  stop();
+  const auto line = begin(folder / "one");
+  EXPECT_FALSE(line->link->up());
+  EXPECT_TRUE(line->link->view().contains("resource/1"));
+  ASSERT_TRUE(line->link->kept_as_of());
+  EXPECT_LE(net::Loop::wall() - *line->link->kept_as_of(), std::chrono::seconds(20));
+}
+
+TEST_F(AControllerLink, does_not_begin_with_what_is_too_old_from_the_future_or_another_agents) {
+  enroll(folder / "one");
+  enroll(folder / "two");
+  tell(folder / "one");
+  std::filesystem::copy(folder / "one/view.json", folder / "two/view.json");
+  stop();
+  cmd::ViewFile file(folder / "one/view.json", "");
+  for (const auto age : {std::chrono::seconds(3605), std::chrono::seconds(-120)}) {
+    file.still(net::Loop::wall() - age);
+    EXPECT_TRUE(begin(folder / "one")->link->view().empty()) << age.count();
+  }
+  file.still(net::Loop::wall() - std::chrono::seconds(3500));
+  EXPECT_FALSE(begin(folder / "one")->link->view().empty());
+  EXPECT_TRUE(begin(folder / "two")->link->view().empty());
+}
+
+TEST_F(AControllerLink, hears_the_controller_first) {
+  enroll(folder / "one");
+  const net::Identity self = must(AgentIdentity::load(folder / "one")).self();
+  cmd::ViewFile(folder / "one/view.json", self.network + "/device/" + self.id).save({{"stale", 1}});
+  const auto line = connect(folder / "one", kHour);
+  bool stale = false;
+  ASSERT_TRUE(turner.until([&] {
+    stale = stale || line->link->view().contains("stale");
+    return line->link->up();
+  }));
+  EXPECT_FALSE(stale);
+  EXPECT_FALSE(line->link->kept_as_of());
+  line->link->close();
+  EXPECT_FALSE(cmd::ViewFile(folder / "one/view.json", self.network + "/device/" + self.id).load()->view.contains("stale"));
+}
+
+TEST_F(AControllerLink, keeps_nothing_of_an_agent_that_is_let_in_no_more) {
+  enroll(folder / "one");
+  const std::string id = must(AgentIdentity::load(folder / "one")).self().id;
+  const auto line = connect(folder / "one", kHour);
+  ASSERT_TRUE(turner.until([&] { return std::filesystem::exists(folder / "one/view.json"); })) << "soon, and not only at the end";
+  far.post([&] {
+    must(controller->store().block_device(id, true, now));
+    controller->control().changed();
+  });
+  ASSERT_TRUE(turner.until([&] { return line->link->refused(); }));
+  EXPECT_FALSE(std::filesystem::exists(folder / "one/view.json"));
+  line->link->close();
+  EXPECT_FALSE(std::filesystem::exists(folder / "one/view.json"));
 }
 
 }  // namespace

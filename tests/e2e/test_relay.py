@@ -2,7 +2,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
+import time
 from typing import Iterator
 
 import pytest
@@ -150,6 +153,45 @@ def test_it_goes_on_without_the_controller(own: Tg) -> None:
         assert own.works()
     finally:
         own.start_controller()
+
+
+def connector_status(tg: Tg) -> dict[str, object]:
+    return json.loads(tg.run(tg.lab.connector, "connector status", "--json").ok().out)
+
+
+def test_relay_and_connector_start_again_while_the_controller_is_away(own: Tg) -> None:
+    """They go by what they were told last."""
+    assert own.controller and own.connector and own.relay
+    for process in own.controller, own.relay, own.connector:
+        process.kill()
+    try:
+        own.start_relay()
+        since = own.start_connector(ready=False).since
+        took = own.wait_works(SOON, "relay and connector came back", since)
+        print(f"{took:.2f} s after the connector came back")
+        as_of = connector_status(own)["rules_as_of"]
+        assert isinstance(as_of, int) and 0 <= time.time() - as_of < 120, as_of
+        text = own.run(own.lab.connector, "connector status").ok().out
+        assert re.search(r"^rules      what the controller said until \d{4}-\d\d-\d\d \d\d:\d\d UTC$", text, re.M), text
+    finally:
+        own.start_controller()
+    wait_for("the connector hears the controller", lambda: "rules_as_of" not in connector_status(own), SOON, explain=own.explain)
+    assert own.works()
+
+
+def test_a_connector_does_not_go_by_rules_that_are_older_than_a_grant_may_be(own: Tg) -> None:
+    assert own.controller and own.connector
+    for process in own.controller, own.connector:
+        process.kill()
+    try:
+        old = time.time() - 3700
+        os.utime(own.state("connector") / "view.json", (old, old))
+        again = own.start_connector(ready=False)
+        wait_for("it says so", lambda: "is too old to go by" in again.text(), SOON, explain=again.text)
+        assert not own.works(1.0)
+    finally:
+        own.start_controller()
+    own.wait_works(SOON, "the controller came back")
 
 
 def test_killed_it_comes_back_by_itself(own: Tg) -> None:

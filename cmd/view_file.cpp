@@ -1,0 +1,49 @@
+#include "cmd/view_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "core/json.h"
+#include "net/files.h"
+#include "net/log.h"
+
+namespace tg::cmd {
+
+std::optional<ViewFile::Kept> ViewFile::load() const {
+  struct stat info {};
+  const auto text = net::read_file(path_);
+  if (!text || ::stat(path_.c_str(), &info) != 0) return std::nullopt;
+  const auto j = parse_json(*text);
+  if (!j || !j->is_object() || !j->contains("view") || !(*j)["view"].is_object()) {
+    net::log(net::Level::warning, "{} is damaged and is not used", path_);
+    return std::nullopt;
+  }
+  if (text_or(*j, "owner", "") != owner_) return std::nullopt;
+  Kept out;
+  out.as_of = UnixTime(std::chrono::seconds(info.st_mtim.tv_sec));
+  for (const auto& [key, item] : (*j)["view"].items()) out.view.emplace(key, item);
+  return out;
+}
+
+bool ViewFile::save(const View& view) {
+  Json items = Json::object();
+  for (const auto& [key, item] : view) items[key] = item;
+  const auto done = net::write_file(path_, json_text({{"owner", owner_}, {"view", std::move(items)}}));
+  if (!done) forget();
+  if (!done && !std::exchange(failed_, true)) net::log(net::Level::error, "{}; a start would need the controller", done.error().text);
+  if (done) failed_ = false;
+  return done.has_value();
+}
+
+void ViewFile::still(UnixTime now) {
+  const timespec at{now.time_since_epoch().count(), 0};
+  const timespec times[2] = {at, at};
+  static_cast<void>(::utimensat(AT_FDCWD, path_.c_str(), times, 0));   // then it is older than it could be, and no harm done
+}
+
+void ViewFile::forget() { ::unlink(path_.c_str()); }
+
+}  // namespace tg::cmd
