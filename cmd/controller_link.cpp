@@ -15,7 +15,7 @@ constexpr Duration kPingEvery = std::chrono::seconds(10);
 constexpr Duration kPingPatience = std::chrono::seconds(5);
 constexpr Duration kRenewalCheck = std::chrono::seconds(60);
 constexpr std::chrono::seconds kAhead(60);                  // as grants and certificates are forgiven
-constexpr Duration kSaveAfter = std::chrono::seconds(1);   // changes come together
+constexpr Duration kSaveEvery = std::chrono::seconds(1);   // at most, in a storm of changes
 constexpr Duration kRenewalAgain = std::chrono::hours(1);   // when the newest certificate is not valid here either
 // Between two attempts of a process whose identity another one uses.
 constexpr Duration kFirstConflict = std::chrono::seconds(5);
@@ -50,6 +50,7 @@ struct ControllerLink::State {
   std::optional<UnixTime> kept_as_of{};
   bool looked = false;             // at the file, or need not
   bool unsaved = false;
+  Instant save_again{};            // earlier only without what was saved before
   net::Timer saving{};
 
   void say_hello() {
@@ -71,19 +72,27 @@ struct ControllerLink::State {
 
   void changed() {
     kept_as_of.reset();
-    if (file && !std::exchange(unsaved, true)) {
-      file->forget();   // rather none than one that lacks what was told
-      saving.after(kSaveAfter);
-    }
+    if (file) keep();
     callbacks.on_view();
+  }
+
+  void keep() {
+    unsaved = true;
+    if (net::Loop::now() >= save_again) return save();
+    file->forget();   // rather none than one that lacks what was told
+    saving.at(save_again);
   }
 
   // save has the file hold the View, as of now.
   void save() {
     if (!file || !up_since) return;
     saving.cancel();
-    if (unsaved) unsaved = !file->save(view);
-    else file->still(net::Loop::wall());
+    if (!unsaved) {
+      file->still(net::Loop::wall());   // where it can't, what is there is older than it could be, and does no harm
+      return;
+    }
+    unsaved = !file->save(view);
+    save_again = net::Loop::now() + kSaveEvery;
   }
 
   // use_kept has the agent begin with what it was told before it was started, when it has not been told anything yet.

@@ -6,9 +6,11 @@
 
 #include <utility>
 
+#include "core/encoding.h"
 #include "core/json.h"
 #include "net/files.h"
 #include "net/log.h"
+#include "net/loop.h"
 
 namespace tg::cmd {
 
@@ -31,19 +33,29 @@ std::optional<ViewFile::Kept> ViewFile::load() const {
 bool ViewFile::save(const View& view) {
   Json items = Json::object();
   for (const auto& [key, item] : view) items[key] = item;
-  const auto done = net::write_file(path_, json_text({{"owner", owner_}, {"view", std::move(items)}}));
-  if (!done) forget();
+  const std::string text = json_text({{"owner", owner_}, {"view", std::move(items)}});
+  if (!hash_) {
+    if (const auto there = net::read_file(path_)) hash_ = sha256(as_bytes(*there));
+  }
+  const Buffer hash = sha256(as_bytes(text));
+  if (hash_ == hash && still(net::Loop::wall())) return true;
+  const auto done = net::write_file(path_, text);
+  if (done) hash_ = hash;
+  else forget();
   if (!done && !std::exchange(failed_, true)) net::log(net::Level::error, "{}; a start would need the controller", done.error().text);
   if (done) failed_ = false;
   return done.has_value();
 }
 
-void ViewFile::still(UnixTime now) {
+bool ViewFile::still(UnixTime now) {
   const timespec at{now.time_since_epoch().count(), 0};
   const timespec times[2] = {at, at};
-  static_cast<void>(::utimensat(AT_FDCWD, path_.c_str(), times, 0));   // then it is older than it could be, and no harm done
+  return ::utimensat(AT_FDCWD, path_.c_str(), times, 0) == 0;
 }
 
-void ViewFile::forget() { ::unlink(path_.c_str()); }
+void ViewFile::forget() {
+  ::unlink(path_.c_str());
+  hash_.reset();
+}
 
 }  // namespace tg::cmd

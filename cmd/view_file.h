@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "core/bytes.h"
 #include "core/time.h"
 #include "core/view.h"
 
@@ -22,15 +23,17 @@ class ViewFile {
   };
   // load returns nothing where there is none, or another agent's. A damaged one is logged.
   std::optional<Kept> load() const;
-  // save replaces what is there. Where it can't, nothing is there afterwards; that is logged once, and returns false.
+  // save replaces what is there, as meant now; nothing is written where it is the same. Where it can't, nothing is there
+  // afterwards; that is logged once, and returns false.
   bool save(const View& view);
-  // still says that what is there is meant at `now`.
-  void still(UnixTime now);
+  // still says that what is there is meant at `now`; false where nothing is.
+  bool still(UnixTime now);
   void forget();
 
  private:
   std::string path_;
   std::string owner_;
+  std::optional<Buffer> hash_;         // of what is there; nothing: not known
   bool failed_ = false;
 };
 

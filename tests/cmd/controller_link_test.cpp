@@ -205,6 +205,30 @@ TEST_F(AControllerLink, hears_the_controller_first) {
   EXPECT_FALSE(cmd::ViewFile(folder / "one/view.json", self.network + "/device/" + self.id).load()->view.contains("stale"));
 }
 
+TEST_F(AControllerLink, keeps_each_change_at_once_or_nothing) {
+  enroll(folder / "one");
+  const net::Identity self = must(AgentIdentity::load(folder / "one")).self();
+  const auto line = connect(folder / "one", kHour);
+  ASSERT_TRUE(turner.until([&] { return line->link->up(); }));
+  const cmd::ViewFile file(folder / "one/view.json", self.network + "/device/" + self.id);
+  ASSERT_TRUE(file.load()) << "the first";
+  for (int i = 0; i < 5; ++i) {
+    const std::string name = "r" + std::to_string(i) + ".home.int";
+    far.post([this, name] {
+      DesiredState more = home();
+      more.resources[0].address = must(Address::parse(name));
+      must(controller->store().apply(more, true, now));
+      controller->control().changed();
+    });
+    const View before = line->link->view();
+    ASSERT_TRUE(turner.until([&] { return line->link->view() != before; }));
+    const auto kept = file.load();
+    EXPECT_TRUE(!kept || kept->view == line->link->view()) << i;
+  }
+  ASSERT_TRUE(turner.until([&] { return file.load().has_value(); }));
+  EXPECT_EQ(file.load()->view, line->link->view());
+}
+
 TEST_F(AControllerLink, keeps_nothing_of_an_agent_that_is_let_in_no_more) {
   enroll(folder / "one");
   const std::string id = must(AgentIdentity::load(folder / "one")).self().id;

@@ -38,11 +38,33 @@ TEST_F(AViewFile, holds_what_was_saved_and_when_it_was_meant) {
   EXPECT_FALSE(file.load()) << "makes none";
 }
 
+TEST_F(AViewFile, is_written_only_when_it_changes_and_meant_again_all_the_same) {
+  ViewFile(path, "o").save(view);
+  struct stat first {}, second {};
+  ASSERT_EQ(::stat(path.c_str(), &first), 0);
+  const UnixTime earlier{std::chrono::seconds(1'700'000'000)};
+  for (ViewFile file(path, "o"); const int again : {1, 2}) {
+    file.still(earlier);
+    EXPECT_TRUE(file.save(view)) << again;
+    ASSERT_EQ(::stat(path.c_str(), &second), 0);
+    EXPECT_EQ(second.st_ino, first.st_ino);
+    EXPECT_GT(file.load()->as_of, earlier);
+  }
+  ViewFile file(path, "o");
+  view.erase("self");
+  EXPECT_TRUE(file.save(view));
+  EXPECT_EQ(file.load()->view, view);
+  std::filesystem::remove(path);
+  EXPECT_TRUE(file.save(view)) << "also when somebody has taken it away";
+  EXPECT_EQ(file.load()->view, view);
+}
+
 TEST_F(AViewFile, that_cannot_be_written_is_not_there_and_said_once) {
   ViewFile file(path, "o");
   EXPECT_TRUE(file.save(view));
   std::filesystem::create_directory(path + ".new");         // in the way of what write_file writes first
   testing::internal::CaptureStderr();
+  view.erase("self");
   EXPECT_FALSE(file.save(view));
   EXPECT_FALSE(file.save(view));
   const std::string said = testing::internal::GetCapturedStderr();
