@@ -50,9 +50,11 @@ def server(host: Host, port: int, serve: Callable[[socket.socket], None], addres
 
     with host.listen(address, port, 4096) as listener:
         listener.settimeout(None)
-        threading.Thread(target=accept, daemon=True).start()
+        accepting = threading.Thread(target=accept, daemon=True)
+        accepting.start()
         yield
         listener.shutdown(socket.SHUT_RDWR)
+        accepting.join(10)               # which is about to start the last of the others, maybe
     for thread in threads:
         thread.join(10)
         if thread.is_alive():
