@@ -95,12 +95,12 @@ struct ControllerLink::State {
     save_again = net::Loop::now() + kSaveEvery;
   }
 
-  // use_kept has the agent begin with what it was told before it was started, when it has not been told anything yet.
+  // use_kept has the agent begin with what it was told before it was started: it has not been told anything yet.
   void use_kept() {
-    if (!file || refused || !view.empty()) return;
+    if (!file || refused) return;
     auto kept = file->load();
-    const UnixTime now = net::Loop::wall();
     if (!kept) return;
+    const UnixTime now = net::Loop::wall();
     const std::string when = utc_text(kept->as_of);
     const bool old = now - kept->as_of > good_for(kept->view);
     if (old || kept->as_of > now + kAhead) {

@@ -17,6 +17,7 @@ namespace tg {
 using Generation = std::uint64_t;
 inline constexpr Generation kGenerationMax = (1ull << 63) - 1;
 
+// kGrantLifetime is how long a grant is good for that the controller issues.
 inline constexpr std::chrono::seconds kGrantLifetime = std::chrono::hours(1);
 
 // Grant is a JWS in compact form (RFC 7515), alg EdDSA (RFC 8037), bound to the device's TLS key by cnf.jkt (RFC 7800,

@@ -21,9 +21,9 @@ struct Options {
   bool follow_dns = false;           // the DNS servers are those of /etc/resolv.conf, whatever it names
 };
 
-// Agent is one running relay. It serves from the moment that the controller has told it who it is, goes on when the
-// controller is away, and stops serving when the controller lets it in no more. The Loop ends when a signal has asked for
-// it (cmd::on_end) and goodbye is said.
+// Agent is one running relay. It serves from the moment that the controller has told it who it is (or did so in the last
+// day, and is away), goes on when the controller goes away, and stops serving when it is let in no more. The Loop ends
+// when a signal has asked for it (cmd::on_end) and goodbye is said.
 class Agent {
  public:
   // `dns` finds the controller's address. `loop` must outlive this.
