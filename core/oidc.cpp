@@ -1,0 +1,292 @@
+#include "core/oidc.h"
+
+#include <algorithm>
+
+#include <openssl/base64.h>
+
+#include "core/bytes.h"
+#include "core/id_token.h"
+#include "core/json.h"
+#include "core/jws.h"
+#include "core/text.h"
+
+namespace tg {
+namespace {
+
+using Form = std::vector<std::pair<std::string, std::string>>;
+
+constexpr std::string_view kGrantType = "urn:ietf:params:oauth:grant-type:device_code";
+constexpr std::size_t kUrlMax = 2048;
+constexpr std::size_t kSecretMax = 16 * 1024;        // device codes and access tokens
+constexpr std::uint64_t kStandardInterval = 5;       // seconds, RFC 8628 section 3.2
+constexpr std::uint64_t kLongestInterval = 60;
+constexpr Duration kSlowDown = std::chrono::seconds(5);   // section 3.5
+constexpr Duration kAgain = std::chrono::seconds(1);
+
+// form_encoded writes application/x-www-form-urlencoded (RFC 6749 appendix B).
+std::string form_encoded(std::string_view text) {
+  constexpr std::string_view kPlain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+  constexpr std::string_view kHex = "0123456789ABCDEF";
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (kPlain.find(c) != std::string_view::npos) out += c;
+    else out += {'%', kHex[byte >> 4], kHex[byte & 15]};
+  }
+  return out;
+}
+
+std::string form_encoded(const Form& form) {
+  std::string out;
+  for (const auto& [key, value] : form) {
+    out += (out.empty() ? "" : "&") + form_encoded(key) + "=" + form_encoded(value);
+  }
+  return out;
+}
+
+std::string base64(std::string_view text) {
+  std::string out(4 * ((text.size() + 2) / 3) + 1, '\0');
+  out.resize(EVP_EncodeBlock(reinterpret_cast<std::uint8_t*>(out.data()), as_bytes(text).data(), text.size()));
+  return out;
+}
+
+HttpRequest get(const std::string& url) { return {"GET", url, {{"Accept", "application/json"}}, ""}; }
+
+bool success(const HttpResponse& r) { return r.status >= 200 && r.status < 300; }
+
+// object_of returns the answer's JSON object; null for everything else.
+Json object_of(const HttpResponse& r) {
+  auto parsed = parse_json(r.body);
+  return parsed && parsed->is_object() ? std::move(*parsed) : Json();
+}
+
+// endpoint returns a URL of the provider's own description; "" unless it is an https one.
+std::string endpoint(const Json& about, const char* key) {
+  std::string url = text_or(about, key, "");
+  const bool good = url.starts_with("https://") && url.size() <= kUrlMax && printable(url, kUrlMax) == url;
+  return good ? url : "";
+}
+
+bool offers(const Json& about, const char* key, const char* what) {
+  const auto list = about.find(key);
+  return list != about.end() && list->is_array() && std::find(list->begin(), list->end(), Json(what)) != list->end();
+}
+
+// told returns what an OAuth error answer says (RFC 6749 section 5.2).
+std::string told(const HttpResponse& r, const Json& body) {
+  const std::string error = printable(text_or(body, "error", ""), 64);
+  const std::string more = printable(text_or(body, "error_description", ""), 200);
+  if (error.empty()) return "it answers with status " + std::to_string(r.status);
+  return "it says " + error + (more.empty() ? "" : ": " + more);
+}
+
+}  // namespace
+
+DeviceSignIn::DeviceSignIn(OidcProvider provider, Instant now, UnixTime wall)
+    : provider_(std::move(provider)), began_(wall), next_at_(now) {}
+
+void DeviceSignIn::fail_with(Errc code, const std::string& what) {
+  state_ = State::failed;
+  next_at_ = kNever;
+  error_ = {code, "the identity provider " + printable(provider_.name) + ": " + what};
+}
+
+// post authenticates the client as the provider takes it: by HTTP Basic unless it says otherwise (RFC 6749 section 2.3.1); a
+// public client only names itself.
+HttpRequest DeviceSignIn::post(const std::string& url, Form form) const {
+  HttpRequest out{"POST", url,
+                  {{"Accept", "application/json"}, {"Content-Type", "application/x-www-form-urlencoded"}}, ""};
+  const bool basic = !provider_.client_secret.empty() && !secret_in_body_;
+  if (basic) {
+    const std::string who = form_encoded(provider_.client_id) + ":" + form_encoded(provider_.client_secret);
+    out.headers.emplace_back("Authorization", "Basic " + base64(who));
+  } else {
+    form.emplace_back("client_id", provider_.client_id);
+    if (!provider_.client_secret.empty()) form.emplace_back("client_secret", provider_.client_secret);
+  }
+  out.body = form_encoded(form);
+  return out;
+}
+
+std::optional<HttpRequest> DeviceSignIn::next(Instant now) {
+  if (under_way_ || over() || now < next_at_) return std::nullopt;
+  if (code_ && now >= code_->expires) {
+    fail_with(Errc::expired, "nobody signed in there in time" + (trouble_.empty() ? "" : "; lately, " + trouble_));
+    return std::nullopt;
+  }
+  under_way_ = true;
+  next_at_ = kNever;
+  switch (state_) {
+    case State::discovering: {
+      const bool slash = provider_.issuer.ends_with('/');   // OpenID Connect Discovery 1.0 section 4
+      return get(provider_.issuer + (slash ? "" : "/") + ".well-known/openid-configuration");
+    }
+    case State::asking: {
+      std::string scopes;
+      for (const std::string& scope : provider_.scopes) scopes += (scopes.empty() ? "" : " ") + scope;
+      return post(device_endpoint_, {{"scope", scopes}});
+    }
+    case State::waiting:
+      state_ = State::polling;
+      return post(token_endpoint_, {{"grant_type", std::string(kGrantType)}, {"device_code", device_code_}});
+    case State::fetching_keys: return get(jwks_uri_);
+    case State::fetching_claims: {
+      HttpRequest request = get(userinfo_endpoint_);
+      request.headers.emplace_back("Authorization", "Bearer " + access_token_);
+      return request;
+    }
+    case State::polling: case State::done: case State::failed: break;
+  }
+  under_way_ = false;
+  return std::nullopt;
+}
+
+void DeviceSignIn::answer(const Result<HttpResponse>& got, Instant now, UnixTime wall) {
+  TG_CHECK(under_way_);
+  under_way_ = false;
+  const bool down = !got || got->status >= 500;
+  const std::string why = !got ? got.error().text : "it answers with status " + std::to_string(got->status);
+  if (down && state_ == State::polling) {   // a poll that fails costs nothing but time (RFC 8628 section 3.5)
+    trouble_ = why;
+    state_ = State::waiting;
+    interval_ = std::min<Duration>(interval_ * 2, std::chrono::seconds(kLongestInterval));
+    next_at_ = std::min(now + interval_, code_->expires);
+    return;
+  }
+  const bool late = state_ == State::fetching_keys || state_ == State::fetching_claims;
+  if (down && late && ++attempts_ < kAttempts) {   // the person has signed in already
+    next_at_ = now + kAgain;
+    return;
+  }
+  if (down) return fail_with(Errc::unreachable, why);
+  attempts_ = 0;
+  next_at_ = now;
+  switch (state_) {
+    case State::discovering: return discovered(*got);
+    case State::asking: return asked(*got, now);
+    case State::polling: return polled(*got, now);
+    case State::fetching_keys: return got_keys(*got, wall);
+    case State::fetching_claims: return got_claims(*got);
+    case State::waiting: case State::done: case State::failed: break;
+  }
+}
+
+void DeviceSignIn::discovered(const HttpResponse& r) {
+  const Json about = object_of(r);
+  if (!success(r) || about.is_null()) {
+    return fail_with(Errc::protocol, printable(provider_.issuer) + " does not describe itself as an issuer of OpenID Connect does: "
+                                     + (success(r) ? "no JSON object" : told(r, about)));
+  }
+  if (const std::string issuer = text_or(about, "issuer", ""); issuer != provider_.issuer) {
+    return fail_with(Errc::protocol, "it calls itself \"" + printable(issuer) + "\", and not \"" + printable(provider_.issuer) +
+                                     "\"; set issuer to exactly what it says");
+  }
+  device_endpoint_ = endpoint(about, "device_authorization_endpoint");
+  token_endpoint_ = endpoint(about, "token_endpoint");
+  jwks_uri_ = endpoint(about, "jwks_uri");
+  userinfo_endpoint_ = endpoint(about, "userinfo_endpoint");
+  if (device_endpoint_.empty()) {
+    return fail_with(Errc::unsupported, "it offers no device authorization grant (RFC 8628); enable that there");
+  }
+  if (token_endpoint_.empty() || jwks_uri_.empty()) {
+    return fail_with(Errc::protocol, "it names no https address of its token endpoint, or of its keys");
+  }
+  const char* kMethods = "token_endpoint_auth_methods_supported";
+  secret_in_body_ = !offers(about, kMethods, "client_secret_basic") && offers(about, kMethods, "client_secret_post");
+  state_ = State::asking;
+}
+
+void DeviceSignIn::asked(const HttpResponse& r, Instant now) {
+  const Json body = object_of(r);
+  if (!success(r)) return fail_with(Errc::denied, "it does not let tg ask: " + told(r, body) + "; see client_id and its secret");
+  Fields f(body, "the answer to the device authorization");
+  DeviceCode code{f.text("verification_uri", kUrlMax), f.text_or_empty("verification_uri_complete", kUrlMax),
+                  f.text("user_code", 64), {}};
+  device_code_ = f.text("device_code", kSecretMax);
+  const std::uint64_t life = f.number("expires_in", 1u << 30);
+  const std::uint64_t every = f.has("interval") ? f.number("interval", 1u << 30) : kStandardInterval;
+  if (!f.ok()) return fail_with(Errc::protocol, f.error().value().text);
+  code.expires = now + std::min<Duration>(std::chrono::seconds(life), kLongest);
+  interval_ = std::chrono::seconds(std::clamp<std::uint64_t>(every, 1, kLongestInterval));
+  code_ = std::move(code);
+  state_ = State::waiting;
+  next_at_ = std::min(now + interval_, code_->expires);
+}
+
+void DeviceSignIn::polled(const HttpResponse& r, Instant now) {
+  const Json body = object_of(r);
+  trouble_.clear();
+  if (success(r)) {
+    raw_token_ = text_or(body, "id_token", "");
+    access_token_ = text_or(body, "access_token", "");
+    if (raw_token_.empty()) return fail_with(Errc::protocol, "its answer has no ID token; is the scope openid allowed there?");
+    state_ = State::fetching_keys;
+    return;
+  }
+  const std::string error = text_or(body, "error", "");
+  if (error == "authorization_pending" || error == "slow_down") {
+    if (error == "slow_down") interval_ = std::min<Duration>(interval_ + kSlowDown, std::chrono::seconds(kLongestInterval));
+    state_ = State::waiting;
+    next_at_ = std::min(now + interval_, code_->expires);
+    return;
+  }
+  if (error == "access_denied") return fail_with(Errc::denied, "the sign-in was refused there");
+  if (error == "expired_token") return fail_with(Errc::expired, "nobody signed in there in time");
+  fail_with(Errc::denied, told(r, body));
+}
+
+void DeviceSignIn::got_keys(const HttpResponse& r, UnixTime wall) {
+  if (!success(r)) return fail_with(Errc::protocol, "it does not publish its keys: " + told(r, object_of(r)));
+  const auto keys = JwkSet::parse(r.body);
+  if (!keys) return fail_with(Errc::protocol, keys.error().text);
+  auto token = check_id_token(raw_token_, *keys, {provider_.issuer, provider_.client_id, "", wall, began_});
+  raw_token_.clear();
+  if (!token) {
+    // A program must not take a token of the past for a sign-in that came too late.
+    const Errc code = token.error().code == Errc::expired || token.error().code == Errc::not_found ? Errc::denied : token.error().code;
+    return fail_with(code, token.error().text);
+  }
+  token_ = std::make_shared<const IdToken>(std::move(*token));
+  if (!lacks_claims(token_->claims) || userinfo_endpoint_.empty() || access_token_.empty()) return finish(token_->claims);
+  state_ = State::fetching_claims;
+}
+
+bool DeviceSignIn::lacks_claims(const Json& claims) const {
+  return !text_claim(claims, provider_.email_claim) ||
+         (!provider_.groups_claim.empty() && list_claim(claims, provider_.groups_claim).empty());
+}
+
+// The user info is of the same person, or worth nothing (OpenID Connect Core 1.0 section 5.3.2). What the ID token says goes
+// first: it is signed.
+void DeviceSignIn::got_claims(const HttpResponse& r) {
+  Json claims = object_of(r);
+  access_token_.clear();
+  if (!success(r) || claims.is_null()) {
+    return fail_with(Errc::protocol, "it does not tell about the person: " + (success(r) ? "no JSON object" : told(r, claims)));
+  }
+  if (text_or(claims, "sub", "") != token_->subject) {
+    return fail_with(Errc::denied, "what it tells about the person is about somebody else than the ID token");
+  }
+  for (const auto& [key, value] : token_->claims.items()) claims[key] = value;
+  finish(claims);
+}
+
+void DeviceSignIn::finish(const Json& claims) {
+  const auto email = text_claim(claims, provider_.email_claim);
+  if (!email) {
+    return fail_with(Errc::denied, "it tells no e-mail address (claim \"" + printable(provider_.email_claim) +
+                                   "\"); allow the scope email there, or set email_claim");
+  }
+  const auto verified = claims.find("email_verified");   // some write it as a text
+  const bool sure = verified != claims.end() && (*verified == true || *verified == "true");
+  if (!sure && !provider_.trust_email) {
+    return fail_with(Errc::denied, "it does not say that " + printable(*email) + " was verified; if its users cannot choose "
+                                   "their addresses, set trust_email = true");
+  }
+  person_ = {token_->subject, *email, {}, token_->methods, token_->context, token_->authenticated};
+  if (!provider_.groups_claim.empty()) person_.groups = list_claim(claims, provider_.groups_claim);
+  state_ = State::done;
+  next_at_ = kNever;
+}
+
+}  // namespace tg
