@@ -34,6 +34,7 @@ struct Tls::State : std::enable_shared_from_this<Tls::State> {
   Callbacks callbacks;
   std::string expect_uri;
   bssl::UniquePtr<SSL> ssl;
+  std::optional<Error> refused;   // why there is no handshake
   Watch watch;
   Timer deadline;
   std::optional<Identity> identity;
@@ -120,7 +121,11 @@ void Tls::State::start(const std::string& server_name) {
     SSL_set_accept_state(ssl.get());
   } else {
     SSL_set_connect_state(ssl.get());
-    if (!server_name.empty()) SSL_set_tlsext_host_name(ssl.get(), server_name.c_str());
+    if (context.state()->web) {
+      if (auto named = expect_name(ssl.get(), server_name); !named) refused = std::move(named.error());
+    } else if (!server_name.empty()) {
+      SSL_set_tlsext_host_name(ssl.get(), server_name.c_str());
+    }
   }
   connecting = !context.state()->server;
   const std::weak_ptr<State> weak = weak_from_this();
@@ -177,7 +182,11 @@ void Tls::State::receive(Bytes first) {
     held.assign(in.begin(), in.end());
     if (held.empty() && held.capacity() > 4096) Buffer().swap(held);
     in = {};
-    if (got == 0) return end({Errc::closed, "the peer closed the connection"});
+    if (got == 0) {
+      // What a close_notify did not end may have been cut short by anybody on the way (RFC 9112 section 9.8).
+      if (open && context.state()->web) return end({Errc::protocol, "the connection was cut off (no close_notify)"});
+      return end({Errc::closed, "the peer closed the connection"});
+    }
     if (got < 0) {
       if (err == EAGAIN || err == EINTR) return;
       return end(os_error(err, "read"));
@@ -192,12 +201,13 @@ void Tls::State::process() {
 }
 
 void Tls::State::handshake() {
+  if (refused) return end(*refused);
   const int result = SSL_do_handshake(ssl.get());
   send_out();
   if (finished) return;
   if (result == 1) {
     deadline.cancel();
-    if (const bssl::UniquePtr<X509> leaf(SSL_get_peer_certificate(ssl.get())); leaf) {
+    if (const bssl::UniquePtr<X509> leaf(SSL_get_peer_certificate(ssl.get())); leaf && !context.state()->web) {
       auto who = read_identity(leaf.get());
       if (!who) return end(std::move(who.error()));
       if (!expect_uri.empty() && to_uri(*who) != expect_uri) {
@@ -229,10 +239,11 @@ void Tls::State::read_records() {
 }
 
 Error Tls::State::ssl_error(int code, const char* doing) {
-  const std::uint32_t reason = ERR_peek_error();
+  // A chain with a bad signature leaves why, and then that it was refused.
+  const std::uint32_t reason = context.state()->web ? ERR_peek_last_error() : ERR_peek_error();
   if (code == SSL_ERROR_SSL && ERR_GET_REASON(reason) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
     ERR_clear_error();
-    return verify_error(ssl.get());
+    return verify_error(ssl.get(), context.state()->web);
   }
   const char* text = ERR_reason_error_string(reason);
   const bool alert = ERR_GET_REASON(reason) >= SSL_AD_REASON_OFFSET;

@@ -1,5 +1,5 @@
 // TLS 1.3 between tg's own processes: both sides show a leaf of the controller's CA, and identity is that leaf's SAN
-// URI.
+// URI. And, for TlsContext::web alone, TLS to servers of the public web.
 #pragma once
 
 #include <functional>
@@ -57,6 +57,12 @@ class TlsContext {
   // pinned is a client without a certificate that trusts whatever chains to a root whose SubjectPublicKeyInfo has this
   // SHA-256: for the first contact with a token.
   static Result<TlsContext> pinned(Bytes ca_pin, std::string_view alpn);
+  // web is a client of the public web: TLS 1.3, or 1.2 with an ECDHE AEAD suite, ALPN "http/1.1", no certificate of its
+  // own. The peer must chain to a certificate of `roots_pem`, dates are checked without leeway, and the `server_name`
+  // that Tls is given must be a name or address of the leaf's SAN (RFC 9525; no partial wildcards, no common name).
+  // Without a server_name Tls ends with an error. identity() stays empty. What in `roots_pem` cannot be read is passed
+  // over. Errors: not_found when it holds no certificate, malformed when it holds none that can be read.
+  static Result<TlsContext> web(const std::string& roots_pem);
 
   struct State;
   const std::shared_ptr<State>& state() const noexcept { return state_; }
@@ -81,8 +87,9 @@ class Tls {
   static constexpr std::size_t kLowWater = 128 * 1024;
   static constexpr Duration kHandshakeTimeout = std::chrono::seconds(10);
 
-  // `fd` may still be connecting (client). `server_name`: SNI, "" for none. `expect_uri`: the peer's SAN URI must be
-  // exactly this; "" takes any identity, and the caller looks at identity() in on_open.
+  // `fd` may still be connecting (client). `server_name`: SNI, "" for none; see TlsContext::web for what it is there.
+  // `expect_uri`: the peer's SAN URI must be exactly this; "" takes any identity, and the caller looks at identity() in
+  // on_open.
   Tls(Loop& loop, Fd fd, const TlsContext& context, Callbacks callbacks, std::string server_name = {},
       std::string expect_uri = {});
   ~Tls();

@@ -11,6 +11,7 @@
 
 #include "core/encoding.h"
 #include "core/grant.h"
+#include "core/ip.h"
 #include "core/text.h"
 
 namespace tg::net {
@@ -27,6 +28,16 @@ constexpr int kGroups[] = {
 #endif
     NID_X25519,
 };
+
+// What web takes (RFC 9325 section 4.2; RFC 9155: nothing with SHA-1).
+constexpr int kWebGroups[] = {NID_X25519, NID_X9_62_prime256v1, NID_secp384r1};
+constexpr const char* kWebSuites12 =
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+constexpr std::uint16_t kWebSignatures[] = {
+    SSL_SIGN_ECDSA_SECP256R1_SHA256, SSL_SIGN_RSA_PSS_RSAE_SHA256, SSL_SIGN_RSA_PKCS1_SHA256,
+    SSL_SIGN_ECDSA_SECP384R1_SHA384, SSL_SIGN_RSA_PSS_RSAE_SHA384, SSL_SIGN_RSA_PKCS1_SHA384,
+    SSL_SIGN_RSA_PSS_RSAE_SHA512,    SSL_SIGN_RSA_PKCS1_SHA512};
 
 std::string ssl_reason() {
   const std::uint32_t code = ERR_get_error();
@@ -167,6 +178,32 @@ Result<> install(SSL_CTX* context, const Credentials& own, bool send_root) {
   return {};
 }
 
+// trust_roots makes every certificate of a PEM bundle one that peers may chain to. One that this library cannot read is
+// passed over, which trusts less: bundles of hundreds are made for many libraries.
+Result<> trust_roots(SSL_CTX* context, const std::string& roots_pem) {
+  X509_STORE* store = SSL_CTX_get_cert_store(context);
+  const auto bio = memory(roots_pem);
+  std::size_t taken = 0, unreadable = 0;
+  for (;;) {
+    ERR_clear_error();
+    if (const auto root = read_certificate(bio.get())) {
+      if (X509_STORE_add_cert(store, root.get()) == 1) ++taken;
+      continue;
+    }
+    const std::uint32_t code = ERR_peek_last_error();
+    if (ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE) break;
+    ++unreadable;
+    if (BIO_pending(bio.get()) == 0) break;
+  }
+  ERR_clear_error();
+  if (taken > 0) return {};
+  if (unreadable > 0) {
+    return fail(Errc::malformed, "no CA certificates in the bundle: none of its BEGIN CERTIFICATE blocks can be read");
+  }
+  return fail(Errc::not_found, "no CA certificates in the bundle: it must be PEM, with BEGIN CERTIFICATE blocks, as "
+                               "/etc/ssl/certs/ca-certificates.crt is");
+}
+
 std::string uri_of(X509* leaf) {
   const bssl::UniquePtr<GENERAL_NAMES> names(
       static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(leaf, NID_subject_alt_name, nullptr, nullptr)));
@@ -247,26 +284,59 @@ Result<Identity> leaf_identity(const std::string& chain_pem) {
   return read_identity(leaf.get());
 }
 
-Error verify_error(const SSL* ssl) {
+Error verify_error(const SSL* ssl, bool web) {
   const long code = SSL_get_verify_result(ssl);
   const auto denied = [](const std::string& why) { return Error{Errc::denied, "the peer was not believed: " + why}; };
   switch (code) {
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH: return denied("its certificate is for another name");
     case X509_V_ERR_CERT_NOT_YET_VALID:
+      if (web) {
+        return {Errc::unreachable, fmt::format("its certificate is not yet valid, only from {} on; is this machine's "
+                                               "clock behind?", begins_or_ends(ssl, true))};
+      }
       return {Errc::unreachable,
               fmt::format("the peer's certificate is valid only from {} on: this machine's clock is behind; set it "
                           "(timedatectl set-ntp true)", begins_or_ends(ssl, true))};
     case X509_V_ERR_CERT_HAS_EXPIRED:
+      if (web) {
+        return {Errc::unreachable, fmt::format("its certificate has expired, at {}; is this machine's clock ahead?",
+                                               begins_or_ends(ssl, false))};
+      }
       return {Errc::unreachable,
               fmt::format("the peer's certificate was valid until {}: if it is earlier than that, set this machine's "
                           "clock (timedatectl set-ntp true)", begins_or_ends(ssl, false))};
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE:   // of a CA that has only the name of one in the bundle
+      if (!web) break;
+      [[fallthrough]];
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+      if (web) return denied("its certificate is from a CA that is not in the bundle");
       return denied("its certificate is from another CA than expected; if the controller was set up anew, start once "
                     "with a new --token");
-    default: return denied(fmt::format("its certificate was refused: {}", X509_verify_cert_error_string(code)));
+    default: break;
   }
+  return denied(fmt::format("its certificate was refused: {}", X509_verify_cert_error_string(code)));
+}
+
+Result<> expect_name(SSL* ssl, const std::string& name) {
+  if (name.empty()) return fail(Errc::invalid_argument, "no name was given that the server's certificate must have");
+  X509_VERIFY_PARAM* param = SSL_get0_param(ssl);
+  X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+  bool done = false;
+  if (const auto address = IpAddress::parse(name)) {
+    const Bytes bytes = address->bytes();
+    done = X509_VERIFY_PARAM_set1_ip(param, bytes.data(), bytes.size()) == 1;
+  } else {
+    done = X509_VERIFY_PARAM_set1_host(param, name.data(), name.size()) == 1 &&
+           SSL_set_tlsext_host_name(ssl, name.c_str()) == 1;
+  }
+  ERR_clear_error();
+  if (!done) return fail(Errc::invalid_argument, fmt::format("{} cannot be the name of a TLS server", printable(name)));
+  return {};
 }
 
 std::string pinned_root_pem(const SSL* ssl, Bytes pin) {
@@ -309,6 +379,23 @@ Result<TlsContext> TlsContext::pinned(Bytes ca_pin, std::string_view alpn) {
   (*state)->pin.assign(ca_pin.begin(), ca_pin.end());
   SSL_CTX_set_verify((*state)->context.get(), SSL_VERIFY_PEER, nullptr);
   SSL_CTX_set_cert_verify_callback((*state)->context.get(), verify_pinned, state->get());
+  TlsContext out;
+  out.state_ = std::move(*state);
+  return out;
+}
+
+Result<TlsContext> TlsContext::web(const std::string& roots_pem) {
+  auto state = make(false, "http/1.1");
+  if (!state) return pass_on(state);
+  (*state)->web = true;
+  SSL_CTX* context = (*state)->context.get();
+  const bool able = SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
+                    SSL_CTX_set1_curves(context, kWebGroups, std::size(kWebGroups)) == 1 &&
+                    SSL_CTX_set_strict_cipher_list(context, kWebSuites12) == 1 &&
+                    SSL_CTX_set_verify_algorithm_prefs(context, kWebSignatures, std::size(kWebSignatures)) == 1;
+  if (!able) return fail(Errc::unsupported, "the TLS library cannot do what the web needs: " + ssl_reason());
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
+  if (auto done = trust_roots(context, roots_pem); !done) return pass_on(done);
   TlsContext out;
   out.state_ = std::move(*state);
   return out;

@@ -10,6 +10,7 @@ namespace tg::net {
 struct TlsContext::State {
   bssl::UniquePtr<SSL_CTX> context;
   bool server = false;
+  bool web = false;   // TlsContext::web
   Buffer alpn;   // one protocol, length-prefixed (RFC 7301)
   Buffer pin;    // 32 bytes for TlsContext::pinned, otherwise empty
 };
@@ -19,8 +20,12 @@ struct TlsContext::State {
 Result<Identity> read_identity(X509* leaf);
 
 // verify_error says in one line why a peer's certificate was refused. Errc::unreachable when it is a matter of dates,
-// which pass or are mended by setting a clock; otherwise denied.
-Error verify_error(const SSL* ssl);
+// which pass or are mended by setting a clock; otherwise denied. `web`: for a connection of TlsContext::web.
+Error verify_error(const SSL* ssl, bool web);
+
+// expect_name gives a connection of TlsContext::web the name or address that the peer's leaf must have, and a name as
+// SNI (RFC 6066 section 3: no addresses). Errors: invalid_argument when that is not possible; nothing may be sent then.
+Result<> expect_name(SSL* ssl, const std::string& name);
 
 // root_of returns the PEM of the root that the peer's chain carries: the one whose key has the pinned hash.
 std::string pinned_root_pem(const SSL* ssl, Bytes pin);

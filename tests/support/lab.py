@@ -6,10 +6,11 @@
       (when at home)            203.0.113.80  public web                                       └─ ─ laptop    .20
 
 Nothing at home can be reached from outside. The NAS also has 10.0.1.25 and 10.0.5.7 behind it, and fd00:1::50.
-The home's DNS knows home.int; the ISP's knows example.org and nothing of home.
+The home's DNS knows home.int; the ISP's knows example.org and nothing of home. internet_host() adds machines to the internet.
 """
 from __future__ import annotations
 
+import ipaddress
 import pathlib
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from support.netns import Host, Process, Space, wait_for
 
 CONTROLLER, PUBLIC_WEB, ISP_DNS = "203.0.113.10", "203.0.113.80", "198.51.100.1"
 LAPTOP, LAPTOP_AT_HOME, HOME_OUTSIDE = "198.51.100.10", "192.168.1.20", "192.0.2.7"
+OIDC, OIDC_NAME = "203.0.113.20", "id.example.com"         # where support/oidc.py's provider runs
 HOME_DNS, NAS, CONNECTOR, NAS6 = "192.168.1.1", "192.168.1.50", "192.168.1.88", "fd00:1::50"
 UDP_ECHO_PORT = 7007
 NAS_PAGE = "Hello from the NAS.\n"
@@ -51,6 +53,7 @@ ISP_RECORDS = [
     f"host-record=shop.example.org,{PUBLIC_WEB}",
     f"host-record=controller.example.org,{CONTROLLER}",
     "host-record=relay.example.com,203.0.113.90",
+    f"host-record={OIDC_NAME},{OIDC}",
     *(f"txt-record=big.example.org,{i:04d}{'y' * 196}" for i in range(15)),
     "address=/#/",                                         # and no other name in the world
 ]
@@ -118,6 +121,20 @@ class Lab(Space):
         for host in (self.nas, self.connector, self.router):
             host.resolv_conf.write_text(f"nameserver {HOME_DNS}\n")
         self.internet.resolv_conf.write_text(f"nameserver {ISP_DNS}\n")
+
+    def internet_host(self, name: str, address: str) -> Host:
+        """A machine of its own on the internet, made when it is first asked for. The address beside it, of the same /31, is
+        the internet's."""
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        beside = str(ipaddress.ip_address(int(ipaddress.ip_address(address)) ^ 1))
+        made = self.host(name)
+        made.ip(f"link add eth0 type veth peer name {name} netns {self.internet.namespace}", f"addr add {address}/31 dev eth0",
+                "link set eth0 up", f"route add default via {beside}")
+        self.internet.ip(f"addr add {beside}/31 dev {name}", f"link set {name} up")
+        made.resolv_conf.write_text(f"nameserver {ISP_DNS}\n")
+        return made
 
     def laptop_goes_home(self) -> None:
         """The laptop is on the LAN, with the home's DNS, as after DHCP there."""

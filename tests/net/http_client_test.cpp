@@ -1,0 +1,871 @@
+// net::HttpExchange and TlsContext::web against a real nginx, and against servers that do what nginx cannot be made to.
+#include "net/http_client.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <openssl/bn.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <random>
+#include <thread>
+
+#include "core/encoding.h"
+#include "net/socket.h"
+#include "tests/support/folder.h"
+
+namespace tg::net {
+namespace {
+
+using namespace std::chrono_literals;
+using Answered = Result<HttpResponse>;
+
+const IpAddress kLoopback4{Ipv4{0x7F000001}};
+const std::string kHost = "id.example.com";
+
+// --- certificates
+
+std::string to_pem(X509* certificate) {
+  const bssl::UniquePtr<BIO> bio(BIO_new(BIO_s_mem()));
+  PEM_write_bio_X509(bio.get(), certificate);
+  const std::uint8_t* data = nullptr;
+  std::size_t size = 0;
+  BIO_mem_contents(bio.get(), &data, &size);
+  return std::string(as_text({data, size}));
+}
+
+std::string to_pem(EVP_PKEY* key) {
+  const bssl::UniquePtr<BIO> bio(BIO_new(BIO_s_mem()));
+  PEM_write_bio_PKCS8PrivateKey(bio.get(), key, nullptr, nullptr, 0, nullptr, nullptr);
+  const std::uint8_t* data = nullptr;
+  std::size_t size = 0;
+  BIO_mem_contents(bio.get(), &data, &size);
+  return std::string(as_text({data, size}));
+}
+
+bssl::UniquePtr<EVP_PKEY> new_key(bool rsa) {
+  const bssl::UniquePtr<EVP_PKEY_CTX> make(EVP_PKEY_CTX_new_id(rsa ? EVP_PKEY_RSA : EVP_PKEY_EC, nullptr));
+  EVP_PKEY_keygen_init(make.get());
+  if (rsa) {
+    EVP_PKEY_CTX_set_rsa_keygen_bits(make.get(), 2048);
+  } else {
+    EVP_PKEY_CTX_set_ec_paramgen_curve_nid(make.get(), NID_X9_62_prime256v1);
+  }
+  EVP_PKEY* key = nullptr;
+  EXPECT_EQ(EVP_PKEY_keygen(make.get(), &key), 1);
+  return bssl::UniquePtr<EVP_PKEY>(key);
+}
+
+// What a certificate says: `names` as in openssl's configuration files, "DNS:a.example,IP:127.0.0.1", "" for no SAN.
+struct Leaf {
+  std::string names = "DNS:" + kHost;
+  std::chrono::hours from = -1h, to = 24h;   // from now
+  std::string common_name = "leaf";
+  std::string usage = "serverAuth";
+  bool rsa = false;
+};
+
+struct Pair {
+  bssl::UniquePtr<EVP_PKEY> key;
+  bssl::UniquePtr<X509> certificate;
+  std::string chain;   // PEM, without the root
+};
+
+// sign makes a certificate; `issuer` nullptr: signed by itself. A CA has no usage.
+Pair sign(const Leaf& leaf, const Pair* issuer) {
+  static std::uint64_t serial = 1;
+  Pair out;
+  out.key = new_key(leaf.rsa);
+  out.certificate.reset(X509_new());
+  X509* c = out.certificate.get();
+  X509* by = issuer != nullptr ? issuer->certificate.get() : c;
+  X509_set_version(c, X509_VERSION_3);
+  ASN1_INTEGER_set_uint64(X509_get_serialNumber(c), ++serial);
+  const std::int64_t now = Loop::wall().time_since_epoch().count();
+  ASN1_TIME_set_posix(X509_getm_notBefore(c), now + std::chrono::seconds(leaf.from).count());
+  ASN1_TIME_set_posix(X509_getm_notAfter(c), now + std::chrono::seconds(leaf.to).count());
+  X509_NAME_add_entry_by_txt(X509_get_subject_name(c), "CN", MBSTRING_ASC, as_bytes(leaf.common_name).data(), -1, -1,
+                             0);
+  X509_set_issuer_name(c, X509_get_subject_name(by));
+  X509_set_pubkey(c, out.key.get());
+  const auto add = [&](int nid, const std::string& value) {
+    X509V3_CTX context;
+    X509V3_set_ctx(&context, by, c, nullptr, nullptr, 0);
+    const bssl::UniquePtr<X509_EXTENSION> one(X509V3_EXT_nconf_nid(nullptr, &context, nid, value.c_str()));
+    EXPECT_TRUE(one && X509_add_ext(c, one.get(), -1) == 1) << value;
+  };
+  if (leaf.usage.empty()) {
+    add(NID_basic_constraints, "critical,CA:TRUE");
+    add(NID_key_usage, "critical,keyCertSign");
+  } else {
+    add(NID_basic_constraints, "critical,CA:FALSE");
+    add(NID_ext_key_usage, leaf.usage);
+    if (!leaf.names.empty()) add(NID_subject_alt_name, leaf.names);
+  }
+  EXPECT_GT(X509_sign(c, issuer != nullptr ? issuer->key.get() : out.key.get(), EVP_sha256()), 0);
+  out.chain = to_pem(c) + (issuer != nullptr ? issuer->chain : "");
+  return out;
+}
+
+// A root, and an issuing CA below it that servers send along.
+struct Ca {
+  explicit Ca(const std::string& name = "ours") : root(sign({.common_name = name, .usage = ""}, nullptr)) {
+    root.chain.clear();
+    issuing = sign({.common_name = name + " issuing", .usage = ""}, &root);
+  }
+  Pair issue(const Leaf& leaf) const { return sign(leaf, &issuing); }
+  std::string bundle() const { return to_pem(root.certificate.get()); }
+  Pair root, issuing;
+};
+
+const Ca& ca() {
+  static const Ca one;
+  return one;
+}
+
+TlsContext web() {
+  static const TlsContext one = TlsContext::web(ca().bundle()).value();
+  return one;
+}
+
+// --- asking
+
+void here(const std::string&, const std::function<void(Result<Addresses>)>& found) { found(Addresses{kLoopback4}); }
+
+Answered fetch(HttpRequest request, const TlsContext& context = web(), ResolveHost resolve = here,
+               Duration timeout = 8s) {
+  Loop loop;
+  std::optional<Answered> got;
+  const HttpExchange exchange(loop, context, std::move(resolve), std::move(request), timeout, [&](Answered answer) {
+    EXPECT_FALSE(got) << "called twice";
+    got = std::move(answer);
+    loop.stop();
+  });
+  EXPECT_FALSE(got) << "called from inside the constructor";
+  loop.run();
+  return std::move(*got);
+}
+
+// expect_error: the code, and what the text begins with and has in it.
+void expect_error(const Answered& got, Errc code, const std::string& begin, const std::string& has) {
+  ASSERT_FALSE(got) << "status " << got->status;
+  EXPECT_EQ(got.error().code, code) << to_string(got.error().code) << ": " << got.error().text;
+  EXPECT_TRUE(got.error().text.starts_with(begin)) << got.error().text;
+  EXPECT_NE(got.error().text.find(has), std::string::npos) << got.error().text;
+}
+
+// --- a server that says what the test wants
+
+// Line is one connection as its server sees it, after the handshake and with the request read.
+struct Line {
+  SSL* ssl;
+  int fd;
+  std::string request;
+  std::string sni;
+  bool cut = false;   // close without close_notify
+
+  bool say(std::string_view text) {   // false when the client is gone
+    return text.empty() || SSL_write(ssl, text.data(), static_cast<int>(text.size())) > 0;
+  }
+  void wait_for_end() {
+    char c;
+    while (SSL_read(ssl, &c, 1) > 0) {}
+  }
+};
+
+// Server answers one connection after the other on a thread of its own, by OpenSSL's blocking calls.
+class Server {
+ public:
+  using Talk = std::function<void(Line&)>;
+  Server(const Pair& own, Talk talk, std::uint16_t least = TLS1_2_VERSION, std::uint16_t most = TLS1_3_VERSION,
+         const IpAddress& at = kLoopback4)
+      : talk_(std::move(talk)), context_(SSL_CTX_new(TLS_method())), listener_(*tcp_listen({at, 0})) {
+    SSL_CTX_set_min_proto_version(context_.get(), least);
+    SSL_CTX_set_max_proto_version(context_.get(), most);
+    SSL_CTX_use_PrivateKey(context_.get(), own.key.get());
+    const bssl::UniquePtr<BIO> bio(BIO_new_mem_buf(own.chain.data(), static_cast<ossl_ssize_t>(own.chain.size())));
+    for (bool first = true;; first = false) {
+      const bssl::UniquePtr<X509> one(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+      if (!one) break;
+      if (first) SSL_CTX_use_certificate(context_.get(), one.get());
+      else SSL_CTX_add1_chain_cert(context_.get(), one.get());
+    }
+    ERR_clear_error();
+    port_ = local_endpoint(listener_.get()).port;
+    thread_ = std::thread([this] { run(); });
+  }
+  ~Server() { stop(); }
+
+  std::string url(const std::string& path = "/", const std::string& host = kHost) const {
+    return "https://" + host + ":" + std::to_string(port_) + path;
+  }
+  std::string name(const std::string& host = kHost) const { return host + ":" + std::to_string(port_); }
+  // seen is what the last connection was like.
+  const Line& seen() {
+    stop();
+    return seen_;
+  }
+
+ private:
+  void stop() {
+    ::shutdown(listener_.get(), SHUT_RDWR);   // ends poll() and accept()
+    if (thread_.joinable()) thread_.join();
+  }
+  void run() {
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
+    for (;;) {
+      pollfd p{listener_.get(), POLLIN, 0};
+      ::poll(&p, 1, -1);
+      const Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (!fd) return;
+      const timeval patience{8, 0};
+      ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+      ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+      set_nodelay(fd.get());
+      serve(fd.get());
+      ERR_clear_error();
+    }
+  }
+  void serve(int fd) {
+    const bssl::UniquePtr<SSL> ssl(SSL_new(context_.get()));
+    SSL_set_fd(ssl.get(), fd);
+    Line line{ssl.get(), fd, {}, {}};
+    if (SSL_accept(ssl.get()) == 1) {
+      if (const char* sni = SSL_get_servername(ssl.get(), TLSEXT_NAMETYPE_host_name)) line.sni = sni;
+      read_request(line);
+      talk_(line);
+      if (!line.cut) SSL_shutdown(ssl.get());
+      ::shutdown(fd, SHUT_WR);
+      char c;
+      while (::recv(fd, &c, 1, 0) > 0) {}   // so that close() does not reset what is on its way
+    }
+    seen_ = std::move(line);
+  }
+  static void read_request(Line& line) {
+    std::size_t want = line.request.npos;
+    while (line.request.size() < want) {
+      char buffer[4096];
+      const int n = SSL_read(line.ssl, buffer, sizeof buffer);
+      if (n <= 0) return;
+      line.request.append(buffer, static_cast<std::size_t>(n));
+      const std::size_t head = line.request.find("\r\n\r\n");
+      if (head == line.request.npos) continue;
+      want = head + 4;
+      const std::size_t at = line.request.find("Content-Length: ");
+      if (at < head) want += std::stoul(line.request.substr(at + 16));
+    }
+  }
+
+  Talk talk_;
+  bssl::UniquePtr<SSL_CTX> context_;
+  Fd listener_;
+  std::uint16_t port_ = 0;
+  Line seen_{};
+  std::thread thread_;
+};
+
+const Pair& usual() {
+  static const Pair one = ca().issue({});
+  return one;
+}
+
+Server::Talk says(const std::string& text) {
+  return [text](Line& line) { line.say(text); };
+}
+
+// --- nginx
+
+const std::string kJson = R"({"issuer":"https://id.example.com"})";
+
+// Nginx runs from its making to its end, without the machine's configuration. It is given its listening sockets, so its
+// ports are its own and answer at once; for that it needs a master process. It ends with the test, also when that
+// crashes.
+class Nginx {
+ public:
+  Nginx() : modern_(*tcp_listen({kLoopback4, 0})), old_(*tcp_listen({kLoopback4, 0})) {
+    write("ec.pem", ca().issue({.names = "DNS:id.example.com"}));
+    write("rsa.pem", ca().issue({.names = "DNS:id.example.com", .rsa = true}));
+    std::filesystem::create_directory(folder_ / "www");
+    file("www/openid-configuration.json", kJson);
+    file("www/full", std::string(HttpExchange::kBodyMax, 'f'));
+    file("www/too-full", std::string(HttpExchange::kBodyMax + 1, 'f'));
+    file("www/large.shtml", std::string(300'000, 's'));
+    const std::string locations =
+        "root " + folder_ / "www" + ";\n"
+        "location = /.well-known/openid-configuration { default_type application/json;\n"
+        "try_files /openid-configuration.json =404; }\n"
+        "location = /token { default_type text/plain; return 200 \"$request_method $http_host $content_type "
+        "$content_length $http_authorization $http_connection $http_accept $ssl_protocol\"; }\n"
+        "location = /moved { return 302 https://elsewhere.example/; }\n"
+        "location = /nothing { return 204; }\n"
+        "location = /large.shtml { ssi on; }\n";   // of unknown length: chunked
+    const auto server = [&](const Fd& at, const std::string& pem, const std::string& versions) {
+      return "server { listen 127.0.0.1:" + std::to_string(local_endpoint(at.get()).port) + " ssl;\n" +
+             "ssl_certificate " + pem + "; ssl_certificate_key " + pem + "; ssl_protocols " + versions + ";\n" +
+             locations + "}\n";
+    };
+    std::string temporary;
+    for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
+      temporary += std::string(kind) + "_temp_path " + folder_ / kind + ";\n";
+    }
+    file("conf", "daemon off; user root; worker_processes 1;\n"
+                 "pid " + folder_ / "pid" + "; error_log " + folder_ / "log" + ";\n"
+                 "events { worker_connections 512; }\n"
+                 "http { access_log off; types { text/html html shtml; application/json json; }\n" + temporary +
+                     server(modern_, folder_ / "ec.pem", "TLSv1.2 TLSv1.3") +
+                     server(old_, folder_ / "rsa.pem", "TLSv1.2") + "}\n");
+    start();
+  }
+  ~Nginx() {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGTERM);   // not SIGKILL: it has a worker to end
+    ::waitpid(pid_, nullptr, 0);
+  }
+
+  std::string url(const std::string& path) const { return at(modern_) + path; }
+  std::string old_url(const std::string& path) const { return at(old_) + path; }   // TLS 1.2 alone, and RSA
+  // log is what it complained of.
+  std::string log() const {
+    std::ifstream file(folder_ / "log");
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+ private:
+  static std::string at(const Fd& fd) {
+    return "https://id.example.com:" + std::to_string(local_endpoint(fd.get()).port);
+  }
+  void file(const std::string& name, const std::string& text) {
+    std::ofstream(folder_ / name, std::ios::binary) << text;
+  }
+  void write(const std::string& name, const Pair& pair) { file(name, pair.chain + to_pem(pair.key.get())); }
+  void start() {
+    const std::string inherited = std::to_string(modern_.get()) + ";" + std::to_string(old_.get()) + ";";
+    const std::string conf = folder_ / "conf", log = folder_ / "log";
+    const int parent = ::getpid();
+    pid_ = ::fork();
+    if (pid_ != 0) return;
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::getppid() != parent) ::_exit(1);
+    for (const Fd* fd : {&modern_, &old_}) ::fcntl(fd->get(), F_SETFD, 0);
+    ::setenv("NGINX", inherited.c_str(), 1);
+    ::execl("/usr/sbin/nginx", "nginx", "-p", folder_.path().c_str(), "-c", conf.c_str(), "-e", log.c_str(), nullptr);
+    ::perror("nginx does not start (is nginx-light installed?)");
+    ::_exit(127);
+  }
+
+  test::Folder folder_;
+  Fd modern_, old_;
+  int pid_ = -1;
+};
+
+class WithNginx : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { nginx_ = std::make_unique<Nginx>(); }
+  static void TearDownTestSuite() { nginx_.reset(); }
+  void TearDown() override {
+    if (HasFailure()) ADD_FAILURE() << "nginx says: " << nginx_->log();
+  }
+  static inline std::unique_ptr<Nginx> nginx_;
+};
+
+TEST_F(WithNginx, gets_a_document) {
+  const auto got = fetch({.url = nginx_->url("/.well-known/openid-configuration?x=1")});
+  ASSERT_TRUE(got) << got.error().text;
+  EXPECT_EQ(got->status, 200);
+  EXPECT_EQ(got->content_type, "application/json");
+  EXPECT_EQ(got->body, kJson);
+}
+
+TEST_F(WithNginx, sends_a_form_with_headers_over_tls_13_and_12) {
+  for (const std::string& url : {nginx_->url("/token"), nginx_->old_url("/token")}) {
+    const auto got = fetch({"POST", url,
+                            {{"Content-Type", "application/x-www-form-urlencoded"}, {"Authorization", "Basic eA=="}},
+                            "a=b"});
+    ASSERT_TRUE(got) << got.error().text;
+    const std::string host = url.substr(8, url.find('/', 8) - 8);
+    const std::string version = url == nginx_->url("/token") ? "TLSv1.3" : "TLSv1.2";
+    EXPECT_EQ(got->body, "POST " + host + " application/x-www-form-urlencoded 3 Basic eA== close */* " + version);
+  }
+}
+
+TEST_F(WithNginx, takes_a_chunked_body) {
+  const auto got = fetch({.url = nginx_->url("/large.shtml")});
+  ASSERT_TRUE(got) << got.error().text;
+  EXPECT_EQ(got->content_type, "text/html");
+  EXPECT_EQ(got->body, std::string(300'000, 's'));
+}
+
+TEST_F(WithNginx, hands_over_any_status_and_follows_nothing) {
+  EXPECT_EQ(fetch({.url = nginx_->url("/gone")}).value().status, 404);
+  EXPECT_EQ(fetch({.url = nginx_->url("/moved")}).value().status, 302);
+  const auto empty = fetch({.url = nginx_->url("/nothing")});
+  EXPECT_EQ(empty.value().status, 204);
+  EXPECT_EQ(empty.value().body, "");
+  const auto head = fetch({.method = "HEAD", .url = nginx_->url("/full")});
+  EXPECT_EQ(head.value().status, 200);
+  EXPECT_EQ(head.value().body, "");
+}
+
+TEST_F(WithNginx, takes_a_body_of_a_mebibyte_and_not_a_byte_more) {
+  const auto full = fetch({.url = nginx_->url("/full")});
+  ASSERT_TRUE(full) << full.error().text;
+  EXPECT_EQ(full->body.size(), HttpExchange::kBodyMax);
+  expect_error(fetch({.url = nginx_->url("/too-full")}), Errc::exhausted, kHost, "larger than 1048576 bytes");
+}
+
+TEST_F(WithNginx, many_exchanges_at_once_do_not_disturb_each_other) {
+  Loop loop;
+  std::vector<std::unique_ptr<HttpExchange>> all;
+  int left = 100;
+  for (int i = 0; i < 100; ++i) {
+    all.push_back(std::make_unique<HttpExchange>(
+        loop, web(), here, HttpRequest{.url = nginx_->url(i % 2 == 0 ? "/moved" : "/gone")}, 8s,
+        [&, i](Answered got) {
+          EXPECT_TRUE(got && got->status == (i % 2 == 0 ? 302 : 404)) << i;
+          all[static_cast<std::size_t>(i)].reset();   // from inside its callback
+          if (--left == 0) loop.stop();
+        }));
+  }
+  loop.run();
+}
+
+TEST_F(WithNginx, is_not_believed_under_another_name) {
+  std::string url = nginx_->url("/gone");
+  url.replace(url.find("id."), 2, "xx");
+  expect_error(fetch({.url = url}), Errc::denied, "xx.example.com:", "its certificate is for another name");
+}
+
+// --- what is sent
+
+TEST(HttpClient, sends_what_rfc_9112_wants_and_nothing_else) {
+  Server server(usual(), says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+  ASSERT_TRUE(fetch({.url = server.url("?q=1"), .headers = {{"Accept", "application/json"}}}));
+  EXPECT_EQ(server.seen().request, "GET /?q=1 HTTP/1.1\r\nHost: " + server.name() +
+                                       "\r\nConnection: close\r\nAccept: application/json\r\n"
+                                       "Accept-Encoding: identity\r\nUser-Agent: tg/" TG_VERSION "\r\n\r\n");
+  EXPECT_EQ(server.seen().sni, kHost);
+}
+
+TEST(HttpClient, sends_a_large_body_whole) {
+  Server server(usual(), says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+  const std::string body(1'000'000, 'b');
+  ASSERT_TRUE(fetch({"POST", server.url(), {}, body}));
+  EXPECT_TRUE(server.seen().request.ends_with("Content-Length: 1000000\r\n\r\n" + body));
+}
+
+TEST(HttpClient, says_that_a_post_is_empty) {
+  Server server(usual(), says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+  ASSERT_TRUE(fetch({.method = "POST", .url = server.url()}));
+  EXPECT_NE(server.seen().request.find("\r\nContent-Length: 0\r\n"), std::string::npos);
+}
+
+TEST(HttpClient, refuses_urls_that_are_not_plain_https) {
+  const std::string nul("https://h/\0", 11);
+  for (const std::string& url : std::vector<std::string>{
+        "", "/", "h", "http://h/", "ftp://h/",
+        "https:/h", "https:h", "https://", "https:///x",
+        "https://h:0/", "https://h:65536/", "https://h:/",
+        "https://h:x/", "https://h:-1/", "https://u@h/",
+        "https://u:p@h/", "https://@h/", "https://h/#f", "https://h/#",
+        "https://h/ ", " https://h/", "https://h/a b", "https://h/\r\nX: y",
+        "https://h/\t", nul, "https://h/\x7f", "https://h/\xc3\xa4",
+        "https://h\\x/", "https://[1.2.3.4]/", "https://[h]/", "https://[::1/",
+        "https://[fe80::1%25eth0]/", "https://::1/", "https://h./",
+        "https://.h/", "https://a..b/", "https://a%2eb/", "https://*.h/",
+        "https://" + std::string(64, 'a') + "/", "https://h/" + std::string(9000, 'a'), "https://h:443:443/"}) {
+    const auto got = fetch({.url = url}, web(), [](auto&&, auto&&) { ADD_FAILURE() << "was asked for"; });
+    ASSERT_FALSE(got) << url;
+    EXPECT_EQ(got.error().code, Errc::invalid_argument) << url;
+    EXPECT_EQ(got.error().text.find("u:p"), std::string::npos) << "the secret is told";
+  }
+}
+
+TEST(HttpClient, takes_no_request_that_would_add_a_line_of_its_own) {
+  const std::vector<HttpRequest> bad{
+      {.method = ""}, {.method = "GET /"}, {.method = "GET\r\n"}, {.method = "CONNECT"}, {.method = "G\xc3\x84T"},
+      {.headers = {{"", "x"}}}, {.headers = {{"A B", "x"}}}, {.headers = {{"A:", "x"}}}, {.headers = {{"A\r\nB", "x"}}},
+      {.headers = {{"A", "x\r\nB: y"}}}, {.headers = {{"A", "x\n"}}}, {.headers = {{"A", "\tx"}}},
+      {.headers = {{"A", " x"}}},
+      {.headers = {{"A", std::string("x\0y", 3)}}}, {.headers = {{"A", "\x7f"}}}, {.headers = {{"A", "\xff"}}},
+      {.headers = {{"hOST", "h"}}}, {.headers = {{"content-length", "1"}}}, {.headers = {{"Connection", "keep-alive"}}},
+      {.headers = {{"Transfer-Encoding", "chunked"}}}};
+  for (HttpRequest request : bad) {
+    request.url = "https://h.example/";
+    const auto got = fetch(request, web(), [](auto&&, auto&&) { ADD_FAILURE() << "was asked for"; });
+    expect_error(got, Errc::invalid_argument, "h.example:443: ", "");
+  }
+}
+
+// --- what is answered
+
+Answered answer_of(const std::string& text, bool cut = false) {
+  const Server server(usual(), [&](Line& line) {
+    line.say(text);
+    line.cut = cut;
+  });
+  return fetch({.url = server.url()});
+}
+
+TEST(HttpClient, skips_1xx_and_does_not_take_their_headers) {
+  const auto got = answer_of("HTTP/1.1 100 Continue\r\n\r\n"
+                             "HTTP/1.1 103 Early Hints\r\nContent-Type: early\r\nLink: </x>\r\n\r\n"
+                             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: late\r\n\r\nok");
+  ASSERT_TRUE(got) << got.error().text;
+  EXPECT_EQ(got->status, 200);
+  EXPECT_EQ(got->content_type, "late");
+  EXPECT_EQ(got->body, "ok");
+}
+
+const std::string kChunked = "HTTP/1.1 200 OK\r\nX-Empty:\r\nTransfer-Encoding: chunked\r\n"
+                             "Content-Type: text/plain; charset=utf-8\r\n\r\n"
+                             "5;ext=\"1\"\r\nhello\r\n1\r\n \r\n5\r\nworld\r\n0\r\nContent-Type: evil\r\nX: y\r\n\r\n";
+
+TEST(HttpClient, takes_chunks_and_no_header_out_of_trailers) {
+  const auto got = answer_of(kChunked);
+  ASSERT_TRUE(got) << got.error().text;
+  EXPECT_EQ(got->content_type, "text/plain; charset=utf-8");
+  EXPECT_EQ(got->body, "hello world");
+  const auto bare = answer_of("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                              "0\r\nContent-Type: evil\r\nX: y\r\n\r\n");
+  ASSERT_TRUE(bare) << bare.error().text;
+  EXPECT_EQ(bare->content_type, "");
+}
+
+TEST(HttpClient, takes_an_answer_that_comes_byte_by_byte) {
+  const Server server(usual(), [](Line& line) {
+    for (const char c : kChunked) line.say({&c, 1});
+  });
+  const auto got = fetch({.url = server.url()});
+  ASSERT_TRUE(got) << got.error().text;
+  EXPECT_EQ(got->content_type, "text/plain; charset=utf-8");
+  EXPECT_EQ(got->body, "hello world");
+}
+
+TEST(HttpClient, takes_a_body_that_ends_with_the_connection_only_when_that_ends_in_order) {
+  for (const char* version : {"1.0", "1.1"}) {
+    const std::string text = std::string("HTTP/") + version + " 200 OK\r\n\r\nall of it";
+    EXPECT_EQ(answer_of(text).value().body, "all of it");
+    expect_error(answer_of(text, true), Errc::protocol, kHost, "cut off");   // threat: somebody on the way cuts it
+  }
+}
+
+TEST(HttpClient, does_not_wait_for_the_end_of_a_connection_whose_answer_is_whole) {
+  Server server(usual(), [](Line& line) {
+    line.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 500 No\r\n\r\n");
+    line.wait_for_end();
+  });
+  EXPECT_EQ(fetch({.url = server.url()}).value().body, "ok");
+}
+
+TEST(HttpClient, an_answer_that_ends_too_early_is_none) {
+  for (const char* text : {"", "HTTP/1.1", "HTTP/1.1 200 OK\r\nContent-", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
+                           "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+                           "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", "HTTP/1.1 100 Continue\r\n\r\n"}) {
+    expect_error(answer_of(text), Errc::closed, kHost, "the connection ended");
+  }
+  expect_error(answer_of("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort", true), Errc::protocol, kHost, "cut off");
+}
+
+TEST(HttpClient, what_is_not_http_1_is_refused) {
+  const std::string tail = "\r\n\r\nbody";
+  for (const std::string& text : std::vector<std::string>{
+        "SSH-2.0-OpenSSH_9.2\r\n", std::string("\0\0\x12\4\0\0\0\0\0", 9), "HTTP/2.0 200 OK" + tail, "HTTP/1.1 20 OK" + tail,
+        "HTTP/1.1 099 OK" + tail, "HTTP/1.1 600 OK" + tail, "HTTP/1.1 -1 OK" + tail, "HTTP/1.1 101 Switching Protocols" + tail,
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nA B: c" + tail, "HTTP/1.1 200 OK\r\nno colon" + tail, "HTTP/1.1 200 OK\r\nA: b\1" + tail,
+        "HTTP/1.1 200 OK\r\nContent-Length: x" + tail, "HTTP/1.1 200 OK\r\nContent-Length: -1" + tail,
+        "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999" + tail,
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 3" + tail,
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked" + tail,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked" + tail, "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked" + tail,
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip" + tail,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding : gzip, chunked" + tail, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nX"}) {
+    SCOPED_TRACE(text);
+    expect_error(answer_of(text), Errc::protocol, kHost + ":", "");
+  }
+}
+
+// endless says `begin`, and then `more` until the client leaves.
+Server::Talk endless(const std::string& begin, const std::string& more) {
+  return [=](Line& line) {
+    line.say(begin);
+    while (line.say(more)) {}
+  };
+}
+
+TEST(HttpClient, an_answer_without_end_is_left) {
+  const std::string ok = "HTTP/1.1 200 OK\r\n";
+  const std::string chunked = ok + "Transfer-Encoding: chunked\r\n\r\n";
+  const std::string much(16000, 'x');
+  struct Case { std::string begin, more, has; };
+  for (const auto& [begin, more, has] : std::vector<Case>{
+           {ok + "\r\n", much, "body is larger than 1048576 bytes"},
+           {chunked, "3e80\r\n" + much + "\r\n", "body is larger than 1048576 bytes"},
+           {chunked, "1;" + much + "\r\nx\r\n", "too large"},
+           {chunked + "1;", much, "too large"},
+           {chunked + "0\r\n", "X: " + much + "\r\n", "too large"},
+           {ok, "X: " + much + "\r\n", "headers are larger than 65536 bytes"},
+           {ok + "X: ", much, "headers are larger than 65536 bytes"},
+           {ok + "X:", std::string(16000, ' '), "headers are larger than 65536 bytes"},
+           {"HTTP/1.1 200 ", much, "headers are larger than 65536 bytes"},
+           {"", "HTTP/1.1 100 Continue\r\n\r\n", "headers are larger than 65536 bytes"},
+           {"", "\r\n", "headers are larger than 65536 bytes"}}) {
+    SCOPED_TRACE(begin + more.substr(0, 20));
+    const Server server(usual(), endless(begin, more));
+    expect_error(fetch({.url = server.url()}), Errc::exhausted, kHost, has);
+  }
+}
+
+TEST(HttpClient, a_body_that_is_announced_as_too_large_is_not_waited_for) {
+  const Server server(usual(), [](Line& line) {
+    line.say("HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n");
+    line.wait_for_end();
+  });
+  expect_error(fetch({.url = server.url()}), Errc::exhausted, server.name(), "larger than 1048576 bytes");
+}
+
+TEST(HttpClient, takes_headers_of_64_kib_and_not_a_byte_more) {
+  const std::string begin = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: ";
+  const std::string fits = begin + std::string(HttpExchange::kHeadersMax - begin.size() - 4, 'x') + "\r\n\r\nok";
+  EXPECT_EQ(answer_of(fits).value().body, "ok");
+  expect_error(answer_of(begin + "x" + fits.substr(begin.size())), Errc::exhausted, kHost, "headers are larger than 65536");
+}
+
+TEST(HttpClient, whatever_is_answered_ends_in_an_answer_or_an_error) {
+  std::mt19937 random(7);
+  const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
+  std::string text;
+  const Server server(usual(), [&](Line& line) { line.say(text); });   // written before the connection is there
+  for (int i = 0; i < 150; ++i) {
+    text = kChunked;
+    for (std::size_t changes = 1 + below(4); changes > 0; --changes) {
+      const std::size_t at = below(text.size());
+      if (below(3) == 0) text.erase(at, 1 + below(8));
+      else text[at] = below(4) == 0 ? static_cast<char>(below(256)) : kChunked[below(kChunked.size())];
+    }
+    const auto got = fetch({.url = server.url()});
+    if (!got) {
+      const Errc code = got.error().code;
+      EXPECT_TRUE(code == Errc::protocol || code == Errc::closed || code == Errc::exhausted)
+          << hex(as_bytes(text)) << ": " << got.error().text;
+    }
+  }
+}
+
+// --- time, and ends
+
+TEST(HttpClient, a_server_that_is_silent_is_given_up_on) {
+  const Fd listener = *tcp_listen({kLoopback4, 0});   // the kernel accepts; nobody says anything
+  const std::string at = kHost + ":" + std::to_string(local_endpoint(listener.get()).port);
+  expect_error(fetch({.url = "https://" + at}, web(), here, 150ms), Errc::timed_out, at + ": ", "within 0.15 s");
+  for (const char* begin : {"", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbeg"}) {
+    const Server server(usual(), [&](Line& line) {
+      line.say(begin);
+      line.wait_for_end();
+    });
+    expect_error(fetch({.url = server.url()}, web(), here, 150ms), Errc::timed_out, server.name(), "within 0.15 s");
+  }
+  expect_error(fetch({.url = "https://id.example.com/"}, web(), [](auto&&, auto&&) {}, 50ms), Errc::timed_out,
+               "id.example.com:443: ", "");
+}
+
+TEST(HttpClient, says_why_there_is_no_connection) {
+  const auto unknown = [](auto&&, const auto& found) { found(fail(Errc::not_found, "it does not exist")); };
+  const auto homeless = [](auto&&, const auto& found) { found(Addresses{}); };
+  expect_error(fetch({.url = "https://id.example.com/"}, web(), unknown), Errc::not_found, "id.example.com:443: ",
+               "does not exist");
+  expect_error(fetch({.url = "https://id.example.com:444/"}, web(), homeless), Errc::not_found,
+               "id.example.com:444: ", "no address");
+  std::uint16_t port = 0;
+  {
+    const Fd listener = *tcp_listen({kLoopback4, 0});
+    port = local_endpoint(listener.get()).port;
+  }
+  const std::string at = "127.0.0.1:" + std::to_string(port);
+  expect_error(fetch({.url = "https://" + at}), Errc::refused, at + ": ", "");
+}
+
+TEST(HttpClient, is_silent_once_it_is_destroyed) {
+  Loop loop;
+  const Server server(usual(), [](Line& line) { line.wait_for_end(); });
+  std::function<void(Result<Addresses>)> late;
+  const auto never = [](Answered) { ADD_FAILURE(); };
+  std::vector<std::unique_ptr<HttpExchange>> all;
+  const auto add = [&](const std::string& url, ResolveHost resolve) {
+    all.push_back(std::make_unique<HttpExchange>(loop, web(), std::move(resolve), HttpRequest{.url = url}, 20ms, never));
+  };
+  add("bad", here);                                                        // before the Loop has run
+  all.clear();
+  add(server.url(), here);
+  add(server.url(), [&](auto&&, auto found) { late = std::move(found); });
+  std::unique_ptr<HttpExchange> own;
+  own = std::make_unique<HttpExchange>(loop, web(), [&](auto&&, const auto& found) {
+    own.reset();                                                           // by what it has called
+    found(fail(Errc::not_found, ""));
+  }, HttpRequest{.url = server.url()}, 20ms, never);
+  loop.post([&] {
+    loop.post([&] {
+      EXPECT_FALSE(own);
+      all.clear();
+      late(Addresses{kLoopback4});
+    });
+  });
+  Timer end(loop, [&] { loop.stop(); });
+  end.after(60ms);   // longer than their timeouts
+  loop.run();
+}
+
+// --- who is believed
+
+Answered ask(const Leaf& leaf, const std::string& host = kHost) {
+  const Server server(ca().issue(leaf), says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+  return fetch({.url = server.url("/", host)});
+}
+
+TEST(WebTls, believes_a_name_of_the_san_and_no_other) {
+  for (const char* names : {"DNS:id.example.com", "DNS:ID.Example.COM", "DNS:other.example,DNS:id.example.com",
+                            "DNS:*.example.com"}) {
+    EXPECT_TRUE(ask({.names = names})) << names;
+  }
+  EXPECT_TRUE(ask({}, "ID.example.COM"));
+  for (const char* names : {"DNS:other.example.com", "DNS:example.com", "DNS:*.com", "DNS:*.id.example.com", "DNS:i*.example.com",
+                            "DNS:*d.example.com", "DNS:*", "DNS:*.*.com", "DNS:id.example.com.evil.example",
+                            "URI:https://id.example.com", "email:id@example.com", "IP:127.0.0.1"}) {
+    expect_error(ask({.names = names}), Errc::denied, kHost, "its certificate is for another name");
+  }
+  expect_error(ask({.names = "DNS:*.example.com"}, "a.id.example.com"), Errc::denied, "a.id.example.com:",
+               "for another name");
+}
+
+TEST(WebTls, does_not_look_at_the_common_name) {
+  expect_error(ask({.names = "", .common_name = kHost}), Errc::denied, kHost, "its certificate is for another name");
+  expect_error(ask({.names = "DNS:other.example", .common_name = kHost}), Errc::denied, kHost, "for another name");
+}
+
+TEST(WebTls, believes_an_address_only_as_an_address) {
+  Server server(ca().issue({.names = "IP:127.0.0.1"}), says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+  EXPECT_TRUE(fetch({.url = server.url("/", "127.0.0.1")}));
+  EXPECT_EQ(server.seen().sni, "") << "RFC 6066 section 3";
+  for (const char* names : {"DNS:127.0.0.1", "IP:127.0.0.2", "DNS:*.0.0.1"}) {
+    expect_error(ask({.names = names}, "127.0.0.1"), Errc::denied, "127.0.0.1:", "its certificate is for another name");
+  }
+}
+
+TEST(WebTls, believes_ipv6_addresses_too) {
+  const IpAddress one = *IpAddress::parse("::1");
+  if (!tcp_listen({one, 0})) GTEST_SKIP() << "no IPv6 here";
+  Server server(ca().issue({.names = "IP:::1"}), says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), TLS1_2_VERSION,
+                TLS1_3_VERSION, one);
+  EXPECT_TRUE(fetch({.url = server.url("/", "[::1]")}));
+  EXPECT_NE(server.seen().request.find("\r\nHost: " + server.name("[::1]") + "\r\n"), std::string::npos);
+  const Server other(ca().issue({.names = "IP:::2"}), says(""), TLS1_2_VERSION, TLS1_3_VERSION, one);
+  expect_error(fetch({.url = other.url("/", "[::1]")}), Errc::denied, "[::1]:", "for another name");
+}
+
+TEST(WebTls, believes_no_ca_outside_the_bundle) {
+  const Ca other("theirs"), namesake("ours");
+  for (const Pair* issuer : {&other.issuing, &namesake.issuing, static_cast<const Pair*>(nullptr)}) {
+    const Server server(sign({}, issuer), says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    expect_error(fetch({.url = server.url()}), Errc::denied, kHost, "its certificate is from a CA that is not in the bundle");
+  }
+  Pair lone = ca().issue({});
+  lone.chain = to_pem(lone.certificate.get());   // the issuing CA is not sent along
+  const Server server(lone, says(""));
+  expect_error(fetch({.url = server.url()}), Errc::denied, kHost, "from a CA that is not in the bundle");
+}
+
+TEST(WebTls, believes_no_certificate_outside_its_dates) {
+  expect_error(ask({.from = -48h, .to = -24h}), Errc::unreachable, kHost, "its certificate has expired, at 20");
+  expect_error(ask({.from = 24h, .to = 48h}), Errc::unreachable, kHost, "its certificate is not yet valid, only from 20");
+}
+
+TEST(WebTls, believes_no_certificate_for_another_use_or_signed_by_a_leaf) {
+  expect_error(ask({.usage = "clientAuth"}), Errc::denied, kHost, "its certificate was refused");
+  const Pair leaf = ca().issue({});
+  const Server server(sign({.common_name = "below"}, &leaf), says(""));
+  expect_error(fetch({.url = server.url()}), Errc::denied, kHost, "its certificate was refused");
+}
+
+TEST(WebTls, speaks_tls_12_and_13_and_nothing_older) {
+  const auto ok = says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+  for (const bool rsa : {false, true}) {
+    const Pair own = ca().issue({.rsa = rsa});
+    for (const std::uint16_t version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+      Server server(own, ok, version, version);
+      const auto got = fetch({.url = server.url()});
+      EXPECT_TRUE(got) << rsa << " " << version << ": " << got.error().text;
+    }
+    for (const std::uint16_t version : {TLS1_VERSION, TLS1_1_VERSION}) {
+      const Server server(own, ok, version, version);
+      const auto got = fetch({.url = server.url()});
+      ASSERT_FALSE(got);
+      EXPECT_TRUE(got.error().code == Errc::protocol || got.error().code == Errc::denied) << got.error().text;
+    }
+  }
+}
+
+TEST(WebTls, sends_nothing_when_no_name_is_to_be_checked) {
+  for (const std::string& name : {std::string(), std::string("a\0b", 3), std::string(300, 'a')}) {
+    Loop loop;
+    const Fd listener = *tcp_listen({kLoopback4, 0});
+    Fd fd = *tcp_connect(local_endpoint(listener.get()));
+    std::optional<Error> end;
+    Tls tls(loop, std::move(fd), web(), {[] { ADD_FAILURE() << "open"; }, [](Bytes) { ADD_FAILURE(); }, {},
+                                         [&](const Error& why) {
+                                           end = why;
+                                           loop.stop();
+                                         }}, name);
+    EXPECT_FALSE(end);
+    loop.run();
+    EXPECT_EQ(end->code, Errc::invalid_argument) << end->text;
+    const Fd accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    char c;
+    EXPECT_EQ(::recv(accepted.get(), &c, 1, 0), 0) << "not even a ClientHello";
+  }
+}
+
+TEST(WebTls, takes_a_bundle_with_something_in_it) {
+  const auto error_of = [](const std::string& pem) {
+    const auto made = TlsContext::web(pem);
+    return made ? Error{Errc::io, "made"} : made.error();
+  };
+  const std::string bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+  EXPECT_EQ(error_of("").code, Errc::not_found);
+  EXPECT_EQ(error_of("no PEM").code, Errc::not_found);
+  EXPECT_EQ(error_of(to_pem(usual().key.get())).code, Errc::not_found);
+  EXPECT_EQ(error_of(bad).code, Errc::malformed);
+  EXPECT_EQ(error_of("-----BEGIN CERTIFICATE-----\n").code, Errc::malformed);
+  EXPECT_TRUE(error_of("").text.starts_with("no CA certificates in the bundle"));
+  const Ca other("theirs");
+  const std::string worse = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
+  const auto mixed =
+      TlsContext::web("# mine\n" + bad + other.bundle() + worse + "\nmore\n" + ca().bundle() + ca().bundle());
+  ASSERT_TRUE(mixed);
+  const Server server(usual(), says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+  EXPECT_TRUE(fetch({.url = server.url()}, *mixed));
+}
+
+TEST(WebTls, takes_the_bundle_of_this_machine) {
+  std::ifstream file("/etc/ssl/certs/ca-certificates.crt");
+  if (!file) GTEST_SKIP() << "no ca-certificates here";
+  const auto made = TlsContext::web({std::istreambuf_iterator<char>(file), {}});
+  ASSERT_TRUE(made) << made.error().text;
+  const Server server(usual(), says(""));
+  expect_error(fetch({.url = server.url()}, *made), Errc::denied, kHost, "from a CA that is not in the bundle");
+}
+
+}  // namespace
+}  // namespace tg::net
