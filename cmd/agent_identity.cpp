@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "cmd/clock.h"
+#include "cmd/first_contact.h"
 #include "core/encoding.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -14,107 +14,18 @@
 namespace tg::cmd {
 namespace {
 
-struct Enrolled {
-  std::string key, chain, root;
-  std::string clock;   // why the controller's certificate is not valid by this machine's clock; "" when it is
+// Fresh is a new key, and the request for a certificate of it.
+struct Fresh {
+  std::string key, csr;
 };
 
-// enroll spends the token: one connection, one question, one answer.
-class Enrolment {
- public:
-  Enrolment(const Token& token, std::string key, std::string csr)
-      : token_(token), key_(std::move(key)), csr_(std::move(csr)) {}
-
-  Result<Enrolled> run(const MakeResolver& dns, std::chrono::seconds timeout) {
-    auto context = net::TlsContext::pinned(token_.ca_pin, net::kAlpnControl);
-    if (!context) return pass_on(context);
-    net::Timer deadline(loop_, [this] { finish(unreachable({Errc::timed_out, "it does not answer"})); });
-    deadline.after(timeout);
-    const net::ResolveHost resolve = dns(loop_);   // owns the resolver
-    net::Dial dial(loop_, token_.controller, resolve, timeout, [&](Result<net::Fd> fd) {
-      if (!fd) return finish(unreachable(fd.error()));
-      tls_ = std::make_unique<net::Tls>(loop_, std::move(*fd), *context,
-                                        net::Tls::Callbacks{[this] { ask(); }, [this](Bytes b) { answered(b); }, {},
-                                                            [this](const Error& e) { ended(e); }});
-    });
-    loop_.run();
-    tls_.reset();
-    return std::move(result_);
-  }
-
- private:
-  tl::unexpected<Error> unreachable(const Error& why) const {
-    const std::string what_to_do =
-        why.code == Errc::not_found
-            ? "see that 'tg controller serve --public' names it rightly, and make a new token"
-            : fmt::format("see that it runs there, and that nothing on the way blocks TCP port {}",
-                          token_.controller.port);
-    return fail(Errc::unreachable, fmt::format("the controller at {} cannot be reached: {}; {}",
-                                               token_.controller.to_string(), why.text, what_to_do));
-  }
-
-  // The chain to the pinned root is not enough: every agent has one. Only the controller is told the secret.
-  void ask() {
-    const auto& who = tls_->identity();
-    if (!who || who->role != "controller") {
-      return finish(fail(Errc::denied, fmt::format("{} is not a controller", token_.controller.to_string())));
-    }
-    tls_->write(control_frame({{"type", "enroll"},
-                               {"token_id", hex(token_.id)},
-                               {"secret", hex(token_.secret)},
-                               {"role", to_string(token_.role)},
-                               {"name", net::host_name()},
-                               {"csr", csr_}}));
-  }
-
-  void answered(Bytes bytes) {
-    reader_.feed(bytes);
-    auto next = reader_.next();
-    if (!next) return finish(pass_on(next));
-    if (!*next) return;
-    const Json& m = **next;
-    if (m["type"] == "enrolled") return finish(accept(m));
-    if (m["type"] != "error") {
-      return finish(fail(Errc::protocol, fmt::format("{} sent an {}", token_.controller.to_string(),
-                                                     unknown_message(m["type"].get<std::string>()))));
-    }
-    const std::string code = text_or(m, "code", "denied");
-    const std::string text = printable(text_or(m, "text", "the controller refuses the token"));
-    finish(fail(code == "expired" ? Errc::expired : Errc::denied, text));
-  }
-
-  Result<Enrolled> accept(const Json& m) const {
-    const UnixTime now = net::Loop::wall();
-    const auto& controller = *tls_->identity();
-    const bool valid = now + kClockTolerance >= controller.not_before && now - kClockTolerance <= controller.not_after;
-    // The root that the token pins, whatever the message says.
-    return Enrolled{key_, text_or(m, "chain", ""), tls_->root_pem(),
-                    valid ? "" : clock_problem(now, told_time(m).value_or(now))};
-  }
-
-  void ended(const Error& e) {
-    if (e.code == Errc::denied) {
-      return finish(fail(Errc::denied, fmt::format("{} is not the controller that the token is for: {}",
-                                                   token_.controller.to_string(), e.text)));
-    }
-    finish(unreachable(e));
-  }
-
-  void finish(Result<Enrolled> r) {
-    if (done_) return;
-    done_ = true;
-    result_ = std::move(r);
-    loop_.stop();
-  }
-
-  net::Loop loop_;
-  const Token& token_;
-  std::string key_, csr_;
-  std::unique_ptr<net::Tls> tls_;
-  ControlReader reader_;
-  Result<Enrolled> result_ = fail(Errc::unreachable, "");
-  bool done_ = false;
-};
+Result<Fresh> fresh_key() {
+  auto key = net::new_key_pem();
+  if (!key) return pass_on(key);
+  auto csr = net::make_csr(*key);
+  if (!csr) return pass_on(csr);
+  return Fresh{std::move(*key), std::move(*csr)};
+}
 
 }  // namespace
 
@@ -134,7 +45,7 @@ Result<AgentIdentity> AgentIdentity::load(const std::string& state) {
     }
     return fail(Errc::login_needed,
                 "this machine is not enrolled: start once with --token, which an administrator makes with "
-                "'tg controller {device,connector,relay} token NAME'");
+                "'tg controller {device,connector,relay} token NAME'; a person with an account signs in: tg client login");
   }
   AgentIdentity out;
   out.state_ = state;
@@ -195,25 +106,68 @@ Result<AgentIdentity> AgentIdentity::obtain(const std::string& state, std::strin
     return fail(Errc::invalid_argument,
                 fmt::format("this token is for a {}, not for a {}", to_string(token->role), to_string(role)));
   }
-  auto key = net::new_key_pem();
-  if (!key) return pass_on(key);
-  auto csr = net::make_csr(*key);
-  if (!csr) return pass_on(csr);
-  auto enrolled = Enrolment(*token, *key, *csr).run(dns, timeout);
-  if (!enrolled) return pass_on(enrolled);
+  auto fresh = fresh_key();
+  if (!fresh) return pass_on(fresh);
+  auto context = net::TlsContext::pinned(token->ca_pin, net::kAlpnControl);
+  if (!context) return pass_on(context);
+  const Json question = {{"type", "enroll"}, {"token_id", hex(token->id)}, {"secret", hex(token->secret)},
+                         {"role", to_string(token->role)}, {"name", net::host_name()}, {"csr", fresh->csr}};
+  auto reply = ask_first({token->controller, *context, question, "token"}, dns, timeout);
+  if (!reply) return pass_on(reply);
+  return enrolled(state, token->controller, hex(token->id), fresh->key, *reply);
+}
+
+// enrolled makes an identity of the controller's answer, and keeps it.
+Result<AgentIdentity> AgentIdentity::enrolled(const std::string& state, const HostPort& controller, std::string token_id,
+                                              std::string key, const Reply& reply) {
+  if (reply.message["type"] != "enrolled") {
+    return fail(Errc::protocol, fmt::format("{} sent an {}", controller.to_string(),
+                                            unknown_message(reply.message["type"].get<std::string>())));
+  }
   AgentIdentity out;
   out.state_ = state;
-  out.controller_ = token->controller;
-  out.token_id_ = hex(token->id);
-  out.credentials_ = {enrolled->key, enrolled->chain, enrolled->root};
+  out.controller_ = controller;
+  out.token_id_ = std::move(token_id);
+  // The root that was pinned, whatever the message says.
+  out.credentials_ = {std::move(key), text_or(reply.message, "chain", ""), reply.root};
   if (auto read = out.read_leaf(); !read) return pass_on(read);
-  // The token is spent: what it bought is kept, and works once the clock is right.
+  // The token is spent, or the person has signed in: what that bought is kept, and works once the clock is right.
   if (auto saved = out.save(); !saved) return pass_on(saved);
-  if (!enrolled->clock.empty()) {
-    return fail(Errc::unreachable, fmt::format("{}, and start again; until then no certificate is valid here",
-                                               enrolled->clock));
+  if (!reply.clock.empty()) {
+    return fail(Errc::unreachable, fmt::format("{}, and start again; until then no certificate is valid here", reply.clock));
   }
   return out;
+}
+
+Result<AgentIdentity::Session> AgentIdentity::sign_in(const std::string& state, const std::optional<ControllerAddress>& at,
+                                                      const std::string& provider, const MakeResolver& dns,
+                                                      std::chrono::seconds timeout, const Meanwhile& show) {
+  auto known = load(state);
+  if (!known && known.error().code != Errc::login_needed) return pass_on(known);
+  if (!known && !at) {
+    return fail(Errc::invalid_argument, "say at which controller: tg client login HOST:PORT#PIN, as 'tg controller status' shows it");
+  }
+  if (known && at && known->controller_.to_string() != at->controller.to_string()) {
+    return fail(Errc::conflict, fmt::format("this device belongs to the controller at {}; 'sudo tg client logout' makes it forget that",
+                                            known->controller_.to_string()));
+  }
+  Json question = {{"type", "sign_in"}, {"provider", provider}, {"name", net::host_name()}};
+  Fresh fresh;
+  if (!known) {
+    auto made = fresh_key();
+    if (!made) return pass_on(made);
+    fresh = std::move(*made);
+    question["csr"] = fresh.csr;
+  }
+  auto context = known ? known->client_context(net::kAlpnControl) : net::TlsContext::pinned(at->ca_pin, net::kAlpnControl);
+  if (!context) return pass_on(context);
+  const HostPort& controller = known ? known->controller_ : at->controller;
+  auto reply = ask_first({controller, *context, question, known ? "identity" : "address"}, dns, timeout, "sign_in_at", show);
+  if (!reply) return pass_on(reply);
+  if (!known) {
+    if (auto in = enrolled(state, controller, "", fresh.key, *reply); !in) return pass_on(in);
+  }
+  return Session{text_or(reply->message, "user", ""), UnixTime(std::chrono::seconds(number_or(reply->message, "until", 0))), !known};
 }
 
 Result<Json> AgentIdentity::renewal() const {

@@ -1,9 +1,11 @@
 // Who an agent is to the controller: its key and certificate, from the first token to the daily renewal.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "core/controller_address.h"
 #include "core/token.h"
 #include "core/view.h"
 #include "net/dial.h"
@@ -13,6 +15,8 @@ namespace tg::cmd {
 
 // MakeResolver makes what finds addresses of names, for one Loop.
 using MakeResolver = std::function<net::ResolveHost(net::Loop&)>;
+
+struct Reply;   // cmd/first_contact.h
 
 // AgentIdentity lives in the state directory: key.pem, chain.pem, root.pem and agent.json, all of mode 0600.
 class AgentIdentity {
@@ -28,6 +32,21 @@ class AgentIdentity {
   // not valid by it (the identity is in `state` all the same); invalid_argument (no token, or one for another role).
   static Result<AgentIdentity> obtain(const std::string& state, std::string_view token, Token::Role role,
                                       const MakeResolver& dns, std::chrono::seconds timeout);
+
+  // Session is what signing in came to.
+  struct Session {
+    std::string user;
+    UnixTime until{};
+    bool new_device = false;
+  };
+  // sign_in has the person sign in at an identity provider of the controller (`provider`: by name; "" where there is one only), and
+  // makes this machine a device of his when it is none yet. `at` is needed for that. `show` is told by the message
+  // {"type":"sign_in_at","provider":…,"url":…,"complete_url":…,"code":…,"expires":unix} where to do it, and says how long to wait.
+  // Errors: those of load but login_needed; denied, expired or exhausted as the controller says; conflict (the machine belongs to
+  // another controller); invalid_argument (no `at`); unreachable; timed_out.
+  static Result<Session> sign_in(const std::string& state, const std::optional<ControllerAddress>& at,
+                                 const std::string& provider, const MakeResolver& dns, std::chrono::seconds timeout,
+                                 const std::function<std::chrono::seconds(const Json&)>& show);
 
   const net::Identity& self() const noexcept { return self_; }
   const HostPort& controller() const noexcept { return controller_; }
@@ -49,6 +68,8 @@ class AgentIdentity {
   Result<> renewed(const Json& answer);
 
  private:
+  static Result<AgentIdentity> enrolled(const std::string& state, const HostPort& controller, std::string token_id,
+                                        std::string key, const Reply& reply);
   Result<> read_leaf();
   Result<> save() const;
 

@@ -26,6 +26,9 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
     {"client report", "sudo tg client report                 # writes tg-report-TIME.txt here\n"
                       "sudo tg client report - | less\n"
                       "sudo tg client report --full report.txt\n"},
+    {"client login", "sudo tg client login tg.example.com:8443#9kq…   # the first time, on a new machine\n"
+                     "sudo tg client login                          # again, when the session is over\n"
+                     "sudo tg client login --json | jq -r 'select(.state == \"waiting\").complete_url'\n"},
     {"client logout", "sudo tg client logout\n"
                       "sudo tg client logout --yes           # without a question\n"},
     {"connector run", "tg connector run --token tg1_…        # the first time\n"
@@ -36,7 +39,8 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
     {"connector health", "tg connector health\n"
                          "HEALTHCHECK CMD [\"tg\", \"connector\", \"health\"]\n"},
     {"controller serve", "tg controller serve --public 203.0.113.10\n"
-                         "tg controller serve --public tg.example.org:443 --listen 0.0.0.0:443\n"},
+                         "tg controller serve --public tg.example.org:443 --listen 0.0.0.0:443\n"
+                         "tg controller serve --public 203.0.113.10 --ca-bundle /etc/tg/our-ca.pem\n"},
     {"controller apply", "tg controller apply home.toml --dry-run\n"
                          "tg controller apply home.toml\n"},
     {"controller export", "tg controller export > home.toml\n"},
@@ -72,15 +76,29 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
     {"controller connector delete", "tg controller connector delete home-1\n"},
     {"controller connector token", "tg controller connector token home-1\n"
                                    "tg controller connector token home-1 --expires 60\n"},
+    {"controller identity-provider list", "tg controller identity-provider list\n"},
+    {"controller identity-provider show", "tg controller identity-provider show company\n"},
+    {"controller identity-provider create",
+     "tg controller identity-provider create company --issuer https://id.example.com --client-id tg --domain example.com\n"},
+    {"controller identity-provider update", "tg controller identity-provider update company --session 8h\n"},
+    {"controller identity-provider delete", "tg controller identity-provider delete company\n"},
+    {"controller identity-provider secret", "tg controller identity-provider secret company < secret.txt\n"
+                                            "tg controller identity-provider secret company < /dev/null   # none any more\n"},
+    {"controller session list", "tg controller session list\n"
+                                "tg controller session list --json | jq -r '.sessions[] | [.user, .expires] | @tsv'\n"},
+    {"controller session show", "tg controller session show 3f2a9c0d1e4b5a67\n"},
+    {"controller session delete", "tg controller session delete 3f2a9c0d1e4b5a67\n"},
     {"controller user list", "tg controller user list\n"},
     {"controller user show", "tg controller user show alice@example.com\n"},
     {"controller user create", "tg controller user create alice@example.com\n"},
-    {"controller user update", "tg controller user update alice@example.com --rename alice@example.org\n"},
+    {"controller user update", "tg controller user update alice@example.com --rename alice@example.org\n"
+                               "tg controller user update alice@example.com --forget-accounts\n"},
     {"controller user delete", "tg controller user delete alice@example.com\n"},
     {"controller group list", "tg controller group list\n"},
     {"controller group show", "tg controller group show family\n"},
     {"controller group create", "tg controller group create family --member alice@example.com\n"},
-    {"controller group update", "tg controller group update family --add bob@example.com\n"},
+    {"controller group update", "tg controller group update family --add bob@example.com\n"
+                                "tg controller group update family --claim company=engineering --claim company=ops\n"},
     {"controller group delete", "tg controller group delete family\n"},
     {"controller resource list", "tg controller resource list\n"},
     {"controller resource show", "tg controller resource show NAS\n"},

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "core/duration.h"
 #include "core/text.h"
 
 namespace tg {
@@ -24,6 +25,7 @@ class Checker {
     const Names networks = names("network", state_.networks, &NetworkSpec::name);
     names("connector", state_.connectors, &ConnectorSpec::name);
     names("relay", state_.relays, &RelaySpec::name);
+    const Names providers = names("identity-provider", state_.identity_providers, &IdentityProviderSpec::name);
     const Names users = names("user", state_.users, &UserSpec::email);
     const Names groups = names("group", state_.groups, &GroupSpec::name);
     names("resource", state_.resources, &ResourceSpec::name);
@@ -31,8 +33,11 @@ class Checker {
       refer(c.place, "connector " + c.name + ": network", "network", c.network, networks);
     check_relays();
     for (const UserSpec& u : state_.users) check_email(u);
-    for (const GroupSpec& g : state_.groups)
+    for (const IdentityProviderSpec& p : state_.identity_providers) check_provider(p);
+    for (const GroupSpec& g : state_.groups) {
       refer_all(g.place, "group " + g.name + ": members", "user", g.members, users);
+      check_claims(g, providers);
+    }
     for (const ResourceSpec& r : state_.resources) {
       refer(r.place, "resource " + r.name + ": network", "network", r.network, networks);
       refer_all(r.place, "resource " + r.name + ": groups", "group", r.groups, groups);
@@ -89,6 +94,46 @@ class Checker {
       }
       const auto [at, fresh] = addresses.try_emplace(r.address, &r);
       if (!fresh) add(r.place, key, quoted(r.address) + " is also that of relay " + at->second->name);
+    }
+  }
+
+  void check_provider(const IdentityProviderSpec& p) {
+    const auto wrong = [&](const char* key, const std::string& text) {
+      add(p.place, "identity-provider " + p.name + ": " + key, text);
+    };
+    const bool url = p.issuer.starts_with("https://") && p.issuer.size() > 8 && p.issuer.find_first_of("?#@ \"<>") == std::string::npos &&
+                     printable(p.issuer, 1024) == p.issuer;
+    if (!url) wrong("issuer", quoted(p.issuer) + " is no https address, as in https://id.example.com");
+    if (p.client_id.empty()) wrong("client_id", "is needed: by what name does the provider know tg?");
+    if (std::find(p.scopes.begin(), p.scopes.end(), "openid") == p.scopes.end()) {
+      wrong("scopes", "must have \"openid\" among them");
+    }
+    for (const std::string& scope : p.scopes) {
+      if (scope.empty() || scope.find_first_of(" \"\\") != std::string::npos) wrong("scopes", quoted(scope) + " is no scope");
+    }
+    if (p.email_claim.empty()) wrong("email_claim", "is empty");
+    else if (p.email_claim != "email" && !p.trust_email) {
+      wrong("email_claim", "only of \"email\" a provider says that it is verified; with another claim, set trust_email = true");
+    }
+    for (const std::string& domain : p.domains) {
+      const auto name = canonical_name(domain);
+      if (!name || *name != domain) wrong("domains", quoted(domain) + " is no domain in lower case, as in example.com");
+    }
+    if (p.session < std::chrono::seconds(10)) wrong("session", "is too short: 10s is the least");
+  }
+
+  void check_claims(const GroupSpec& g, const Names& providers) {
+    const std::string key = "group " + g.name + ": claims";
+    std::set<Claim> seen;
+    for (const Claim& c : g.claims) {
+      refer(g.place, key, "identity-provider", c.provider, providers);
+      if (c.value.empty()) add(g.place, key, "a value is empty");
+      if (!seen.insert(c).second) add(g.place, key, quoted(c.value) + " is written twice");
+      const auto by_name = [&](const IdentityProviderSpec& p) { return p.name == c.provider; };
+      const auto at = std::find_if(state_.identity_providers.begin(), state_.identity_providers.end(), by_name);
+      if (at != state_.identity_providers.end() && at->groups_claim.empty()) {
+        add(g.place, key, "identity-provider " + printable(c.provider) + " has no groups_claim, so it tells no groups");
+      }
     }
   }
 
@@ -163,7 +208,24 @@ class Differences {
 };
 
 std::string differences(const NetworkSpec&, const NetworkSpec&) { return ""; }
-std::string differences(const UserSpec&, const UserSpec&) { return ""; }
+std::string differences(const UserSpec& from, const UserSpec& to) {
+  const auto kind = [](const UserSpec& u) { return u.by_sign_in ? "by sign-in" : "listed"; };
+  Differences d;
+  d.value("user", kind(from), kind(to));
+  return d.text();
+}
+std::string differences(const IdentityProviderSpec& from, const IdentityProviderSpec& to) {
+  Differences d;
+  d.value("issuer", from.issuer, to.issuer);
+  d.value("client_id", from.client_id, to.client_id);
+  d.list("scopes", from.scopes, to.scopes);
+  d.value("email_claim", from.email_claim, to.email_claim);
+  d.value("trust_email", from.trust_email ? "true" : "false", to.trust_email ? "true" : "false");
+  d.value("groups_claim", from.groups_claim, to.groups_claim);
+  d.list("domains", from.domains, to.domains);
+  d.value("session", to_string(from.session), to_string(to.session));
+  return d.text();
+}
 std::string differences(const ConnectorSpec& from, const ConnectorSpec& to) {
   Differences d;
   d.value("network", from.network, to.network);
@@ -177,6 +239,12 @@ std::string differences(const RelaySpec& from, const RelaySpec& to) {
 std::string differences(const GroupSpec& from, const GroupSpec& to) {
   Differences d;
   d.list("members", from.members, to.members);
+  const auto texts = [](const std::vector<Claim>& claims) {
+    std::vector<std::string> out;
+    for (const Claim& c : claims) out.push_back(c.provider + "=" + c.value);
+    return out;
+  };
+  d.list("claims", texts(from.claims), texts(to.claims));
   return d.text();
 }
 std::string differences(const ResourceSpec& from, const ResourceSpec& to) {
@@ -193,8 +261,10 @@ std::string described(const NetworkSpec&) { return ""; }
 std::string described(const UserSpec&) { return ""; }
 std::string described(const ConnectorSpec& c) { return "network " + c.network; }
 std::string described(const RelaySpec& r) { return r.address; }
+std::string described(const IdentityProviderSpec& p) { return p.issuer; }
 std::string described(const GroupSpec& g) {
-  return std::to_string(g.members.size()) + (g.members.size() == 1 ? " member" : " members");
+  const auto count = [](std::size_t n, const char* what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); };
+  return count(g.members.size(), "member") + (g.claims.empty() ? "" : ", " + count(g.claims.size(), "claim"));
 }
 std::string described(const ResourceSpec& r) { return r.address.text(); }
 
@@ -242,6 +312,7 @@ std::vector<Change> plan(const DesiredState& now, const DesiredState& wanted, bo
   p.compare("network", now.networks, wanted.networks, &NetworkSpec::name);
   p.compare("connector", now.connectors, wanted.connectors, &ConnectorSpec::name);
   p.compare("relay", now.relays, wanted.relays, &RelaySpec::name);
+  p.compare("identity-provider", now.identity_providers, wanted.identity_providers, &IdentityProviderSpec::name);
   p.compare("user", now.users, wanted.users, &UserSpec::email);
   p.compare("group", now.groups, wanted.groups, &GroupSpec::name);
   p.compare("resource", now.resources, wanted.resources, &ResourceSpec::name);
@@ -277,11 +348,41 @@ DesiredState outcome(const DesiredState& now, const DesiredState& wanted, bool p
   out.networks = outcome_of(now.networks, wanted.networks, &NetworkSpec::name, prune);
   out.connectors = outcome_of(now.connectors, wanted.connectors, &ConnectorSpec::name, prune);
   out.relays = outcome_of(now.relays, wanted.relays, &RelaySpec::name, prune);
+  out.identity_providers =
+      outcome_of(now.identity_providers, wanted.identity_providers, &IdentityProviderSpec::name, prune);
   out.users = outcome_of(now.users, wanted.users, &UserSpec::email, prune);
   out.groups = outcome_of(now.groups, wanted.groups, &GroupSpec::name, prune);
   out.resources = outcome_of(now.resources, wanted.resources, &ResourceSpec::name, prune);
   out.tests = wanted.tests;
+  out.told = now.told;
   return out;
+}
+
+std::map<std::string, std::vector<std::size_t>> groups_of(const DesiredState& state) {
+  std::map<Claim, std::vector<std::size_t>> by_claim;
+  std::map<std::string, std::set<std::size_t>> found;
+  for (std::size_t i = 0; i < state.groups.size(); ++i) {
+    for (const std::string& member : state.groups[i].members) found[member].insert(i);
+    for (const Claim& claim : state.groups[i].claims) by_claim[claim].push_back(i);
+  }
+  for (const auto& [user, claims] : state.told) {
+    for (const Claim& claim : claims) {
+      const auto at = by_claim.find(claim);
+      if (at != by_claim.end()) found[user].insert(at->second.begin(), at->second.end());
+    }
+  }
+  std::map<std::string, std::vector<std::size_t>> out;
+  for (const auto& [user, groups] : found) out[user].assign(groups.begin(), groups.end());
+  return out;
+}
+
+DesiredState with_guests(DesiredState wanted, const DesiredState& now) {
+  std::set<std::string> named;
+  for (const UserSpec& u : wanted.users) named.insert(u.email);
+  for (const UserSpec& u : now.users) {
+    if (u.by_sign_in && !named.contains(u.email)) wanted.users.push_back({u.email, {}, true});
+  }
+  return wanted;
 }
 
 std::string to_string(const Change& c) {

@@ -1,6 +1,7 @@
 // What an administrator wants to be true, and what has to change for it.
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -8,6 +9,7 @@
 
 #include "core/resource.h"
 #include "core/result.h"
+#include "core/time.h"
 
 namespace tg {
 
@@ -20,8 +22,34 @@ struct Place {
 struct NetworkSpec { std::string name; Place place; };
 struct ConnectorSpec { std::string name; std::string network; Place place; };
 struct RelaySpec { std::string name; std::string address; Place place; };   // "HOST:PORT" at which agents find it
-struct UserSpec { std::string email; Place place; };
-struct GroupSpec { std::string name; std::vector<std::string> members; Place place; };
+// IdentityProviderSpec is an OpenID Connect provider at which people sign in.
+struct IdentityProviderSpec {
+  static constexpr std::chrono::seconds kSession = std::chrono::hours(12);
+  std::string name;
+  std::string issuer;                     // exactly as it calls itself: "https://id.example.com"
+  std::string client_id;
+  std::vector<std::string> scopes = {"openid", "email", "profile"};
+  std::string email_claim = "email";
+  bool trust_email = false;               // take its addresses without its word that they are verified
+  std::string groups_claim;               // "": its groups are not asked for
+  std::vector<std::string> domains;       // whose addresses need not be listed as users, in lower case
+  std::chrono::seconds session = kSession;   // how long a sign-in is good for
+  Place place;
+};
+// by_sign_in: made by the first sign-in of somebody in one of the `domains`, and not listed by an administrator.
+struct UserSpec { std::string email; Place place; bool by_sign_in = false; };
+// Claim is one value that an identity provider may tell of a person.
+struct Claim {
+  std::string provider;                   // by name
+  std::string value;
+  auto operator<=>(const Claim&) const = default;
+};
+struct GroupSpec {
+  std::string name;
+  std::vector<std::string> members;
+  Place place;
+  std::vector<Claim> claims;              // of whom a provider says one of these is a member too
+};
 struct ResourceSpec {
   std::string name;
   std::string network;
@@ -55,11 +83,19 @@ struct DesiredState {
   std::vector<NetworkSpec> networks;
   std::vector<ConnectorSpec> connectors;
   std::vector<RelaySpec> relays;
+  std::vector<IdentityProviderSpec> identity_providers;
   std::vector<UserSpec> users;
   std::vector<GroupSpec> groups;
   std::vector<ResourceSpec> resources;
   std::vector<TestSpec> tests;            // must hold of the state that this one leads to; they are not kept
+  std::map<std::string, std::set<Claim>> told;   // by user, at the last sign-in: no part of a file, and not changed by one
 };
+
+// groups_of returns the groups of each user who is in any, by the index in state.groups: as a member, or by a claim.
+std::map<std::string, std::vector<std::size_t>> groups_of(const DesiredState& state);
+
+// with_guests returns `wanted` and the users of `now` who came by signing in, whom no file needs to name.
+DesiredState with_guests(DesiredState wanted, const DesiredState& now);
 
 // Problem is one thing wrong (or worth a warning) in a desired state.
 struct Problem {
@@ -69,7 +105,7 @@ struct Problem {
 };
 
 // problems returns what makes `state` impossible: double names, references to nothing, an alias that is also an
-// address, two relays at one address, a member written twice. Empty: it can be applied.
+// address, two relays at one address, a member written twice, an address that nobody vouches for. Empty: it can be applied.
 std::vector<Problem> problems(const DesiredState& state);
 // overlaps returns a warning for each pair of Resources that some host belongs to, and says which of them wins. With
 // `about`, only for pairs of which one has a name that is in there. At most kOverlapsMost are told.
@@ -83,7 +119,7 @@ std::vector<Problem> failures(const DesiredState& state, const std::vector<TestS
 struct Change {
   enum class Verb : std::uint8_t { create, update, remove };
   Verb verb = Verb::create;
-  std::string kind;       // "network", "connector", "relay", "user", "group", "resource"
+  std::string kind;       // "network", "connector", "relay", "identity-provider", "user", "group", "resource"
   std::string name;
   std::string detail;     // for update: "address nas.home.int -> nas2.home.int"; otherwise "" or a short description
   bool operator==(const Change&) const = default;

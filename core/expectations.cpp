@@ -18,8 +18,8 @@ tl::unexpected<Error> no_target(std::string_view text, const std::string& why) {
 class Reach {
  public:
   explicit Reach(const DesiredState& state) : state_(state), matcher_(resources(state)) {
-    for (const GroupSpec& g : state.groups) {
-      for (const std::string& member : g.members) groups_[member].insert(g.name);
+    for (const auto& [user, groups] : groups_of(state)) {
+      for (const std::size_t i : groups) groups_[user].insert(state.groups[i].name);
     }
     for (const UserSpec& u : state.users) users_.insert(u.email);
   }

@@ -70,6 +70,9 @@ struct DeviceSelf {
   std::string user;
   std::string device;                 // id
   std::string name;
+  bool sign_in = false;               // it is granted nothing before its user signs in (again)
+  std::string provider;               // where its session comes from; "" without one
+  UnixTime until{};                   // and when that ends
 };
 Json to_json(const DeviceSelf& s);
 Result<DeviceSelf> device_self_from_json(const Json& j);

@@ -176,11 +176,22 @@ Result<ConnectorInfo> connector_from_json(const Json& j) {
   return out;
 }
 
-Json to_json(const DeviceSelf& s) { return {{"user", s.user}, {"device", s.device}, {"name", s.name}}; }
+Json to_json(const DeviceSelf& s) {
+  Json out = {{"user", s.user}, {"device", s.device}, {"name", s.name}};
+  if (s.sign_in) out["sign_in"] = true;
+  if (!s.provider.empty()) out["session"] = {{"provider", s.provider}, {"until", std::uint64_t(s.until.time_since_epoch().count())}};
+  return out;
+}
 
 Result<DeviceSelf> device_self_from_json(const Json& j) {
   Fields f(j, "self");
-  DeviceSelf out{f.text("user"), f.text("device"), f.text("name")};
+  DeviceSelf out{f.text("user"), f.text("device"), f.text("name"), f.has("sign_in") && f.flag("sign_in"), {}, {}};
+  if (f.has("session")) {
+    Fields session(*f.any("session"), "session");
+    out.provider = session.text("provider");
+    out.until = UnixTime(std::chrono::seconds(session.number("until", 1ull << 40)));
+    if (!session.ok()) return session.error();
+  }
   if (!f.ok()) return f.error();
   return out;
 }

@@ -24,8 +24,8 @@ constexpr int kPacketsPerTurn = 256;
 
 }  // namespace
 
-Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, Cidr range, std::function<void()> online)
-    : loop_(loop), options_(options), identity_(std::move(identity)), tell_online_(std::move(online)), targets_(range),
+Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, Cidr range, Arrived arrived)
+    : loop_(loop), options_(options), identity_(std::move(identity)), tell_arrived_(std::move(arrived)), targets_(range),
       packet_(net::Tun::kPacketMax) {}
 
 Agent::~Agent() = default;
@@ -144,6 +144,15 @@ void Agent::view_changed() {
 bool Agent::online() const { return why_not().empty(); }
 
 std::string Agent::why_not() const {
+  std::string out = trouble();
+  if (out.empty() && self_ && self_->sign_in) out = "sign-in needed: run 'sudo tg client login'";
+  return out;
+}
+
+bool Agent::sign_in_needed() const { return self_ && self_->sign_in && trouble().empty(); }
+
+// trouble is everything but a sign-in that may keep the client from being online.
+std::string Agent::trouble() const {
   if (stopping_) return "stopping";
   if (!controller_) return "starting";
   if (!controller_->up()) return "controller " + identity_.controller().to_string() + ": " + controller_->problem();
@@ -240,11 +249,11 @@ void Agent::check_system() {
   if (!dns_problem_.empty() && dns_problem_ != before) net::log(net::Level::error, "{}", dns_problem_);
   if (taken && *taken) net::log(net::Level::info, "{} leads to tg's resolvers", kResolvConf);
   follow_dns_->look();
-  if (online() && tell_online_) {
-    const auto tell = std::move(tell_online_);
-    tell_online_ = nullptr;
-    net::log(net::Level::info, "online as {}", self_->user);
-    tell();
+  if (tell_arrived_ && (online() || sign_in_needed())) {
+    const auto tell = std::exchange(tell_arrived_, nullptr);
+    const std::string missing = why_not();
+    net::log(net::Level::info, "{}", missing.empty() ? "online as " + self_->user : missing);
+    tell(missing);
   }
 }
 

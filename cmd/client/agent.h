@@ -39,8 +39,10 @@ struct Options {
 // when it ends.
 class Agent {
  public:
-  // `online` is called once, when applications can use Resources for the first time.
-  Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, Cidr range, std::function<void()> online);
+  // Arrived is called once: with "" when applications can use Resources for the first time, or with why not when only a sign-in
+  // is missing.
+  using Arrived = std::function<void(const std::string& sign_in)>;
+  Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, Cidr range, Arrived arrived);
   ~Agent();
 
   // start errors: conflict (a collision, another client, a port 53 in use), denied (no right to make a TUN), io.
@@ -52,12 +54,15 @@ class Agent {
   bool online() const;
   // why_not says why the client is not online; "" when it is.
   std::string why_not() const;
+  // sign_in_needed says that nothing else is missing.
+  bool sign_in_needed() const;
 
  private:
   Json paths() const;
   void answer(const Json& request, const net::LocalServer::Reply& reply);
   void view_changed();
   void look_for_collisions();
+  std::string trouble() const;
   std::vector<std::string> warnings() const;
   void tell_warnings();
   void read_tun();
@@ -75,7 +80,7 @@ class Agent {
   net::Loop& loop_;
   Options options_;
   cmd::AgentIdentity identity_;
-  std::function<void()> tell_online_;
+  Arrived tell_arrived_;
   Targets targets_;
   std::unique_ptr<LeaseFile> leases_;
   std::unique_ptr<net::LocalServer> local_;

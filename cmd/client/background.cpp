@@ -20,9 +20,11 @@ namespace {
 
 constexpr std::chrono::seconds kEndPatience{5};
 
-// In the child: reports one line, "ok" or "CODE TEXT", at most once.
+constexpr std::string_view kStays = "stays ";
+
+// In the child: reports one line, "ok", "stays TEXT" or "CODE TEXT", at most once.
 [[noreturn]] void be_child(const std::string& log, net::Fd report,
-                           const std::function<Result<int>(const std::function<void()>& online)>& serve) {
+                           const std::function<Result<int>(const Arrived& arrived)>& serve) {
   ::setsid();
   const net::Fd null(::open("/dev/null", O_RDONLY));
   net::Fd out(::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
@@ -34,7 +36,9 @@ constexpr std::chrono::seconds kEndPatience{5};
     if (report && ::write(report.get(), line.data(), line.size()) < 0) std::_Exit(1);
     report.reset();
   };
-  const auto status = serve([&tell] { tell("ok\n"); });
+  const auto status = serve([&tell](const std::string& missing) {
+    tell(missing.empty() ? "ok\n" : fmt::format("{}{}\n", kStays, missing));
+  });
   if (!status) tell(fmt::format("{} {}\n", static_cast<int>(status.error().code), status.error().text));
   std::_Exit(status ? *status : exit_code(status.error().code));
 }
@@ -76,7 +80,7 @@ void end_child(pid_t child) {
 void pause_briefly() { ::poll(nullptr, 0, 20); }
 
 Result<> start_in_background(const std::string& log, Instant until,
-                             const std::function<Result<int>(const std::function<void()>& online)>& serve,
+                             const std::function<Result<int>(const Arrived& arrived)>& serve,
                              const std::function<std::string()>& why_not) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return tl::unexpected(net::os_error(errno, "make a pipe"));
@@ -88,6 +92,10 @@ Result<> start_in_background(const std::string& log, Instant until,
   tell.reset();
   const std::string line = read_report(hear.get(), until);
   if (line == "ok\n") return {};
+  if (line.starts_with(kStays)) {
+    return fail(Errc::login_needed, line.substr(kStays.size(), line.find('\n') - kStays.size()) +
+                                        "; the client runs, and comes online as soon as that is done");
+  }
   if (line.empty()) {
     const std::string why = why_not();
     end_child(child);

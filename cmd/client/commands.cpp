@@ -40,8 +40,9 @@ void add_commands(cmd::Command app) {
   add_dns(client);
   add_netcheck(client);
   add_report(client);
+  add_login(client);
   add_logout(client);
-  client.command("status").exit_status("0 online, 1 failed, 2 wrong usage, 3 not online or not running, 5 denied");
+  client.command("status").exit_status("0 online, 1 failed, 2 wrong usage, 3 not online or not running, 4 sign-in needed, 5 denied");
   client.command("dns").exit_status("0 NOERROR, 1 another answer (NXDOMAIN …), 2 wrong usage, 3 nobody answered, or not running,\n"
                                     "  5 denied");
   client.command("ping").exit_status("0 a reply came, 1 failed, 2 wrong usage, 3 no reply, or not running, 5 denied");

@@ -40,6 +40,7 @@ void add_ping(cmd::Command client);
 void add_dns(cmd::Command client);
 void add_netcheck(cmd::Command client);
 void add_report(cmd::Command client);
+void add_login(cmd::Command client);
 void add_logout(cmd::Command client);
 
 }  // namespace tg::client

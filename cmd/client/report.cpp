@@ -14,13 +14,13 @@ namespace {
 constexpr std::size_t kCollisions = 8;       // that are told one by one
 constexpr std::uint64_t kUnanswered = 3;   // questions in a row: one may be lost
 
-Json resource_json(const Resource& r, const AddressPool& pool) {
+Json resource_json(const Resource& r, const AddressPool& pool, bool ready) {
   Json j = {{"id", r.id},
             {"name", r.name},
             {"network", r.network},
             {"address", r.address.text()},
             {"protocols", r.protocols.to_string()},
-            {"state", "ready"}};
+            {"state", ready ? "ready" : "sign-in needed"}};
   if (!r.alias.empty()) j["alias"] = r.alias;
   if (r.address.kind() == Address::Kind::name) {
     if (const auto lent = pool.find(r.address.text())) j["local"] = IpAddress(*lent).to_string();
@@ -51,7 +51,7 @@ Json Agent::status() const {
   Json j = {{"type", "status"},
             {"role", "client"},
             {"version", TG_VERSION},
-            {"state", problem.empty() ? "online" : "offline"},
+            {"state", problem.empty() ? "online" : sign_in_needed() ? "sign-in-needed" : "offline"},
             {"device", identity_.self().id},
             {"controller",
              {{"address", identity_.controller().to_string()}, {"connected", controller_ && controller_->up()}}},
@@ -64,6 +64,9 @@ Json Agent::status() const {
   j["warnings"] = warnings();
   if (controller_ && !controller_->clock().empty()) j["clock"] = controller_->clock();
   if (self_) j["user"] = self_->user;
+  if (self_ && !self_->provider.empty()) {
+    j["session"] = {{"provider", self_->provider}, {"until", self_->until.time_since_epoch().count()}};
+  }
   if (dns_) {
     const auto& c = dns_->counts();
     j["dns"] = {{"owner", kResolvConf},
@@ -101,7 +104,7 @@ std::vector<std::string> Agent::warnings() const {
 Json Agent::resources() const {
   Json list = Json::array();
   for (const Resource& r : targets_.matcher()->resources()) {
-    list.push_back(resource_json(r, targets_.pool()));
+    list.push_back(resource_json(r, targets_.pool(), !self_ || !self_->sign_in));
   }
   return {{"type", "resources"}, {"resources", std::move(list)}};
 }
@@ -110,6 +113,7 @@ Json Agent::explain(const std::string& text, std::optional<std::uint16_t> port) 
   auto host = parse_host(text);
   if (!host) return net::local_error(host.error());
   const AddressPool& pool = targets_.pool();
+  const bool ready = !self_ || !self_->sign_in;
   Json j = {{"type", "explain"}, {"asked", text}};
   // An address that stands for a name is explained as the name.
   if (const auto* ip = std::get_if<IpAddress>(&*host); ip != nullptr && ip->is_v4()) {
@@ -126,10 +130,10 @@ Json Agent::explain(const std::string& text, std::optional<std::uint16_t> port) 
     return j;
   }
   const Resource& winner = *candidates.front();
-  j["winner"] = resource_json(winner, pool);
+  j["winner"] = resource_json(winner, pool, ready);
   j["why"] = why(winner, candidates.size() > 1 ? candidates[1] : nullptr);
   Json others = Json::array();
-  for (std::size_t i = 1; i < candidates.size(); ++i) others.push_back(resource_json(*candidates[i], pool));
+  for (std::size_t i = 1; i < candidates.size(); ++i) others.push_back(resource_json(*candidates[i], pool, ready));
   j["others"] = std::move(others);
   const auto* name = std::get_if<std::string>(&*host);
   j["target"] = name != nullptr ? target_host(winner, *name) : to_string(*host);

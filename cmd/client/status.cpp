@@ -5,6 +5,7 @@
 
 #include "cmd/client/commands.h"
 #include "core/json.h"
+#include "core/text.h"
 
 namespace tg::client {
 namespace {
@@ -26,6 +27,10 @@ std::string other_line(const Json& t) {
 void print_status(const Json& j, bool online) {
   fmt::print("client     {}{}\n", text_or(j, "state", ""), online ? "" : ": " + text_or(j, "problem", ""));
   fmt::print("user       {}\n", text_or(j, "user", "unknown"));
+  if (j.contains("session")) {
+    fmt::print("session    signed in at {}, until {}\n", text_or(j["session"], "provider", ""),
+               utc_text(UnixTime(std::chrono::seconds(number_or(j["session"], "until", 0)))));
+  }
   fmt::print("controller {}: {}\n", j["controller"].value("address", ""),
              j["controller"].value("connected", false) ? "connected" : "not connected");
   if (j.contains("clock")) fmt::print("clock      {}\n", text_or(j, "clock", ""));
@@ -55,10 +60,11 @@ Result<int> status(const Common& common) {
     return pass_on(s);
   }
   s->erase("type");
-  const bool online = text_or(*s, "state", "") == "online";
+  const std::string state = text_or(*s, "state", "");
+  const bool online = state == "online";
   if (common.json) cmd::print_json(*s);
   else print_status(*s, online);
-  return online ? 0 : exit_code(Errc::unreachable);
+  return online ? 0 : exit_code(state == "sign-in-needed" ? Errc::login_needed : Errc::unreachable);
 }
 
 Result<int> resources(const Common& common) {
@@ -69,16 +75,17 @@ Result<int> resources(const Common& common) {
     cmd::print_json({{"resources", list}});
     return 0;
   }
-  std::size_t name = 4, address = 7, alias = 5, local = 5;
+  std::size_t name = 4, address = 7, alias = 5, local = 5, states = 6;
   for (const Json& r : list) {
     name = std::max(name, text_or(r, "name", "").size());
     address = std::max(address, text_or(r, "address", "").size());
     alias = std::max(alias, text_or(r, "alias", "").size());
     local = std::max(local, text_or(r, "local", "").size());
+    states = std::max(states, text_or(r, "state", "").size());
   }
   const auto row = [&](const std::string& n, const std::string& a, const std::string& second, const std::string& l,
                        const std::string& state, const std::string& protocols) {
-    fmt::print("{:<{}}  {:<{}}  {:<{}}  {:<{}}  {:<6}  {}\n", n, name, a, address, second, alias, l, local, state,
+    fmt::print("{:<{}}  {:<{}}  {:<{}}  {:<{}}  {:<{}}  {}\n", n, name, a, address, second, alias, l, local, state, states,
                protocols);
   };
   row("NAME", "ADDRESS", "ALIAS", "LOCAL", "STATE", "PROTOCOLS");
@@ -93,7 +100,7 @@ Result<int> resources(const Common& common) {
 
 void add_status(cmd::Command client) {
   auto common = std::make_shared<Common>();
-  common->add_to(client.add_command("status", "Say how the client does; exit 0 when online, 3 when not",
+  common->add_to(client.add_command("status", "Say how the client does; exit 0 when online, 4 when a sign-in is needed, otherwise 3",
                                    [common] { return status(*common); }),
                  std::chrono::seconds(5));
 }

@@ -48,7 +48,7 @@ void Tunnels::update(const View& view, std::shared_ptr<const Matcher> resources)
     }
     for (const std::string& id : choose_connectors(identity_.self().id, std::move(candidates), kPerNetwork)) {
       const ConnectorInfo& info = *std::find_if(infos.begin(), infos.end(), [&](const auto& c) { return c.id == id; });
-      const std::string& grant = grants_[network];
+      const std::string& grant = grants_[network];   // "" where the controller forgot it: the connector says so
       if (auto known = peers_.extract(id)) {
         known.mapped()->update(info, grant);
         wanted.insert(std::move(known));
@@ -138,7 +138,8 @@ void Tunnels::serve_waiters() {
       continue;
     }
     w->user->waiting_ = nullptr;
-    if (network == nullptr) w->user->on_end(Code::denied);
+    const bool granted = network != nullptr && grants_.contains(*network);
+    if (!granted) w->user->on_end(network == nullptr ? Code::denied : Code::grant_expired);
     else if (peer == nullptr || !begin(*peer, w->request, *w->user)) w->user->on_end(Code::host_unreachable);
   }
 }

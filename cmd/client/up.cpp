@@ -73,12 +73,12 @@ Result<Entered> enter(const Up& o) {
 }
 
 // serve is the agent: it returns when that has ended.
-Result<int> serve(const Up& o, const Cidr& range, const std::function<void()>& online) {
+Result<int> serve(const Up& o, const Cidr& range, const Arrived& arrived) {
   if (o.verbose) net::set_log_level(net::Level::debug);
   auto entered = enter(o);
   if (!entered) return pass_on(entered);
   net::Loop loop;
-  Agent agent(loop, o.options, std::move(entered->identity), range, online);
+  Agent agent(loop, o.options, std::move(entered->identity), range, arrived);
   if (auto started = agent.start(); !started) return pass_on(started);
   cmd::confine({net::Right::net_admin, net::Right::net_bind_service, net::Right::any_file}, o.options.state);
   loop.run();
@@ -104,7 +104,7 @@ Result<int> up(Up& o) {
   }
   if (o.foreground) {
     if (auto may = may_make_tun(o.options.interface); !may) return pass_on(may);
-    return serve(o, *range, [] {});
+    return serve(o, *range, [](const std::string&) {});
   }
   if (auto running = o.common.ask({{"type", "status"}})) {
     return fail(Errc::conflict, fmt::format("the client runs already ({}); 'tg client down' ends it",
@@ -116,7 +116,7 @@ Result<int> up(Up& o) {
   if (const auto entered = enter(o); !entered) return tl::unexpected(entered.error());
   auto started = start_in_background(
       o.options.state + "/client.log", until,
-      [&](const std::function<void()>& online) { return serve(o, *range, online); }, [&] { return why_not(o); });
+      [&](const Arrived& arrived) { return serve(o, *range, arrived); }, [&] { return why_not(o); });
   if (!started) return pass_on(started);
   auto s = o.common.ask({{"type", "status"}});
   if (s && s->contains("clock")) {
@@ -140,7 +140,7 @@ void add_up(cmd::Command client) {
   cmd::Command c = client.add_command("up", "Start the client; returns once it is online, or says why not",
                                       [o] { return up(*o); });
   o->common.add_to(c, std::chrono::seconds(20));
-  c.add_option("--token", o->options.token, "Token of 'tg controller device token USER'; needed once")
+  c.add_option("--token", o->options.token, "Token of 'tg controller device token USER', needed once; or see 'tg client login'")
       .type_name("TOKEN");
   c.add_flag("--foreground", o->foreground, "Stay in the foreground, for service managers and containers");
   c.add_option("--range", o->options.range, "Addresses that stand for names")

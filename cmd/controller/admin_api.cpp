@@ -4,6 +4,8 @@
 
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/edits.h"
+#include "cmd/controller/secrets.h"
+#include "core/controller_address.h"
 #include "core/encoding.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -13,6 +15,7 @@ namespace tg::controller {
 namespace {
 
 constexpr std::uint64_t kEntriesMax = 1000;   // of the audit log in one answer
+constexpr std::size_t kSecretMax = 4096;
 constexpr std::uint64_t kMaxTokenMinutes = 7 * 24 * 60;
 
 template <class T>
@@ -53,6 +56,7 @@ Json AdminApi::answer(const Json& request, const Stamp& by) const {
   if (type == "audit") out = audit(request);
   if (type == "verify_audit") out = verify_audit(request);
   if (type == "token") out = token(request, by);
+  if (type == "secret") out = secret(request, by);
   if (type == "list") out = list(request);
   if (type == "show") out = show(request);
   if (type == "create" || type == "update" || type == "delete") out = edit(type, request, by);
@@ -68,6 +72,9 @@ Result<Json> AdminApi::status() const {
   std::map<std::string, std::size_t> here;
   for (const OnlineAgent& a : online()) ++here[a.role];
   status["instance"] = pki.instance();
+  status["address"] = ControllerAddress{public_address, pki.pin()}.to_string();
+  status["identity_providers"] = Json::array();
+  for (const IdentityProviderRecord& p : model->identity_providers) status["identity_providers"].push_back(p.spec.name);
   status["revision"] = model->revision;
   status["problem"] = store.broken() ? store.broken()->text : "";
   status["networks"] = model->networks.size();
@@ -152,6 +159,35 @@ Result<Json> AdminApi::token(const Json& request, const Stamp& by) const {
   return Json{{"token", out.to_string()}, {"expires", fresh->expires.time_since_epoch().count()}};
 }
 
+Result<Json> AdminApi::secret(const Json& request, const Stamp& by) const {
+  Fields f(request, "secret");
+  const std::string name = f.text("name");
+  const std::string secret = f.text_or_empty("secret", kSecretMax);
+  if (!f.ok()) return f.error();
+  const Buffer sealed = secret.empty() ? Buffer() : vault.seal(kProviderSecret, as_bytes(secret));
+  if (auto done = store.set_provider_secret(name, sealed, by); !done) return pass_on(done);
+  changed();
+  return Json::object();
+}
+
+Result<Json> AdminApi::end_session(const std::string& name, const Stamp& by) const {
+  auto model = store.model();
+  if (!model) return pass_on(model);
+  auto id = device_id(*model, name);
+  if (!id) return pass_on(id);
+  const std::string user = model->device(*id)->user;
+  if (auto done = store.end_session(*id, by); !done) return pass_on(done);
+  changed();
+  return Json{{"changes", list_json<Change>({{Change::Verb::remove, "session", *id, user}})}};
+}
+
+Result<Json> AdminApi::forget_accounts(const std::string& name, const Stamp& by) const {
+  const std::string email = lower(name);
+  if (auto done = store.forget_accounts(email, by); !done) return pass_on(done);
+  changed();
+  return Json{{"changes", list_json<Change>({{Change::Verb::update, "user", email, "accounts forgotten"}})}};
+}
+
 Result<Json> AdminApi::list(const Json& request) const {
   Fields f(request, "list");
   const std::string kind = f.text("kind");
@@ -173,13 +209,14 @@ Result<Json> AdminApi::show(const Json& request) const {
   auto all = items(*model, online(), kind);
   if (!all) return pass_on(all);
   if (kind == "user") name = lower(name);
-  if (kind == "device") {
+  const bool by_device = kind == "device" || kind == "session";
+  if (by_device) {
     auto id = device_id(*model, name);
     if (!id) return pass_on(id);
     name = *id;
   }
   for (Json& item : *all) {
-    if (item.value(kind == "device" ? "id" : name_key(kind), "") == name) return Json{{"item", std::move(item)}};
+    if (item.value(by_device ? "id" : name_key(kind), "") == name) return Json{{"item", std::move(item)}};
   }
   return fail(Errc::not_found, fmt::format("there is no {0} \"{1}\"; see: tg controller {0} list", kind,
                                            printable(name, 64)));
@@ -194,6 +231,8 @@ Result<Json> AdminApi::edit(const std::string& verb, const Json& request, const 
   if (f.ok() && !fields->is_object()) f.refuse("fields", "is not an object");
   if (!f.ok()) return f.error();
   if (kind == "device") return edit_device(verb, name, *fields, by);
+  if (kind == "session" && verb == "delete") return end_session(name, by);
+  if (kind == "user" && verb == "update" && fields->contains("forget_accounts")) return forget_accounts(name, by);
   if (verb == "update" && fields->contains("rename")) return rename(kind, name, *fields, by);
   auto changes = store.edit(
       [&](DesiredState& state) {

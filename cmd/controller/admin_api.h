@@ -10,6 +10,7 @@
 //   {"type":"list","kind":K}                                      -> {"type":"ok","items":[…]}
 //   {"type":"show","kind":K,"name":N}                             -> {"type":"ok","item":{…}}
 //   {"type":"create"|"update"|"delete","kind":K,"name":N,"fields":{…}}  -> {"type":"ok","changes":[…]}
+//   {"type":"secret","name":PROVIDER,"secret":…}                  -> {"type":"ok"}
 //   {"type":"audit","after":N,"most":M}                           -> {"type":"ok","entries":[…],"last":N}: the oldest first
 //   {"type":"audit","newest":M}                                   -> the same, of the newest M
 //   {"type":"verify_audit","number":N,"hash":hex} (both or none)  -> {"type":"ok","number":N,"hash":hex,"problem":""}
@@ -23,6 +24,7 @@
 #include "cmd/controller/control_server.h"
 #include "cmd/controller/pki.h"
 #include "cmd/controller/store.h"
+#include "cmd/controller/vault.h"
 #include "core/ip.h"
 #include "core/json_fwd.h"
 
@@ -31,6 +33,7 @@ namespace tg::controller {
 struct AdminApi {
   Store& store;
   const Pki& pki;
+  const Vault& vault;
   HostPort public_address;                             // what tokens carry
   std::function<std::vector<OnlineAgent>()> online;
   std::function<void()> changed;                       // called after each change
@@ -46,6 +49,9 @@ struct AdminApi {
   Result<Json> audit(const Json& request) const;
   Result<Json> verify_audit(const Json& request) const;
   Result<Json> token(const Json& request, const Stamp& by) const;
+  Result<Json> secret(const Json& request, const Stamp& by) const;
+  Result<Json> end_session(const std::string& name, const Stamp& by) const;
+  Result<Json> forget_accounts(const std::string& name, const Stamp& by) const;
   Result<Json> list(const Json& request) const;
   Result<Json> show(const Json& request) const;
   Result<Json> edit(const std::string& verb, const Json& request, const Stamp& by) const;

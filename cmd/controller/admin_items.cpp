@@ -2,9 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <unordered_map>
 
 #include "cmd/controller/admin_api.h"
+#include "cmd/controller/desired_json.h"
+#include "core/duration.h"
 #include "core/json.h"
 #include "core/text.h"
 #include "core/view.h"
@@ -76,16 +79,47 @@ Json relays(const Model& model, const Present& online) {
   return out;
 }
 
+Json identity_providers(const Model& model) {
+  Json out = Json::array();
+  for (const IdentityProviderRecord& p : model.identity_providers) {
+    Json item = to_json(p.spec);
+    item["secret"] = p.has_secret ? "hidden" : "none";
+    item["lifetime"] = to_string(p.spec.session);
+    out.push_back(std::move(item));
+  }
+  return out;
+}
+
+Json sessions(const Model& model) {
+  Json out = Json::array();
+  for (const DeviceRecord& d : model.devices) {
+    if (!d.session) continue;
+    out.push_back({{"id", d.id}, {"device", d.name}, {"user", d.user}, {"provider", d.session->provider},
+                   {"methods", d.session->methods}, {"context", d.session->context}, {"started", time_of(d.session->started)},
+                   {"expires", time_of(d.session->expires)}});
+  }
+  return out;
+}
+
+// Members by a claim, and not by name.
+std::vector<std::string> only_by_claim(const GroupRecord& g) {
+  std::vector<std::string> out;
+  std::set_difference(g.by_claim.begin(), g.by_claim.end(), g.members.begin(), g.members.end(), std::back_inserter(out));
+  return out;
+}
+
 Json users(const Model& model) {
   std::unordered_map<std::string, std::vector<std::string>> groups;
   for (const GroupRecord& g : model.groups) {
     for (const std::string& member : g.members) groups[member].push_back(g.name);
+    for (const std::string& member : only_by_claim(g)) groups[member].push_back(g.name);
   }
   std::unordered_map<std::string, std::size_t> devices;
   for (const DeviceRecord& d : model.devices) ++devices[d.user];
   Json out = Json::array();
-  for (const std::string& email : model.users) {
-    out.push_back({{"email", email}, {"groups", groups[email]}, {"devices", devices[email]}});
+  for (const UserRecord& u : model.users) {
+    out.push_back({{"email", u.email}, {"groups", groups[u.email]}, {"devices", devices[u.email]}, {"accounts", u.accounts},
+                   {"made", u.by_sign_in ? "by sign-in" : "by an administrator"}});
   }
   return out;
 }
@@ -97,7 +131,8 @@ Json groups(const Model& model) {
   }
   Json out = Json::array();
   for (const GroupRecord& g : model.groups) {
-    out.push_back({{"name", g.name}, {"members", g.members}, {"resources", resources[g.name]}});
+    out.push_back({{"name", g.name}, {"members", g.members}, {"claims", to_json(g.claims)}, {"by_claim", only_by_claim(g)},
+                   {"resources", resources[g.name]}});
   }
   return out;
 }
@@ -117,7 +152,8 @@ Json resources(const Model& model) {
 Json devices(const Model& model, const Present& online) {
   Json out = Json::array();
   for (const DeviceRecord& d : model.devices) {
-    Json item = {{"id", d.id}, {"name", d.name}, {"user", d.user}, {"state", d.blocked ? "blocked" : "active"},
+    const char* state = d.blocked ? "blocked" : d.signs_in && !d.session ? "signed out" : "active";
+    Json item = {{"id", d.id}, {"name", d.name}, {"user", d.user}, {"state", state},
                  {"created", time_of(d.created)}, {"last_seen", time_of(d.last_seen)}};
     add_presence(item, online.find("device", d.id));
     out.push_back(std::move(item));
@@ -132,6 +168,8 @@ Result<Json> items(const Model& model, const std::vector<OnlineAgent>& agents, c
   if (kind == "network") return networks(model, online);
   if (kind == "connector") return connectors(model, online);
   if (kind == "relay") return relays(model, online);
+  if (kind == "identity-provider") return identity_providers(model);
+  if (kind == "session") return sessions(model);
   if (kind == "user") return users(model);
   if (kind == "group") return groups(model);
   if (kind == "resource") return resources(model);

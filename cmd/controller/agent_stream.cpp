@@ -1,4 +1,4 @@
-#include "cmd/controller/session.h"
+#include "cmd/controller/agent_stream.h"
 
 #include <algorithm>
 
@@ -7,10 +7,10 @@
 
 namespace tg::controller {
 
-Session::Session(net::Loop& loop, net::Fd fd, const net::TlsContext& context, const SessionLimits& limits,
+AgentStream::AgentStream(net::Loop& loop, net::Fd fd, const net::TlsContext& context, const StreamLimits& limits,
                  Callbacks callbacks)
     : loop_(loop), limits_(limits), callbacks_(std::move(callbacks)), reader_(kControlBeforeIdentity),
-      self_(std::make_shared<Session*>(this)), deadline_(loop, [this] { on_close({Errc::timed_out, "too slow"}); }),
+      self_(std::make_shared<AgentStream*>(this)), deadline_(loop, [this] { on_close({Errc::timed_out, "too slow"}); }),
       tls_(loop, std::move(fd), context,
            {[this] { on_open(); }, [this](Bytes b) { on_data(b); },
             [this] { if (state_ == State::ready) callbacks_.room(*this); },
@@ -18,14 +18,14 @@ Session::Session(net::Loop& loop, net::Fd fd, const net::TlsContext& context, co
   source_ = tls_.peer().address;
 }
 
-void Session::on_open() {
+void AgentStream::on_open() {
   state_ = tls_.identity() ? State::identified : State::stranger;
   if (state_ == State::identified) reader_.set_max(limits_.frame);
   deadline_.after(limits_.patience);
   callbacks_.opened(*this);
 }
 
-void Session::on_data(Bytes bytes) {
+void AgentStream::on_data(Bytes bytes) {
   if (state_ == State::closing) return;
   heard_ = net::Loop::now();
   // A stranger's one message is at most kControlBeforeIdentity long, and ends the reading.
@@ -39,18 +39,18 @@ void Session::on_data(Bytes bytes) {
   }
 }
 
-bool Session::too_fast() {
+bool AgentStream::too_fast() {
   const Instant now = net::Loop::now();
   spent_until_ = std::max(spent_until_, now) + limits_.message_every;
   return spent_until_ > now + limits_.message_every * static_cast<int>(limits_.message_burst);
 }
 
-void Session::ready() {
+void AgentStream::ready() {
   state_ = State::ready;
   deadline_.cancel();
 }
 
-void Session::send(const Json& message) {
+void AgentStream::send(const Json& message) {
   if (state_ == State::closing) return;
   const auto frame = try_control_frame(message);
   if (frame && frame->size() <= limits_.told) return tls_.write(*frame);
@@ -61,12 +61,12 @@ void Session::send(const Json& message) {
   refuse(Errc::exhausted, why, net::Loop::wall());
 }
 
-void Session::refuse(Errc code, const std::string& text, UnixTime now) {
+void AgentStream::refuse(Errc code, const std::string& text, UnixTime now) {
   send({{"type", "error"}, {"code", to_string(code)}, {"text", text}, {"time", now.time_since_epoch().count()}});
   close();
 }
 
-void Session::close() {
+void AgentStream::close() {
   if (state_ == State::closing) return;
   state_ = State::closing;
   deadline_.after(limits_.linger);
@@ -74,13 +74,13 @@ void Session::close() {
 }
 
 // The owner destroys this in `ended`, so that is called when nothing of it is on the stack any more.
-void Session::on_close(const Error& error) {
+void AgentStream::on_close(const Error& error) {
   if (over_) return;
   over_ = true;
   state_ = State::closing;
   deadline_.cancel();
   loop_.post([self = self_, error] {
-    if (Session* session = *self) session->callbacks_.ended(*session, error);
+    if (AgentStream* stream = *self) stream->callbacks_.ended(*stream, error);
   });
 }
 

@@ -14,8 +14,8 @@
 
 namespace tg::controller {
 
-// SessionLimits bound what a peer can cost before and after it is known.
-struct SessionLimits {
+// StreamLimits bound what a peer can cost before and after it is known.
+struct StreamLimits {
   Duration patience = std::chrono::seconds(10);      // from the end of the handshake to enrolment, or to hello
   Duration linger = std::chrono::seconds(5);         // for the last bytes to leave
   std::size_t message_burst = 100;                   // messages at once
@@ -25,24 +25,24 @@ struct SessionLimits {
   std::size_t backlog = 8 * 1024 * 1024;             // bytes of output above which nothing new is queued
 };
 
-// Session calls back from the Loop and is destroyed by its owner only in, or after, `ended`.
+// AgentStream calls back from the Loop and is destroyed by its owner only in, or after, `ended`.
 //
 //   handshake ──▶ stranger (no certificate) ──▶ closing
 //            └──▶ identified ──hello──▶ ready ──▶ closing
-class Session {
+class AgentStream {
  public:
   enum class State : std::uint8_t { handshake, stranger, identified, ready, closing };
   struct Callbacks {
-    std::function<void(Session&)> opened;                 // the handshake is done: state() is stranger or identified
-    std::function<void(Session&, const Json&)> said;
-    std::function<void(Session&)> room;                   // the backlog is gone
-    std::function<void(Session&, const Error&)> ended;    // once, posted: nothing of the Session is running
+    std::function<void(AgentStream&)> opened;                 // the handshake is done: state() is stranger or identified
+    std::function<void(AgentStream&, const Json&)> said;
+    std::function<void(AgentStream&)> room;                   // the backlog is gone
+    std::function<void(AgentStream&, const Error&)> ended;    // once, posted: nothing of the AgentStream is running
   };
 
-  Session(net::Loop& loop, net::Fd fd, const net::TlsContext& context, const SessionLimits& limits,
+  AgentStream(net::Loop& loop, net::Fd fd, const net::TlsContext& context, const StreamLimits& limits,
           Callbacks callbacks);
-  Session(const Session&) = delete;
-  Session& operator=(const Session&) = delete;
+  AgentStream(const AgentStream&) = delete;
+  AgentStream& operator=(const AgentStream&) = delete;
 
   State state() const noexcept { return state_; }
   bool identified() const noexcept { return tls_.identity().has_value(); }
@@ -55,6 +55,7 @@ class Session {
   Instant heard() const noexcept { return heard_; }
 
   void ready();                                           // hello was accepted
+  void wait_for(Duration patience) { deadline_.after(patience); }   // in the place of limits.patience, from now on
   void send(const Json& message);                         // refuses the peer when it is too long to be told
   bool full() const noexcept { return tls_.queued() > limits_.backlog; }
   // refuse sends an error and closes; close sends what is queued and closes.
@@ -78,7 +79,7 @@ class Session {
   bool too_fast();
 
   net::Loop& loop_;
-  const SessionLimits limits_;
+  const StreamLimits limits_;
   Callbacks callbacks_;
   IpAddress source_;
   State state_ = State::handshake;
@@ -86,12 +87,12 @@ class Session {
   Instant heard_{};
   Instant spent_until_{};                 // the message budget: each message moves it on
   bool over_ = false;
-  std::shared_ptr<Session*> self_;        // null inside once this is destroyed
+  std::shared_ptr<AgentStream*> self_;        // null inside once this is destroyed
   net::Timer deadline_;
   net::Tls tls_;
 
  public:
-  ~Session() { *self_ = nullptr; }
+  ~AgentStream() { *self_ = nullptr; }
 };
 
 }  // namespace tg::controller

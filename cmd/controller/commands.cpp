@@ -42,6 +42,10 @@ void add_serve(cmd::Command controller) {
   command.add_option("--relay-public", options->relay_public,
                       "How agents reach the relay (default: the host of --public, and the port of --relay-listen)")
       .type_name("HOST[:PORT]");
+  command.add_option("--ca-bundle", options->ca_bundle,
+                      "CA certificates, in PEM, by which identity providers are believed (in the place of the system's)")
+      .type_name("FILE")
+      .capture_default_str();
   command.add_option("--grace", options->grace,
                       "How long grants go on being accepted past their end (an hour at most) while the controller is "
                       "away, such as 90s, 15m or 8h; at most 12h. No revocation is told in that time")
@@ -89,7 +93,7 @@ Result<int> apply(const Apply& options) {
   if (!file) return pass_on(file);
   const DesiredState* const state = &file->state;
   // An empty file is most likely a mistake on the way here, and what --prune removes does not come back by itself.
-  const bool nothing = state->networks.empty() && state->users.empty() && state->groups.empty() &&
+  const bool nothing = state->networks.empty() && state->identity_providers.empty() && state->users.empty() && state->groups.empty() &&
                        state->relays.empty() && state->resources.empty();
   if (options.prune && !options.dry_run && nothing) {
     return fail(Errc::invalid_argument, options.file + ": names nothing, and --prune would remove everything; "
@@ -117,7 +121,7 @@ Result<int> apply(const Apply& options) {
 void add_apply(cmd::Command controller) {
   auto options = std::make_shared<Apply>();
   cmd::Command command = controller.add_command("apply",
-                                                "Make a file's networks, connectors, relays, users, groups and Resources true",
+                                                "Make a file's networks, connectors, relays, providers, users, groups and Resources true",
                                                 [options] { return apply(*options); });
   options->common.add_to(command);
   command.add_option("FILE", options->file, "TOML file with the desired state; /dev/stdin works too").required();
@@ -134,11 +138,20 @@ void add_apply(cmd::Command controller) {
   [[relay]]                           # one of its own, beside the controller's
   name = "relay-1"
   address = "relay.example.com:8444"  # how agents reach it
+  [[identity-provider]]               # people sign in with: tg client login
+  name = "company"
+  issuer = "https://id.example.com"   # OpenID Connect, exactly as it calls itself
+  client_id = "tg"
+  scopes = ["openid", "email", "groups"]   # default: openid, email, profile
+  groups_claim = "groups"             # default: its groups are not asked for
+  domains = ["example.com"]           # whose people need not be listed as users
+  session = "12h"                     # how long a sign-in is good for
   [[user]]
   email = "alice@example.com"
   [[group]]
   name = "family"
   members = ["alice@example.com"]
+  claims = { company = ["engineering"] }   # members too, as of their last sign-in
   [[resource]]
   name = "NAS"
   network = "home"
@@ -180,15 +193,19 @@ std::string status_text(const Json& s) {
   const auto counts = [&](const char* key) {
     return fmt::format("{} of {} online", s[key]["online"].dump(), s[key]["total"].dump());
   };
+  const std::string sign_in = s["identity_providers"].empty()
+                                  ? std::string("with tokens only: no identity provider")
+                                  : fmt::format("tg client login {}", s["address"].get<std::string>());
   const std::time_t since = s["started"].get<std::time_t>();
   return fmt::format(
       "controller  {} (tg {}, process {}), up since {:%Y-%m-%d %H:%M:%S} UTC\n"
       "agents      {}, which they reach as {}\n"
       "relay       {}\n"
+      "sign in     {}\n"
       "state       {}, revision {}\n"
       "networks    {}\nresources   {}\nusers       {}\nconnectors  {}\nrelays      {}\ndevices     {}\n",
       s["instance"].get<std::string>(), s["version"].get<std::string>(), s["process"].dump(), fmt::gmtime(since),
-      s["listen"].get<std::string>(), s["public"].get<std::string>(), embedded,
+      s["listen"].get<std::string>(), s["public"].get<std::string>(), embedded, sign_in,
       s["state"].get<std::string>(), s["revision"].dump(), s["networks"].dump(), s["resources"].dump(),
       s["users"].dump(), counts("connectors"), counts("relays"), counts("devices")) +
          (text_or(s, "problem", "").empty() ? "" : "problem     " + text_or(s, "problem", "") + "\n");

@@ -1,6 +1,8 @@
-// tg controller {network,connector,relay,user,group,resource,device} {list,show,create,update,delete,token}.
+// tg controller {network,connector,relay,identity-provider,user,group,resource,device,session} {list,show,create,update,delete},
+// and token and secret.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "cmd/controller/commands.h"
@@ -8,6 +10,7 @@
 #include "cmd/controller/table.h"
 #include "core/json.h"
 #include "core/text.h"
+#include "net/files.h"
 
 namespace tg::controller {
 namespace {
@@ -32,14 +35,18 @@ const std::vector<Kind>& kinds() {
                              {"LAST SEEN", "last_seen"}, {"ID", "id"}}},
       {"relay", "NAME", {{"NAME", "name"}, {"ADDRESS", "address"}, {"ONLINE", "online"}, {"FROM", "from"},
                          {"LAST SEEN", "last_seen"}, {"ID", "id"}}},
-      {"user", "EMAIL", {{"EMAIL", "email"}, {"GROUPS", "groups"}, {"DEVICES", "devices"}}},
-      {"group", "NAME", {{"NAME", "name"}, {"MEMBERS", "members"}, {"RESOURCES", "resources"}}},
+      {"identity-provider", "NAME", {{"NAME", "name"}, {"ISSUER", "issuer"}, {"CLIENT ID", "client_id"}, {"SECRET", "secret"},
+                                     {"SESSION", "lifetime"}, {"DOMAINS", "domains"}}},
+      {"user", "EMAIL", {{"EMAIL", "email"}, {"GROUPS", "groups"}, {"DEVICES", "devices"}, {"ACCOUNTS", "accounts"}}},
+      {"group", "NAME", {{"NAME", "name"}, {"MEMBERS", "members"}, {"BY CLAIM", "by_claim"}, {"RESOURCES", "resources"}}},
       {"resource", "NAME", {{"ID", "id"}, {"NAME", "name"}, {"NETWORK", "network"}, {"ADDRESS", "address"},
                             {"ALIAS", "alias"},
                             {"GROUPS", "groups"}, {"ALLOWED", "rules"}}},
       {"device", "DEVICE", {{"ID", "id"}, {"NAME", "name"}, {"USER", "user"}, {"STATE", "state"}, {"ONLINE", "online"},
                             {"FROM", "from"},
                             {"LAST SEEN", "last_seen"}}},
+      {"session", "DEVICE", {{"USER", "user"}, {"DEVICE", "device"}, {"PROVIDER", "provider"}, {"STARTED", "started"},
+                             {"EXPIRES", "expires"}, {"ID", "id"}}},
   };
   return all;
 }
@@ -47,7 +54,7 @@ const std::vector<Kind>& kinds() {
 std::string cell(const Json& item, const std::string& key) {
   const auto found = item.find(key);
   if (found == item.end() || found->is_null()) return key == "last_seen" ? "never" : "";
-  if (key == "last_seen" || key == "created") {
+  if (key == "last_seen" || key == "created" || key == "started" || key == "expires") {
     return utc_text(UnixTime(std::chrono::seconds(found->get<std::int64_t>())));
   }
   if (found->is_string()) return found->get<std::string>();
@@ -67,8 +74,9 @@ struct Request {
   Json fields = Json::object();
   // Values of options, before they become fields.
   std::string network, address, alias, tcp, udp, state, rename;
-  std::vector<std::string> groups, members, add, remove;
-  bool icmp = true;
+  std::string issuer, client_id, email_claim, groups_claim, session;
+  std::vector<std::string> groups, members, add, remove, claims, scopes, domains;
+  bool icmp = true, trust_email = false, forget_accounts = false;
   unsigned minutes = 10;
 };
 using Shared = std::shared_ptr<Request>;
@@ -81,7 +89,9 @@ void add_list(cmd::Command group, const Kind& kind) {
     if (!answer) return pass_on(answer);
     const Json& items = (*answer)["items"];
     if (r->common.json) {
-      cmd::print_json({{std::string(kind.name) + "s", items}});
+      std::string key = std::string(kind.name) + "s";
+      std::replace(key.begin(), key.end(), '-', '_');
+      cmd::print_json({{key, items}});
       return 0;
     }
     std::vector<std::string> headings;
@@ -129,6 +139,17 @@ Json ports_field(const std::string& text) {
   return out;
 }
 
+// claims_field makes {PROVIDER: [VALUE, …]} of PROVIDER=VALUE. One "" alone stands for none.
+Json claims_field(const std::vector<std::string>& texts) {
+  Json out = Json::object();
+  for (const std::string& text : texts) {
+    const auto equals = text.find('=');
+    if (texts.size() == 1 && text.empty()) break;
+    out[text.substr(0, equals)].push_back(equals == std::string::npos ? "" : text.substr(equals + 1));
+  }
+  return out;
+}
+
 // given puts an option's value among the fields when the option was used.
 void given(cmd::Command command, Request& r, const char* option, const char* key, const Json& value) {
   if (command.given(option)) r.fields[key] = value;
@@ -147,6 +168,28 @@ void collect_fields(cmd::Command command, Request& r) {
   given(command, r, "--remove", "remove", r.remove);
   given(command, r, "--to", "state", r.state);
   given(command, r, "--rename", "rename", r.rename);
+  given(command, r, "--claim", "claims", claims_field(r.claims));
+  given(command, r, "--issuer", "issuer", r.issuer);
+  given(command, r, "--client-id", "client_id", r.client_id);
+  given(command, r, "--scope", "scopes", r.scopes);
+  given(command, r, "--email-claim", "email_claim", r.email_claim);
+  given(command, r, "--trust-email", "trust_email", r.trust_email);
+  given(command, r, "--groups-claim", "groups_claim", r.groups_claim);
+  given(command, r, "--domain", "domains", r.domains);
+  given(command, r, "--session", "session", r.session);
+  given(command, r, "--forget-accounts", "forget_accounts", r.forget_accounts);
+}
+
+void add_provider_fields(cmd::Command command, Request& r, bool update) {
+  command.add_option("--issuer", r.issuer, "Its https address, exactly as it calls itself").type_name("URL").required(!update);
+  command.add_option("--client-id", r.client_id, "The name by which it knows tg").type_name("ID").required(!update);
+  command.add_option("--scope", r.scopes, "What is asked for (repeat it; default: openid, email, profile)").type_name("SCOPE");
+  command.add_option("--email-claim", r.email_claim, "Where it tells the e-mail address (default: email)").type_name("CLAIM");
+  command.add_option("--trust-email", r.trust_email, "Whether its addresses are taken without its word that they are verified")
+      .type_name("true|false");
+  command.add_option("--groups-claim", r.groups_claim, "Where it tells a person's groups; \"\" for nowhere").type_name("CLAIM");
+  command.add_option("--domain", r.domains, "Whose addresses need not be listed as users (repeat it)").type_name("DOMAIN");
+  command.add_option("--session", r.session, "How long a sign-in is good for (default: 12h)").type_name("DURATION");
 }
 
 void add_fields(cmd::Command command, Request& r, const std::string& kind, bool update) {
@@ -165,6 +208,13 @@ void add_fields(cmd::Command command, Request& r, const std::string& kind, bool 
     command.add_option("--member", r.members, help).type_name("EMAIL");
     if (update) command.add_option("--add", r.add, "One member more (repeat it)").type_name("EMAIL");
     if (update) command.add_option("--remove", r.remove, "One member less (repeat it)").type_name("EMAIL");
+    command.add_option("--claim", r.claims, "Members are also those of whom a provider says this (repeat it; \"\" for nobody)")
+        .type_name("PROVIDER=VALUE");
+  }
+  if (kind == "identity-provider") add_provider_fields(command, r, update);
+  if (kind == "user" && update) {
+    command.add_flag("--forget-accounts", r.forget_accounts,
+                     "Let the next sign-in go by the e-mail address again: the person has a new account. Goes alone");
   }
   if (kind == "resource") {
     command.add_option("--address", r.address, "FQDN, wildcard (* and ?), IP or CIDR")
@@ -233,6 +283,29 @@ void add_token(cmd::Command group, const char* verb, const std::string& role, co
       .capture_default_str();
 }
 
+void add_secret(cmd::Command group) {
+  auto r = std::make_shared<Request>();
+  cmd::Command command = group.add_command("secret", "Take the client secret from standard input; nothing there takes it away",
+                                           [r]() -> Result<int> {
+    auto text = net::read_file("/dev/stdin");
+    if (!text) return pass_on(text);
+    while (!text->empty() && (text->back() == '\n' || text->back() == '\r')) text->pop_back();
+    auto answer = r->common.ask({{"type", "secret"}, {"name", r->name}, {"secret", *text}});
+    if (!answer) return pass_on(answer);
+    if (r->common.json) cmd::print_json({{"name", r->name}, {"secret", text->empty() ? "none" : "hidden"}});
+    else std::fputs(text->empty() ? "the secret is gone\n" : "the secret is kept\n", stderr);
+    return 0;
+  });
+  r->common.add_to(command);
+  command.add_option("NAME", r->name, "Which one").required();
+}
+
+// Which of the verbs a kind has not.
+bool has(const std::string& kind, const std::string& verb) {
+  if (kind == "session") return verb == "delete";
+  return kind != "device" || verb != "create";
+}
+
 }  // namespace
 
 void add_entry_commands(cmd::Command controller) {
@@ -241,10 +314,13 @@ void add_entry_commands(cmd::Command controller) {
     cmd::Command group = controller.add_group(name, fmt::format("The {}s", name));
     add_list(group, kind);
     add_show(group, kind);
-    if (name != "device") add_edit(group, kind, "create", fmt::format("Make a {}", name));
+    const char* a = name == "identity-provider" ? "an" : "a";
+    if (has(name, "create")) add_edit(group, kind, "create", fmt::format("Make {} {}", a, name));
     const char* block = "Block a device, or let it in again";
-    add_edit(group, kind, "update", name == "device" ? block : fmt::format("Change a {}", name));
-    add_edit(group, kind, "delete", fmt::format("Delete a {}", name));
+    if (has(name, "update")) add_edit(group, kind, "update", name == "device" ? block : fmt::format("Change {} {}", a, name));
+    const char* end = "End the session of a device: it reaches nothing before the next sign-in";
+    add_edit(group, kind, "delete", name == "session" ? end : fmt::format("Delete {} {}", a, name));
+    if (name == "identity-provider") add_secret(group);
     if (name == "connector") {
       add_token(group, "token", "connector", "NAME", "Print a token that lets the connector in, once");
     }

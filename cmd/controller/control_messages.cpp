@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "cmd/controller/control_fields.h"
 #include "cmd/controller/control_server.h"
 #include "core/encoding.h"
 #include "core/json.h"
@@ -13,24 +14,10 @@
 namespace tg::controller {
 namespace {
 
-constexpr std::size_t kMaxCsr = 16 * 1024;
 constexpr std::size_t kMaxDirect = 16;
 constexpr std::size_t kLostKept = 8;                       // processes of an agent that lost their place
 constexpr Duration kAlarmEvery = std::chrono::minutes(10); // lines of the log about one agent
 constexpr Duration kSilent = std::chrono::seconds(15);     // agents ping every 10 s
-
-std::string pem_field(const Json& message, const char* key) {
-  const auto found = message.find(key);
-  if (found == message.end() || !found->is_string()) return {};
-  std::string out = found->get<std::string>();
-  return out.size() <= kMaxCsr ? out : std::string();
-}
-
-// The name of a machine is for people, so a strange one is no reason to turn it away.
-std::string name_field(const Json& message, const char* key) {
-  const auto found = message.find(key);
-  return found != message.end() && found->is_string() ? printable(found->get<std::string>(), 64) : std::string();
-}
 
 Result<Enrolment> enrolment_of(const Json& message) {
   Fields f(message, "enroll");
@@ -65,7 +52,7 @@ std::vector<std::string> direct_of(const Json& message) {
 
 }  // namespace
 
-void ControlServer::enroll(Session& s, const Json& message) {
+void ControlServer::enroll(AgentStream& s, const Json& message) {
   const UnixTime now = net::Loop::wall();
   const auto refuse = [&](const Error& e) { s.refuse(e.code, e.text, now); };
   auto who = enrolment_of(message);
@@ -87,7 +74,7 @@ void ControlServer::enroll(Session& s, const Json& message) {
 }
 
 // alarm has the log say that two processes use one identity, now and then.
-void ControlServer::alarm(const Session& s, const std::string& other) {
+void ControlServer::alarm(const AgentStream& s, const std::string& other) {
   const auto [at, fresh] = alarmed_.try_emplace(s.who().role + "/" + s.who().id, net::Loop::now());
   if (!fresh && net::Loop::now() - at->second < kAlarmEvery) return;
   at->second = net::Loop::now();
@@ -97,15 +84,15 @@ void ControlServer::alarm(const Session& s, const std::string& other) {
 
 // take_place lets `s` have the place of its agent's stream before, or says why that one keeps it. A process that comes
 // back after another took its place has not been replaced by it: both live, or did when the log says so.
-Result<> ControlServer::take_place(Session& s) {
+Result<> ControlServer::take_place(AgentStream& s) {
   const std::string key = s.who().role + "/" + s.who().id;
   const auto held = agents_.find(key);
-  Session* holder = held == agents_.end() ? nullptr : held->second;
+  AgentStream* holder = held == agents_.end() ? nullptr : held->second;
   if (holder != nullptr && s.process == holder->process) {
     holder->close();   // the network of a process has changed, and its old stream is dead
     return {};
   }
-  const auto conflict = [&](const Session& with) {
+  const auto conflict = [&](const AgentStream& with) {
     return fmt::format("another tg process uses the identity of this {}, from {}; if its state directory was copied, "
                        "let one of the two in anew, with a token of its own",
                        s.who().role, with.source().to_string());
@@ -130,7 +117,7 @@ Result<> ControlServer::take_place(Session& s) {
 }
 
 // welcome makes `s` the stream of its agent.
-void ControlServer::welcome(Session& s, UnixTime now) {
+void ControlServer::welcome(AgentStream& s, UnixTime now) {
   const net::Identity& who = s.who();
   if (who.role == "device") {
     const std::string& user = directory_->model().device(who.id)->user;
@@ -142,7 +129,7 @@ void ControlServer::welcome(Session& s, UnixTime now) {
   s.ready();
 }
 
-void ControlServer::hello(Session& s, const Json& message) {
+void ControlServer::hello(AgentStream& s, const Json& message) {
   const UnixTime now = net::Loop::wall();
   if (must_reload_ && !reload()) return s.refuse(Errc::io, "the controller can't read its state", now);
   if (auto may = permitted(s); !may) return s.refuse(may.error().code, may.error().text, now);
@@ -152,7 +139,7 @@ void ControlServer::hello(Session& s, const Json& message) {
   s.version = name_field(message, "version");
   s.process = name_field(message, "process");
   if (s.process.empty()) return s.refuse(Errc::protocol, "hello: \"process\" is missing", now);
-  if (s.state() == Session::State::identified) {
+  if (s.state() == AgentStream::State::identified) {
     if (auto taken = take_place(s); !taken) return s.refuse(taken.error().code, taken.error().text, now);
     welcome(s, now);
   }
@@ -165,7 +152,7 @@ void ControlServer::hello(Session& s, const Json& message) {
           {"items", s.view}});
 }
 
-void ControlServer::renew(Session& s, const Json& message) {
+void ControlServer::renew(AgentStream& s, const Json& message) {
   const UnixTime now = net::Loop::wall();
   if (must_reload_ && !reload()) return s.refuse(Errc::io, "the controller can't read its state", now);
   if (auto may = permitted(s); !may) return s.refuse(may.error().code, may.error().text, now);

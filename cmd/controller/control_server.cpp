@@ -33,7 +33,7 @@ void notice_silence(int fd) {
   ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged, sizeof unacknowledged);
 }
 
-std::string key_of(const Session& s) { return s.who().role + "/" + s.who().id; }
+std::string key_of(const AgentStream& s) { return s.who().role + "/" + s.who().id; }
 
 }  // namespace
 
@@ -41,7 +41,10 @@ ControlServer::ControlServer(net::Loop& loop, net::Fd listener, Store& store, co
                              net::TlsContext context, ControlSettings settings)
     : loop_(loop), store_(store), pki_(pki), keys_(std::move(keys)),
       context_(std::move(context)), settings_(std::move(settings)), directory_(std::make_unique<Directory>(Model())),
-      crowd_(settings_.strangers, settings_.strangers_per_source), must_reload_(true) {
+      crowd_(settings_.strangers, settings_.strangers_per_source),
+      visitors_(settings_.sign_ins, settings_.sign_ins_per_source), must_reload_(true) {
+  bury_ = net::Timer(loop_, [this] { over_.clear(); });
+  sessions_ = net::Timer(loop_, [this] { end_sessions(); });
   push_ = net::Timer(loop_, [this] { tell_all(); });
   upkeep_ = net::Timer(loop_, [this] { upkeep(); });
   upkeep_.after(kUpkeep);
@@ -54,28 +57,32 @@ ControlServer::~ControlServer() = default;
 
 void ControlServer::admit(net::Fd fd, const Endpoint& from) {
   notice_silence(fd.get());
-  auto session = std::make_unique<Session>(
-      loop_, std::move(fd), context_, settings_.session,
-      Session::Callbacks{[this](Session& s) { opened(s); }, [this](Session& s, const Json& m) { said(s, m); },
-                         [this](Session& s) { if (s.behind) tell(s, net::Loop::wall()); },
-                         [this](Session& s, const Error&) { ended(s); }});
+  auto stream = std::make_unique<AgentStream>(
+      loop_, std::move(fd), context_, settings_.stream,
+      AgentStream::Callbacks{[this](AgentStream& s) { opened(s); }, [this](AgentStream& s, const Json& m) { said(s, m); },
+                         [this](AgentStream& s) { if (s.behind) tell(s, net::Loop::wall()); },
+                         [this](AgentStream& s, const Error&) { ended(s); }});
   // What accept said: a peer that has reset already has no address any more (getpeername: ENOTCONN).
-  session->came_from(from.address);
-  session->stranger = ++last_stranger_;
-  const auto gone = crowd_.add(session->stranger, source_of(from.address).to_string());
-  if (gone) sessions_.erase(strangers_.extract(*gone).mapped());
-  strangers_.emplace(session->stranger, session.get());
-  sessions_.emplace(session.get(), std::move(session));
+  stream->came_from(from.address);
+  stream->stranger = ++last_stranger_;
+  const auto gone = crowd_.add(stream->stranger, source_of(from.address).to_string());
+  if (gone) {
+    AgentStream* const oldest = strangers_.extract(*gone).mapped();
+    leave(*oldest);
+    streams_.erase(oldest);
+  }
+  strangers_.emplace(stream->stranger, stream.get());
+  streams_.emplace(stream.get(), std::move(stream));
 }
 
-void ControlServer::no_longer_counted(Session& s) {
+void ControlServer::no_longer_counted(AgentStream& s) {
   if (s.stranger == 0) return;
   crowd_.remove(s.stranger);
   strangers_.erase(std::exchange(s.stranger, 0));
 }
 
-void ControlServer::opened(Session& s) {
-  if (s.state() != Session::State::identified) return;
+void ControlServer::opened(AgentStream& s) {
+  if (s.state() != AgentStream::State::identified) return;
   if (must_reload_ && !reload()) return s.refuse(Errc::io, "the controller can't read its state", net::Loop::wall());
   if (auto may = permitted(s); !may) return s.refuse(may.error().code, may.error().text, net::Loop::wall());
   arrived(s);
@@ -83,14 +90,14 @@ void ControlServer::opened(Session& s) {
 
 // arrived takes an agent that has shown its certificate out of the crowd of strangers: whoever is let in must not have
 // to leave again for those who come after it. Of each agent only the newest such stream stays.
-void ControlServer::arrived(Session& s) {
+void ControlServer::arrived(AgentStream& s) {
   no_longer_counted(s);
-  Session*& place = arriving_[key_of(s)];
+  AgentStream*& place = arriving_[key_of(s)];
   if (place != nullptr) place->close();
   place = &s;
 }
 
-Result<> ControlServer::permitted(const Session& s) const {
+Result<> ControlServer::permitted(const AgentStream& s) const {
   const net::Identity& who = s.who();
   if (who.network != keys_.instance) return fail(Errc::denied, "the certificate is of another controller");
   const bool device = who.role == "device";
@@ -107,12 +114,14 @@ Result<> ControlServer::permitted(const Session& s) const {
   return {};
 }
 
-void ControlServer::said(Session& s, const Json& message) {
+void ControlServer::said(AgentStream& s, const Json& message) {
   const std::string type = message["type"];
   const UnixTime now = net::Loop::wall();
-  if (s.state() == Session::State::stranger) {
+  if (s.state() == AgentStream::State::stranger) {
+    if (signing_in_.contains(&s)) return s.refuse(Errc::protocol, "who signs in has nothing else to say", now);
     if (type == "enroll") return enroll(s, message);
-    return s.refuse(Errc::denied, "without a certificate only \"enroll\" is answered", now);
+    if (type == "sign_in") return sign_in(s, message);
+    return s.refuse(Errc::denied, "without a certificate only \"enroll\" and \"sign_in\" are answered", now);
   }
   if (s.full() && type == "ping") return;   // it hears enough
   if (s.full()) return s.close();           // asks, and does not listen
@@ -121,15 +130,18 @@ void ControlServer::said(Session& s, const Json& message) {
     net::log(net::Level::warning, "{}: {}", net::to_uri(s.who()), printable(text_or(message, "text", "it refuses")));
     return s.close();
   }
+  if (signing_in_.contains(&s)) return s.refuse(Errc::protocol, "who signs in has nothing else to say", now);
   if (type == "hello") return hello(s, message);
-  if (s.state() != Session::State::ready) return s.refuse(Errc::protocol, "\"hello\" comes first", now);
+  if (type == "sign_in" && s.state() == AgentStream::State::identified) return sign_in(s, message);
+  if (s.state() != AgentStream::State::ready) return s.refuse(Errc::protocol, "\"hello\" comes first", now);
   if (type == "ping") return s.send({{"type", "pong"}, {"time", now.time_since_epoch().count()}});
   if (type == "renew") return renew(s, message);
   s.refuse(Errc::protocol, unknown_message(type), now);
 }
 
-void ControlServer::ended(Session& s) {
+void ControlServer::ended(AgentStream& s) {
   no_longer_counted(s);
+  leave(s);
   if (s.identified()) {
     if (const auto here = arriving_.find(key_of(s)); here != arriving_.end() && here->second == &s) arriving_.erase(here);
     const auto agent = agents_.find(key_of(s));
@@ -139,7 +151,7 @@ void ControlServer::ended(Session& s) {
       if (s.who().role == "connector") schedule();
     }
   }
-  sessions_.erase(&s);
+  streams_.erase(&s);
 }
 
 void ControlServer::changed() {
@@ -156,7 +168,26 @@ Result<> ControlServer::reload() {
   directory_ = std::make_unique<Directory>(std::move(*model));
   relays_ = relays_in_use(directory_->model(), settings_.relay);
   must_reload_ = false;
+  session_ends_ = UnixTime::max();
+  for (const DeviceRecord& d : directory_->model().devices) {
+    if (d.session) session_ends_ = std::min(session_ends_, d.session->expires);
+  }
+  end_sessions();
   return {};
+}
+
+// Sessions end by the wall clock, which may be set: upkeep() looks as well.
+void ControlServer::end_sessions() {
+  if (session_ends_ == UnixTime::max()) return sessions_.cancel();
+  const UnixTime now = net::Loop::wall();
+  if (now < session_ends_) return sessions_.after(std::min<Duration>(session_ends_ - now, kUpkeep));
+  auto any = store_.end_sessions(now);
+  if (!any) {
+    net::log(net::Level::error, "sessions that are over could not be ended: {}", any.error().text);
+    return sessions_.after(std::chrono::seconds(1));
+  }
+  session_ends_ = UnixTime::max();
+  changed();
 }
 
 // A first change is told at once, and a storm of them at most every push_interval.
@@ -176,6 +207,7 @@ void ControlServer::tell_all() {
 void ControlServer::upkeep() {
   upkeep_.after(kUpkeep);
   save_seen();
+  end_sessions();
   std::erase_if(lost_, [now = net::Loop::now()](const auto& one) { return now - one.second.back().when > kRemembered; });
   const UnixTime now = net::Loop::wall();
   const bool set_back = now < std::exchange(last_upkeep_, now);
@@ -185,14 +217,14 @@ void ControlServer::upkeep() {
   }
 }
 
-void ControlServer::note_seen(const Session& s, UnixTime now) { seen_[key_of(s)] = now; }
+void ControlServer::note_seen(const AgentStream& s, UnixTime now) { seen_[key_of(s)] = now; }
 
 void ControlServer::save_seen() {
   if (seen_.empty()) return;
   if (store_.seen(seen_)) seen_.clear();
 }
 
-View ControlServer::view_of(Session& s, UnixTime now) {
+View ControlServer::view_of(AgentStream& s, UnixTime now) {
   if (s.who().role == "relay") return relay_view(*directory_, keys_, s.who().id);
   if (!s.leases) return connector_view(*directory_, relays_, keys_, s.who().id, settings_.grace);
   const DeviceRecord* device = directory_->model().device(s.who().id);
@@ -202,8 +234,8 @@ View ControlServer::view_of(Session& s, UnixTime now) {
   return device_view(*directory_, presence_, relays_, keys_, s.who().id, *s.leases, now);
 }
 
-void ControlServer::tell(Session& s, UnixTime now) {
-  if (s.state() != Session::State::ready) return;
+void ControlServer::tell(AgentStream& s, UnixTime now) {
+  if (s.state() != AgentStream::State::ready) return;
   s.behind = s.full();
   if (s.behind) return;
   View view = view_of(s, now);
@@ -216,7 +248,7 @@ void ControlServer::tell(Session& s, UnixTime now) {
 void ControlServer::update_presence() {
   presence_.clear();
   for (const auto& [key, s] : agents_) {
-    if (s->state() == Session::State::ready && s->who().role == "connector") presence_.emplace(s->who().id, s->direct);
+    if (s->state() == AgentStream::State::ready && s->who().role == "connector") presence_.emplace(s->who().id, s->direct);
   }
 }
 
@@ -225,13 +257,13 @@ void ControlServer::goodbye() {
   push_.cancel();
   save_seen();
   for (const auto& [key, s] : agents_) s->send({{"type", "goodbye"}});
-  for (const auto& [s, owned] : sessions_) s->close();
+  for (const auto& [s, owned] : streams_) s->close();
 }
 
 std::vector<OnlineAgent> ControlServer::online() const {
   std::vector<OnlineAgent> out;
   for (const auto& [key, s] : agents_) {
-    if (s->state() == Session::State::ready) {
+    if (s->state() == AgentStream::State::ready) {
       out.push_back({s->who().role, s->who().id, s->source().to_string(), s->version});
     }
   }
@@ -240,7 +272,7 @@ std::vector<OnlineAgent> ControlServer::online() const {
 
 bool ControlServer::is_online(std::string_view role, const std::string& id) const {
   const auto found = agents_.find(std::string(role) + "/" + id);
-  return found != agents_.end() && found->second->state() == Session::State::ready;
+  return found != agents_.end() && found->second->state() == AgentStream::State::ready;
 }
 
 }  // namespace tg::controller

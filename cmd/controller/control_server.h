@@ -3,7 +3,13 @@
 // Without a certificate a peer may say one thing:
 //   {"type":"enroll","token_id":hex,"secret":hex,"role":"device"|"connector"|"relay","name":hostname,"csr":PEM}
 //     -> {"type":"enrolled","uri":…,"chain":PEM,"root":PEM,"time":unix}
+// or, when he has no token:
+//   {"type":"sign_in","provider":name or "","name":hostname,"csr":PEM}
+//     -> {"type":"sign_in_at","provider":…,"url":…,"complete_url":…,"code":…,"expires":unix}
+//        and then {"type":"enrolled",…,"user":e-mail,"until":unix}
 // and with one:
+//   {"type":"sign_in","provider":name or ""}, before a hello and in its place
+//     -> the same, but {"type":"signed_in","user":e-mail,"until":unix} in the end
 //   {"type":"hello","version":"0.1.0","name":hostname,"process":random,"direct":["IP:PORT",…]}
 //     -> {"type":"snapshot","revision":N,"time":unix,"items":{key:value}}
 //        and then {"type":"delta","revision":N,"set":{…},"remove":[…]} whenever the agent's View changes
@@ -25,7 +31,8 @@
 #include <vector>
 
 #include "cmd/controller/pki.h"
-#include "cmd/controller/session.h"
+#include "cmd/controller/agent_stream.h"
+#include "cmd/controller/signing_in.h"
 #include "cmd/controller/store.h"
 #include "cmd/controller/views.h"
 #include "core/crowd.h"
@@ -33,12 +40,21 @@
 
 namespace tg::controller {
 
+// SignInMeans is what it takes to ask an identity provider.
+struct SignInMeans {
+  std::function<Result<std::string>(const std::string& provider)> secret;   // the client secret; "" for none
+  std::function<Result<net::TlsContext>()> web;                             // whom to believe
+  std::function<net::ResolveHost()> resolve;                                // lives as long as what it returns
+};
+
 struct ControlSettings {
   std::string relay;                          // "HOST:PORT" of the embedded relay, as agents are told; "": none
   std::chrono::seconds grace{0};              // see ConnectorSelf
-  SessionLimits session;
+  StreamLimits stream;
   std::size_t strangers = 4096;               // connections without a known agent, in all: one more ends the oldest
   std::size_t strangers_per_source = 256;     // and from one IPv4 address or IPv6 /64, likewise
+  std::size_t sign_ins = 1024;                // people who are signing in, in all: one more ends the oldest
+  std::size_t sign_ins_per_source = 128;      // and from one source, likewise
   Duration push_interval = std::chrono::milliseconds(200);   // between two rounds of telling; the first is at once
 };
 
@@ -62,18 +78,20 @@ class ControlServer {
   void changed();
   // set_context replaces the controller's own certificate for new streams.
   void set_context(net::TlsContext context) { context_ = std::move(context); }
+  // let_sign_in has people sign in, who otherwise are told that they cannot.
+  void let_sign_in(SignInMeans means) { means_ = std::move(means); }
   // goodbye tells every agent and stops accepting.
   void goodbye();
 
   std::vector<OnlineAgent> online() const;
   bool is_online(std::string_view role, const std::string& id) const;
-  std::size_t streams() const noexcept { return sessions_.size(); }
+  std::size_t streams() const noexcept { return streams_.size(); }
 
  private:
   void admit(net::Fd fd, const Endpoint& from);
-  void opened(Session& s);
-  void said(Session& s, const Json& message);
-  void ended(Session& s);
+  void opened(AgentStream& s);
+  void said(AgentStream& s, const Json& message);
+  void ended(AgentStream& s);
 
   // Lost is a process whose place another process of the same agent took.
   struct Lost {
@@ -81,25 +99,39 @@ class ControlServer {
     Instant when{};
   };
 
-  void enroll(Session& s, const Json& message);
-  void hello(Session& s, const Json& message);
-  Result<> take_place(Session& s);
-  void alarm(const Session& s, const std::string& other);
-  void welcome(Session& s, UnixTime now);
-  void renew(Session& s, const Json& message);
-  // permitted says why the agent behind `s` must go, or nothing.
-  Result<> permitted(const Session& s) const;
+  // Visitor is somebody who is signing in.
+  struct Visitor {
+    std::uint64_t number = 0;           // in visitors_
+    SignIn who;
+    std::string csr;                    // of a new device
+    std::unique_ptr<SigningIn> signing_in;
+  };
 
-  View view_of(Session& s, UnixTime now);
-  void tell(Session& s, UnixTime now);
+  void enroll(AgentStream& s, const Json& message);
+  void sign_in(AgentStream& s, const Json& message);
+  Result<OidcProvider> provider_of(const Json& message) const;
+  void show_code(AgentStream& s, const DeviceCode& code);
+  void vouched_for(AgentStream& s, Result<Person> person);
+  void leave(AgentStream& s);
+  void end_sessions();
+  void hello(AgentStream& s, const Json& message);
+  Result<> take_place(AgentStream& s);
+  void alarm(const AgentStream& s, const std::string& other);
+  void welcome(AgentStream& s, UnixTime now);
+  void renew(AgentStream& s, const Json& message);
+  // permitted says why the agent behind `s` must go, or nothing.
+  Result<> permitted(const AgentStream& s) const;
+
+  View view_of(AgentStream& s, UnixTime now);
+  void tell(AgentStream& s, UnixTime now);
   void tell_all();
   void schedule();
   void upkeep();
   Result<> reload();
   void update_presence();
-  void no_longer_counted(Session& s);
-  void arrived(Session& s);
-  void note_seen(const Session& s, UnixTime now);
+  void no_longer_counted(AgentStream& s);
+  void arrived(AgentStream& s);
+  void note_seen(const AgentStream& s, UnixTime now);
   void save_seen();
 
   net::Loop& loop_;
@@ -112,19 +144,27 @@ class ControlServer {
   std::unique_ptr<Directory> directory_;
   std::vector<RelayPlace> relays_;                     // those in use
   Presence presence_;
-  std::unordered_map<Session*, std::unique_ptr<Session>> sessions_;
-  std::map<std::string, Session*> agents_;             // "device/ID": the stream of each known agent
-  std::map<std::string, Session*> arriving_;           // likewise: the newest stream that has not said hello yet
+  std::unordered_map<AgentStream*, std::unique_ptr<AgentStream>> streams_;
+  std::map<std::string, AgentStream*> agents_;             // "device/ID": the stream of each known agent
+  std::map<std::string, AgentStream*> arriving_;           // likewise: the newest stream that has not said hello yet
   std::map<std::string, std::deque<Lost>> lost_;       // likewise: processes that lost their place to another
   std::map<std::string, Instant> alarmed_;             // likewise: when the log was told of two processes
   Crowd crowd_;                                        // streams that are not those of known agents, by number
-  std::unordered_map<std::uint64_t, Session*> strangers_;
+  std::unordered_map<std::uint64_t, AgentStream*> strangers_;
   std::uint64_t last_stranger_ = 0;
   std::map<std::string, UnixTime> seen_;               // when agents came or went; written in batches
+  std::optional<SignInMeans> means_;
+  std::map<AgentStream*, Visitor> signing_in_;
+  Crowd visitors_;                                     // those, by number
+  std::uint64_t last_visitor_ = 0;
+  std::vector<std::unique_ptr<SigningIn>> over_;       // to be destroyed when nothing of them is running
+  UnixTime session_ends_ = UnixTime::max();            // the first of all sessions to end
   UnixTime last_upkeep_{};
   Instant last_told_{};
   bool must_reload_ = false;
 
+  net::Timer bury_;
+  net::Timer sessions_;
   net::Timer push_;
   net::Timer upkeep_;
   net::Acceptor acceptor_;

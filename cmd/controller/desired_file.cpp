@@ -7,6 +7,7 @@
 
 #include "cmd/controller/names.h"
 #include "cmd/controller/toml_reader.h"
+#include "core/duration.h"
 #include "core/text.h"
 
 namespace tg::controller {
@@ -121,6 +122,26 @@ RelaySpec read_relay(TableReader& reader) {
   return out;
 }
 
+IdentityProviderSpec read_identity_provider(TableReader& reader) {
+  IdentityProviderSpec out;
+  out.name = read_name(reader, "identity-provider");
+  out.place = reader.place();
+  reader.only({"name", "issuer", "client_id", "scopes", "email_claim", "trust_email", "groups_claim", "domains", "session"});
+  out.issuer = reader.text("issuer", true).value_or("");
+  out.client_id = reader.text("client_id", true).value_or("");
+  if (reader.node("scopes") != nullptr) out.scopes = reader.texts("scopes");
+  if (const auto claim = reader.text("email_claim", false)) out.email_claim = *claim;
+  out.trust_email = reader.boolean("trust_email").value_or(false);
+  out.groups_claim = reader.text("groups_claim", false).value_or("");
+  for (const std::string& domain : reader.texts("domains")) out.domains.push_back(lower(domain));
+  if (const auto text = reader.text("session", false)) {
+    auto session = parse_duration(*text);
+    if (session) out.session = *session;
+    else reader.error("session", session.error().text);
+  }
+  return out;
+}
+
 UserSpec read_user(TableReader& reader) {
   UserSpec out;
   out.email = read_name(reader, "user", "email");
@@ -129,16 +150,30 @@ UserSpec read_user(TableReader& reader) {
   return out;
 }
 
-GroupSpec read_group(TableReader& reader) {
+// read_claims reads claims = { PROVIDER = ["value", …], … }.
+std::vector<Claim> read_claims(TableReader& entry, Notes& notes) {
+  std::vector<Claim> out;
+  const toml::table* table = entry.table("claims");
+  if (table == nullptr) return out;
+  TableReader reader(*table, entry.entry(), notes, "claims.");
+  for (const auto& [provider, values] : *table) {
+    for (const std::string& value : reader.texts(provider.str())) out.push_back({std::string(provider.str()), value});
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+GroupSpec read_group(TableReader& reader, Notes& notes) {
   GroupSpec out;
   out.name = read_name(reader, "group");
   out.place = reader.place();
-  reader.only({"name", "members"});
+  reader.only({"name", "members", "claims"});
   for (const std::string& member : reader.texts("members")) {
     auto email = canonical_email(member);
     if (email) out.members.push_back(*email);
     else reader.error("members", email.error().text);
   }
+  out.claims = read_claims(reader, notes);
   return out;
 }
 
@@ -199,7 +234,7 @@ const std::string& name_of(const Spec& s) { return s.name; }
 DesiredState read_state(const toml::table& root, Notes& notes, Places& places) {
   DesiredState out;
   TableReader file(root, "", notes);
-  file.only({"network", "connector", "relay", "user", "group", "resource", "test"});
+  file.only({"network", "connector", "relay", "identity-provider", "user", "group", "resource", "test"});
   const auto each = [&](std::string_view kind, auto& into, auto read) {
     for (const toml::table* table : file.tables(kind)) {
       TableReader reader(*table, std::string(kind), notes);
@@ -210,8 +245,9 @@ DesiredState read_state(const toml::table& root, Notes& notes, Places& places) {
   each("network", out.networks, read_network);
   each("connector", out.connectors, read_connector);
   each("relay", out.relays, read_relay);
+  each("identity-provider", out.identity_providers, read_identity_provider);
   each("user", out.users, read_user);
-  each("group", out.groups, read_group);
+  each("group", out.groups, [&](TableReader& reader) { return read_group(reader, notes); });
   each("resource", out.resources, [&](TableReader& reader) { return read_resource(reader, notes); });
   for (const toml::table* table : file.tables("test")) {
     TableReader reader(*table, "test", notes);

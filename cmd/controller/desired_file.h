@@ -41,7 +41,7 @@ DesiredFile parse_desired(std::string_view text, const std::string& path);
 std::string line_of(const Problem& found, const std::string& path);
 
 // to_toml writes a state as parse_desired reads it: the same state, and the same text for the same state. Without its
-// tests, which are not of the state.
+// tests, which are not of the state, and users who came by signing in.
 std::string to_toml(const DesiredState& state);
 
 }  // namespace tg::controller

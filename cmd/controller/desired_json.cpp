@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::int64_t kLineMax = 100'000'000;
 constexpr std::size_t kListMax = 1'000'000;   // check_limits is stricter, and says why
+constexpr std::size_t kUrlMax = 1024;
+constexpr std::uint64_t kSessionMax = 3650ull * 86400;   // as parse_duration
 
 // each reads an array of objects with `read`, and stops at the first mistake.
 template <class Spec, class Read>
@@ -66,18 +68,40 @@ Result<RelaySpec> relay(const Json& j) {
   return out;
 }
 
+Result<IdentityProviderSpec> identity_provider(const Json& j) {
+  Fields f(j, "identity-provider");
+  IdentityProviderSpec out;
+  out.name = name_of(f);
+  out.place = place_of(j);
+  out.issuer = f.text("issuer", kUrlMax);
+  out.client_id = f.text("client_id");
+  out.scopes = f.texts("scopes");
+  out.email_claim = f.text("email_claim");
+  out.trust_email = f.flag("trust_email");
+  out.groups_claim = f.text_or_empty("groups_claim");
+  out.domains = f.texts("domains");
+  out.session = std::chrono::seconds(f.number("session", kSessionMax));
+  if (!f.ok()) return f.error();
+  return out;
+}
+
 Result<UserSpec> user(const Json& j) {
   Fields f(j, "user");
-  UserSpec out{email(f, "email", f.text("email")), place_of(j)};
+  UserSpec out{email(f, "email", f.text("email")), place_of(j), f.has("by_sign_in") && f.flag("by_sign_in")};
   if (!f.ok()) return f.error();
   return out;
 }
 
 Result<GroupSpec> group(const Json& j) {
   Fields f(j, "group");
-  GroupSpec out{name_of(f), {}, place_of(j)};
+  GroupSpec out{name_of(f), {}, place_of(j), {}};
   for (const std::string& member : f.texts("members", kListMax)) out.members.push_back(email(f, "members", member));
   if (!f.ok()) return f.error();
+  if (f.has("claims")) {
+    auto claims = claims_from_json(*f.any("claims"));
+    if (!claims) return pass_on(claims);
+    out.claims = std::move(*claims);
+  }
   return out;
 }
 
@@ -147,8 +171,39 @@ Json all(const std::vector<Spec>& specs) {
 Json to_json(const NetworkSpec& n) { return {{"name", n.name}}; }
 Json to_json(const ConnectorSpec& c) { return {{"name", c.name}, {"network", c.network}}; }
 Json to_json(const RelaySpec& r) { return {{"name", r.name}, {"address", r.address}}; }
-Json to_json(const UserSpec& u) { return {{"email", u.email}}; }
-Json to_json(const GroupSpec& g) { return {{"name", g.name}, {"members", g.members}}; }
+Json to_json(const IdentityProviderSpec& p) {
+  return {{"name", p.name}, {"issuer", p.issuer}, {"client_id", p.client_id}, {"scopes", p.scopes},
+          {"email_claim", p.email_claim}, {"trust_email", p.trust_email}, {"groups_claim", p.groups_claim},
+          {"domains", p.domains}, {"session", std::uint64_t(p.session.count())}};
+}
+Json to_json(const UserSpec& u) {
+  Json out = {{"email", u.email}};
+  if (u.by_sign_in) out["by_sign_in"] = true;
+  return out;
+}
+Json to_json(const GroupSpec& g) {
+  Json out = {{"name", g.name}, {"members", g.members}};
+  if (!g.claims.empty()) out["claims"] = to_json(g.claims);
+  return out;
+}
+
+Json to_json(const std::vector<Claim>& claims) {
+  Json out = Json::object();
+  for (const Claim& c : claims) out[c.provider].push_back(c.value);
+  return out;
+}
+
+Result<std::vector<Claim>> claims_from_json(const Json& j) {
+  std::vector<Claim> out;
+  if (!j.is_object() || j.size() > Fields::kListMax) return fail(Errc::malformed, "claims must be an object of lists");
+  for (const auto& [provider, values] : j.items()) {
+    Fields f(j, "claims");
+    for (const std::string& value : f.texts(provider.c_str())) out.push_back({provider, value});
+    if (!f.ok()) return f.error();
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
 Json to_json(const ResourceSpec& r) {
   return {{"name", r.name}, {"network", r.network}, {"address", r.address.text()}, {"alias", r.alias},
           {"groups", r.groups}, {"protocols", to_json(r.protocols)}};
@@ -157,7 +212,7 @@ Json to_json(const TestSpec& t) { return {{"user", t.user}, {"can", texts(t.can)
 
 Json to_json(const DesiredState& state) {
   return {{"networks", all(state.networks)}, {"connectors", all(state.connectors)}, {"relays", all(state.relays)},
-          {"users", all(state.users)}, {"groups", all(state.groups)}, {"resources", all(state.resources)},
+          {"identity_providers", all(state.identity_providers)}, {"users", all(state.users)}, {"groups", all(state.groups)}, {"resources", all(state.resources)},
           {"tests", all(state.tests)}};
 }
 
@@ -167,6 +222,7 @@ Result<DesiredState> desired_from_json(const Json& j) {
   auto read = each(j, "networks", out.networks, network);
   if (read) read = each(j, "connectors", out.connectors, connector);
   if (read) read = each(j, "relays", out.relays, relay);
+  if (read) read = each(j, "identity_providers", out.identity_providers, identity_provider);
   if (read) read = each(j, "users", out.users, user);
   if (read) read = each(j, "groups", out.groups, group);
   if (read) read = each(j, "resources", out.resources, resource);

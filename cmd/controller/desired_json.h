@@ -10,6 +10,7 @@ namespace tg::controller {
 Json to_json(const NetworkSpec& n);
 Json to_json(const ConnectorSpec& c);
 Json to_json(const RelaySpec& r);
+Json to_json(const IdentityProviderSpec& p);
 Json to_json(const UserSpec& u);
 Json to_json(const GroupSpec& g);
 Json to_json(const ResourceSpec& r);
@@ -17,6 +18,10 @@ Json to_json(const TestSpec& t);
 Json to_json(const DesiredState& state);
 // desired_from_json checks every field as the file's reader does. Errors: malformed.
 Result<DesiredState> desired_from_json(const Json& j);
+
+// Claims are {PROVIDER: ["value", …], …}. Errors of the reader: malformed.
+Json to_json(const std::vector<Claim>& claims);
+Result<std::vector<Claim>> claims_from_json(const Json& j);
 
 // ports_from_json reads "all", "none" or a list such as ["22", "8000-8100"]. Errors: malformed.
 Result<Ports> ports_from_json(const Json& j);

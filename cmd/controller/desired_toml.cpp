@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cmd/controller/desired_file.h"
+#include "core/duration.h"
 
 namespace tg::controller {
 namespace {
@@ -47,6 +48,33 @@ void pair_list(std::string& out, std::string_view key, const std::vector<std::st
   if (!values.empty()) pair(out, key, list(values, key.size() + 3));
 }
 
+// What is as it would be anyhow is not written.
+void write(std::string& out, const IdentityProviderSpec& p) {
+  const IdentityProviderSpec standard;
+  pair(out, "name", quoted(p.name));
+  pair(out, "issuer", quoted(p.issuer));
+  pair(out, "client_id", quoted(p.client_id));
+  if (p.scopes != standard.scopes) pair_list(out, "scopes", p.scopes);
+  if (p.email_claim != standard.email_claim) pair(out, "email_claim", quoted(p.email_claim));
+  if (p.trust_email) pair(out, "trust_email", "true");
+  if (!p.groups_claim.empty()) pair(out, "groups_claim", quoted(p.groups_claim));
+  pair_list(out, "domains", p.domains);
+  if (p.session != standard.session) pair(out, "session", quoted(to_string(p.session)));
+}
+
+// claims_table writes { PROVIDER = ["value", …], … }. `claims`: sorted.
+std::string claims_table(const std::vector<Claim>& claims) {
+  std::map<std::string, std::vector<std::string>> by_provider;
+  for (const Claim& c : claims) by_provider[c.provider].push_back(c.value);
+  std::string out;
+  for (const auto& [provider, values] : by_provider) {
+    std::string line;
+    for (const std::string& value : values) line += (line.empty() ? "" : ", ") + quoted(value);
+    out += fmt::format("{}{} = [{}]", out.empty() ? "" : ", ", quoted(provider), line);
+  }
+  return "{ " + out + " }";
+}
+
 void write(std::string& out, const ResourceSpec& r) {
   pair(out, "name", quoted(r.name));
   pair(out, "network", quoted(r.network));
@@ -77,7 +105,12 @@ std::string to_toml(const DesiredState& state) {
     pair(out, "name", quoted(r.name));
     pair(out, "address", quoted(r.address));
   }
+  for (const IdentityProviderSpec& p : state.identity_providers) {
+    begin("identity-provider");
+    write(out, p);
+  }
   for (const UserSpec& u : state.users) {
+    if (u.by_sign_in) continue;
     begin("user");
     pair(out, "email", quoted(u.email));
   }
@@ -85,6 +118,7 @@ std::string to_toml(const DesiredState& state) {
     begin("group");
     pair(out, "name", quoted(g.name));
     pair_list(out, "members", g.members);
+    if (!g.claims.empty()) pair(out, "claims", claims_table(g.claims));
   }
   for (const ResourceSpec& r : state.resources) {
     begin("resource");

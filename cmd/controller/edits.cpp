@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/names.h"
+#include "core/duration.h"
 #include "core/json.h"
 #include "core/text.h"
 
@@ -62,6 +64,28 @@ Result<> change(RelaySpec& r, const Json& fields) {
   return {};
 }
 
+Result<> change(IdentityProviderSpec& p, const Json& fields) {
+  Fields f(fields, "identity-provider");
+  if (f.has("issuer")) p.issuer = f.text("issuer", 1024);
+  if (f.has("client_id")) p.client_id = f.text("client_id");
+  if (f.has("scopes")) p.scopes = f.texts("scopes");
+  if (f.has("email_claim")) p.email_claim = f.text("email_claim");
+  if (f.has("trust_email")) p.trust_email = f.flag("trust_email");
+  if (f.has("groups_claim")) p.groups_claim = f.text_or_empty("groups_claim");
+  if (f.has("domains")) {
+    p.domains.clear();
+    for (const std::string& domain : f.texts("domains")) p.domains.push_back(lower(domain));
+  }
+  if (f.has("session")) {
+    auto session = parse_duration(f.text("session"));
+    if (f.ok() && !session) return fail(Errc::invalid_argument, "--session: " + session.error().text);
+    if (session) p.session = *session;
+  }
+  if (!f.ok()) return f.error();
+  if (p.issuer.empty()) return fail(Errc::invalid_argument, "--issuer is needed: where is the provider?");
+  return {};
+}
+
 Result<> change(GroupSpec& g, const Json& fields) {
   Fields f(fields, "group");
   auto members = emails(f, "members");
@@ -75,6 +99,11 @@ Result<> change(GroupSpec& g, const Json& fields) {
     if (std::find(g.members.begin(), g.members.end(), one) == g.members.end()) g.members.push_back(one);
   }
   for (const std::string& one : *remove) std::erase(g.members, one);
+  if (f.has("claims")) {
+    auto claims = claims_from_json(*f.any("claims"));
+    if (!claims) return fail(Errc::invalid_argument, "--claim: " + claims.error().text);
+    g.claims = std::move(*claims);
+  }
   if (!f.ok()) return f.error();
   return {};
 }
@@ -122,6 +151,7 @@ Result<> with(DesiredState& state, const std::string& kind, Work work) {
   if (kind == "network") return work(state.networks);
   if (kind == "connector") return work(state.connectors);
   if (kind == "relay") return work(state.relays);
+  if (kind == "identity-provider") return work(state.identity_providers);
   if (kind == "user") return work(state.users);
   if (kind == "group") return work(state.groups);
   if (kind == "resource") return work(state.resources);
@@ -142,7 +172,15 @@ Result<> must_be_empty(const DesiredState& state, const std::string& network) {
   return {};
 }
 
-Result<> check_references(const DesiredState& state) {
+// A member is somebody whom an administrator names: from then on he is listed, however he came.
+void list_members(DesiredState& state) {
+  std::set<std::string_view> members;
+  for (const GroupSpec& g : state.groups) members.insert(g.members.begin(), g.members.end());
+  for (UserSpec& u : state.users) u.by_sign_in = u.by_sign_in && !members.contains(u.email);
+}
+
+Result<> check_references(DesiredState& state) {
+  list_members(state);
   const std::vector<Problem> found = problems(state);
   if (found.empty()) return {};
   const bool nothing_there = found.front().text.starts_with("there is no ");
@@ -197,6 +235,9 @@ Result<> delete_entry(DesiredState& state, const std::string& kind, const std::s
   }
   if (kind == "group") {
     for (ResourceSpec& r : state.resources) std::erase(r.groups, wanted);
+  }
+  if (kind == "identity-provider") {
+    for (GroupSpec& g : state.groups) std::erase_if(g.claims, [&](const Claim& c) { return c.provider == wanted; });
   }
   return with(state, kind, [&](auto& all) -> Result<> {
     const auto found = find(all, wanted);

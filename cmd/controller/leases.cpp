@@ -4,21 +4,24 @@
 #include <cstdlib>
 
 namespace tg::controller {
-namespace {
 
-UnixTime half_life(const Grant& g) { return g.expires - kGrantLifetime / 2; }
-
-}  // namespace
+// One that ends with the session is as good as it can be, and is replaced by another session.
+UnixTime Leases::HeldGrant::renewal() const {
+  return grant.expires >= until ? UnixTime::max() : grant.expires - kGrantLifetime / 2;
+}
 
 const std::string& Leases::grant(const LeaseKeys& keys, const std::string& network,
-                                 const std::vector<ResourceId>& resources, Generation generation, UnixTime now) {
+                                 const std::vector<ResourceId>& resources, Generation generation, UnixTime now,
+                                 UnixTime until) {
   HeldGrant& held = grants_[network];
   held.used = true;
   // One issued later than now is from before the clock was set back, and would be refused as coming from the future.
   const bool good = !held.jws.empty() && held.grant.resources == resources && held.grant.generation == generation &&
-                    held.grant.issued <= now && now < half_life(held.grant);
+                    held.grant.issued <= now && held.until == until && now < held.renewal();
   if (good) return held.jws;
-  held.grant = Grant{keys.instance, user_, device_, network, resources, generation, now, now + kGrantLifetime, thumbprint_};
+  held.until = until;
+  held.grant = Grant{keys.instance, user_, device_, network, resources, generation, now, std::min(now + kGrantLifetime, until),
+                     thumbprint_};
   held.jws = held.grant.sign(keys.grant_seed);
   return held.jws;
 }
@@ -43,7 +46,7 @@ void Leases::drop_unused() {
 
 UnixTime Leases::next_renewal() const {
   UnixTime next = UnixTime::max();
-  for (const auto& [network, held] : grants_) next = std::min(next, half_life(held.grant));
+  for (const auto& [network, held] : grants_) next = std::min(next, held.renewal());
   for (const auto& [where, held] : tickets_) next = std::min(next, held.expires - kTicketLifetime / 2);
   return next;
 }

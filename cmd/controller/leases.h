@@ -19,7 +19,7 @@ struct LeaseKeys {
 };
 
 // Leases keeps the grants and tickets of one connected device, so that they change only when they must: at half-life,
-// when the Resources or the generation differ. No clock, no randomness of its own: ticket nonces count up
+// when the Resources, the generation or the end of the session differ. No clock, no randomness of its own: ticket nonces count up
 // from `nonce`.
 class Leases {
  public:
@@ -29,9 +29,9 @@ class Leases {
 
   const std::string& user() const noexcept { return user_; }
 
-  // grant returns the JWS for a Network. `resources`: sorted.
+  // grant returns the JWS for a Network, which ends by `until` at the latest. `resources`: sorted.
   const std::string& grant(const LeaseKeys& keys, const std::string& network, const std::vector<ResourceId>& resources,
-                           Generation generation, UnixTime now);
+                           Generation generation, UnixTime now, UnixTime until);
   const std::string& ticket(const LeaseKeys& keys, const std::string& relay, const std::string& connector,
                             UnixTime now);
 
@@ -44,6 +44,8 @@ class Leases {
  private:
   struct HeldGrant {
     Grant grant;
+    UnixTime until{};
+    UnixTime renewal() const;
     std::string jws;
     bool used = false;
   };

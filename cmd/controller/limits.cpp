@@ -43,9 +43,17 @@ std::size_t measure(const DesiredState& state) {
   for (const RelaySpec& r : state.relays) {
     sum += kEntry + text(r.name) + state.connectors.size() * (text(r.address) + kTicketMax);
   }
+  for (const IdentityProviderSpec& p : state.identity_providers) {
+    sum += kEntry + text(p.name) + text(p.issuer) + text(p.client_id) + text(p.email_claim) + text(p.groups_claim) +
+           texts(p.scopes) + texts(p.domains);
+  }
   for (const UserSpec& u : state.users) sum += kEntry + text(u.email);
+  for (const auto& [user, claims] : state.told) {
+    for (const Claim& c : claims) sum += text(user) + text(c.provider) + text(c.value);
+  }
   for (const GroupSpec& g : state.groups) {
     sum += kEntry + text(g.name) + texts(g.members) + g.members.size() * text(g.name);
+    for (const Claim& c : g.claims) sum += text(c.provider) + text(c.value);
   }
   for (const ResourceSpec& r : state.resources) {
     const std::size_t rules = r.protocols.tcp.to_string().size() + r.protocols.udp.to_string().size();
@@ -58,16 +66,14 @@ std::size_t measure(const DesiredState& state) {
 // Reach counts what users may reach. Users with the same groups reach the same.
 class Reach {
  public:
-  explicit Reach(const DesiredState& state) : state_(state), of_group_(state.groups.size()) {
+  explicit Reach(const DesiredState& state)
+      : state_(state), of_group_(state.groups.size()), groups_of_(groups_of(state)) {
     std::unordered_map<std::string_view, std::size_t> groups;
     for (std::size_t i = 0; i < state.groups.size(); ++i) groups.emplace(state.groups[i].name, i);
     for (std::size_t r = 0; r < state.resources.size(); ++r) {
       for (const std::string& group : state.resources[r].groups) {
         if (const auto at = groups.find(group); at != groups.end()) of_group_[at->second].push_back(r);
       }
-    }
-    for (std::size_t i = 0; i < state.groups.size(); ++i) {
-      for (const std::string& member : state.groups[i].members) groups_of_[member].push_back(i);
     }
   }
 
@@ -104,7 +110,7 @@ class Reach {
 
   const DesiredState& state_;
   std::vector<std::vector<std::size_t>> of_group_;                         // Resources
-  std::map<std::string_view, std::vector<std::size_t>> groups_of_;         // by member
+  std::map<std::string, std::vector<std::size_t>> groups_of_;              // by user
 };
 
 }  // namespace

@@ -33,8 +33,10 @@ DesiredState desired(const Model& model) {
   for (const std::string& n : model.networks) out.networks.push_back({n, {}});
   for (const ConnectorRecord& c : model.connectors) out.connectors.push_back({c.name, c.network, {}});
   for (const RelayRecord& r : model.relays) out.relays.push_back({r.name, r.address, {}});
-  for (const std::string& u : model.users) out.users.push_back({u, {}});
-  for (const GroupRecord& g : model.groups) out.groups.push_back({g.name, g.members, {}});
+  for (const IdentityProviderRecord& p : model.identity_providers) out.identity_providers.push_back(p.spec);
+  for (const UserRecord& u : model.users) out.users.push_back({u.email, {}, u.by_sign_in});
+  for (const GroupRecord& g : model.groups) out.groups.push_back({g.name, g.members, {}, g.claims});
+  out.told = model.told;
   for (const ResourceRecord& r : model.resources) {
     const Resource& what = r.resource;
     out.resources.push_back({what.name, what.network, what.address, what.alias, r.groups, what.protocols, {}});

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,14 +34,36 @@ struct RelayRecord {
   std::optional<UnixTime> last_seen;
 };
 
+struct IdentityProviderRecord {
+  IdentityProviderSpec spec;
+  bool has_secret = false;
+};
+
+struct UserRecord {
+  std::string email;
+  bool by_sign_in = false;            // see UserSpec
+  std::vector<std::string> accounts;  // the identity providers that know him, sorted
+};
+
 struct GroupRecord {
   std::string name;
-  std::vector<std::string> members;   // e-mail addresses, sorted
+  std::vector<std::string> members;   // e-mail addresses, sorted: those that an administrator names
+  std::vector<Claim> claims;          // sorted
+  std::vector<std::string> by_claim;  // whom a provider said one of these of, sorted; may be members too
 };
 
 struct ResourceRecord {
   Resource resource;
   std::vector<std::string> groups;    // sorted
+};
+
+// SessionRecord is what a sign-in bought a device.
+struct SessionRecord {
+  std::string provider;
+  std::vector<std::string> methods;   // amr
+  std::string context;                // acr
+  UnixTime started{};
+  UnixTime expires{};
 };
 
 struct DeviceRecord {
@@ -50,6 +74,11 @@ struct DeviceRecord {
   bool blocked = false;
   UnixTime created{};
   std::optional<UnixTime> last_seen;
+  bool signs_in = false;              // it came by a sign-in, and reaches nothing without a session
+  std::optional<SessionRecord> session{};
+
+  // let_in says whether it may be granted anything at `now`, beside what its user may.
+  bool let_in(UnixTime now) const { return !blocked && (!signs_in || (session && now < session->expires)); }
 };
 
 // Revocation voids the grants of a device that have a lower generation. It outlives its device by more than a grant lives.
@@ -64,10 +93,12 @@ struct Model {
   std::vector<std::string> networks;
   std::vector<ConnectorRecord> connectors;   // sorted by id
   std::vector<RelayRecord> relays;           // sorted by id
-  std::vector<std::string> users;
+  std::vector<IdentityProviderRecord> identity_providers;   // sorted by name
+  std::vector<UserRecord> users;             // sorted by e-mail address
   std::vector<GroupRecord> groups;
   std::vector<ResourceRecord> resources;
   std::vector<DeviceRecord> devices;         // sorted by id
+  std::map<std::string, std::set<Claim>> told;   // see DesiredState
   std::vector<Revocation> revocations;
   Generation grant_floor = 0;                // see ConnectorSelf
 

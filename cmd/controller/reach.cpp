@@ -25,10 +25,11 @@ bool shrinks(const Reach& before, const Reach::Groups& from, const Reach& after,
 
 Result<Reach> read_reach(Database& db) {
   Reach out;
-  auto devices = db.each("SELECT id, user FROM device WHERE blocked = 0", {},
+  auto devices = db.each("SELECT id, user FROM device WHERE blocked = 0 AND (signs_in = 0 OR EXISTS "
+                         "(SELECT 1 FROM session s WHERE s.device = device.id))", {},
                          [&](const Row& row) { out.devices.emplace(row.text(0), row.number(1)); });
   if (!devices) return pass_on(devices);
-  auto groups = db.each("SELECT user, \"group\" FROM membership ORDER BY user, \"group\"", {},
+  auto groups = db.each("SELECT user, \"group\" FROM member ORDER BY user, \"group\"", {},
                         [&](const Row& row) { out.groups[row.number(0)].push_back(row.number(1)); });
   if (!groups) return pass_on(groups);
   auto resources = db.each(

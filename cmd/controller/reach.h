@@ -16,7 +16,7 @@ struct Reach {
   using Groups = std::vector<std::int64_t>;                            // sorted
   using Resources = std::vector<std::pair<std::int64_t, std::int64_t>>;   // Resource and Network, sorted
 
-  std::map<std::string, std::int64_t> devices;                         // that are not blocked, and their users
+  std::map<std::string, std::int64_t> devices;                         // that are let in (not blocked, signed in), and their users
   std::map<std::int64_t, Groups> groups;                               // of each user
   std::map<std::int64_t, Resources> resources;                         // of each group
 

@@ -62,6 +62,36 @@ constexpr const char* kSteps[] = {R"(
   CREATE TABLE revocation (device TEXT PRIMARY KEY, generation INTEGER NOT NULL, since INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   INSERT INTO revocation SELECT device, 1, before FROM revocation_by_time;
   DROP TABLE revocation_by_time;
+)",
+                                  R"(
+  CREATE TABLE "identity-provider" (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, issuer TEXT NOT NULL, client_id TEXT NOT NULL,
+    scopes TEXT NOT NULL, email_claim TEXT NOT NULL, trust_email INTEGER NOT NULL, groups_claim TEXT NOT NULL,
+    domains TEXT NOT NULL, session INTEGER NOT NULL, secret BLOB) STRICT;
+  ALTER TABLE user ADD COLUMN by_sign_in INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE device ADD COLUMN signs_in INTEGER NOT NULL DEFAULT 0;
+  CREATE TABLE account (
+    provider INTEGER NOT NULL REFERENCES "identity-provider" (id) ON DELETE CASCADE, subject TEXT NOT NULL,
+    user INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE, PRIMARY KEY (provider, subject),
+    UNIQUE (user, provider)) STRICT, WITHOUT ROWID;
+  CREATE TABLE told (
+    user INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    provider INTEGER NOT NULL REFERENCES "identity-provider" (id) ON DELETE CASCADE, value TEXT NOT NULL,
+    PRIMARY KEY (user, provider, value)) STRICT, WITHOUT ROWID;
+  CREATE TABLE group_claim (
+    "group" INTEGER NOT NULL REFERENCES "group" (id) ON DELETE CASCADE,
+    provider INTEGER NOT NULL REFERENCES "identity-provider" (id) ON DELETE CASCADE, value TEXT NOT NULL,
+    PRIMARY KEY (provider, value, "group")) STRICT, WITHOUT ROWID;
+  CREATE INDEX group_claim_group ON group_claim ("group");
+  CREATE VIEW member AS
+    SELECT user, "group" FROM membership
+    UNION SELECT t.user, c."group" FROM told t JOIN group_claim c ON c.provider = t.provider AND c.value = t.value;
+  CREATE TABLE session (
+    device TEXT PRIMARY KEY REFERENCES device (id) ON DELETE CASCADE,
+    provider INTEGER NOT NULL REFERENCES "identity-provider" (id) ON DELETE CASCADE,
+    methods TEXT NOT NULL, context TEXT NOT NULL, authenticated INTEGER, started INTEGER NOT NULL,
+    expires INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE INDEX session_expires ON session (expires);
 )"};
 constexpr std::int64_t kVersion = std::size(kSteps);
 

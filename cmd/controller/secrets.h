@@ -27,6 +27,9 @@ Result<> begin_audit(Store& store, const Vault& vault, const Secrets& secrets);
 // save_ca writes the CA after it was renewed.
 Result<> save_ca(Store& store, const Vault& vault, const Pki& pki);
 
+// kProviderSecret is the name under which the client secrets of identity providers are sealed: those may be renamed.
+inline constexpr std::string_view kProviderSecret = "identity-provider";
+
 // has_secrets says whether load_secrets would find what it made before.
 Result<bool> has_secrets(Store& store);
 

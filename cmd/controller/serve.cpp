@@ -9,6 +9,7 @@
 #include "cmd/command.h"
 #include "cmd/end_signals.h"
 #include "cmd/controller/admin_api.h"
+#include "cmd/system_dns.h"
 #include "core/duration.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -70,7 +71,7 @@ Result<net::Fd> listen_at(const char* option, const std::string& text, std::uint
 
 Controller::Controller(net::Loop& loop, ServeOptions options, StateDir dir, Vault vault, Store store, Secrets secrets)
     : loop_(loop), options_(std::move(options)), dir_(std::move(dir)), vault_(std::move(vault)),
-      store_(std::move(store)), secrets_(std::move(secrets)), relay_id_(random_id()), started_(net::Loop::wall()) {}
+      store_(std::move(store)), secrets_(std::move(secrets)), web_roots_(options_.ca_bundle), relay_id_(random_id()), started_(net::Loop::wall()) {}
 
 Controller::~Controller() = default;
 
@@ -139,7 +140,21 @@ Result<> Controller::open_streams() {
   }
   control_ = std::make_unique<ControlServer>(loop_, std::move(*listener), store_, secrets_.pki, secrets_.keys, *context,
                                              settings);
+  control_->let_sign_in(sign_in_means());
   return {};
+}
+
+SignInMeans Controller::sign_in_means() {
+  const auto secret = [this](const std::string& provider) -> Result<std::string> {
+    auto sealed = store_.provider_secret(provider);
+    if (!sealed) return pass_on(sealed);
+    if (!*sealed) return "";
+    auto text = vault_.unseal(kProviderSecret, **sealed);
+    if (!text) return pass_on(text);
+    return std::string(as_text(*text));
+  };
+  // Each has a resolver of its own, for the servers that this machine has by then.
+  return {secret, [this] { return web_roots_.context(); }, [this] { return cmd::resolver_for(cmd::system_dns())(loop_); }};
 }
 
 Result<> Controller::open_relay(UnixTime now) {
@@ -157,7 +172,7 @@ Result<> Controller::open_relay(UnixTime now) {
 }
 
 Json Controller::answer(const Question& q) {
-  const AdminApi api{store_, secrets_.pki, public_, [this] { return control_->online(); },
+  const AdminApi api{store_, secrets_.pki, vault_, public_, [this] { return control_->online(); },
                      [this] { control_->changed(); },
                      [this] { return about(); }};
   return api.answer(q.request, {net::Loop::wall(), q.who, "socket"});

@@ -7,6 +7,7 @@
 #include "cmd/controller/control_server.h"
 #include "cmd/controller/names.h"
 #include "cmd/controller/secrets.h"
+#include "cmd/controller/signing_in.h"
 #include "cmd/controller/state_dir.h"
 #include "core/ip.h"
 #include "core/json.h"
@@ -27,6 +28,7 @@ struct ServeOptions {
   std::string relay_listen = "0.0.0.0:8444";   // "none": no embedded relay
   std::string public_address;         // "HOST[:PORT]" at which agents find the controller; "": found out
   std::string relay_public;           // likewise the relay; "": the host of public_address
+  std::string ca_bundle = WebRoots::kSystem;   // PEM: whom identity providers are believed by
   std::string grace;                  // a duration, at most kGraceMax; "": that of `control`
   ControlSettings control;            // its relay is filled in
 };
@@ -61,6 +63,7 @@ class Controller {
   Result<> open_streams();
   Result<> open_relay(UnixTime now);
   Result<> open_admin();
+  SignInMeans sign_in_means();
   // Question is one that was asked on the socket; one about news may wait for them until `until`.
   struct Question {
     Json request;
@@ -80,6 +83,7 @@ class Controller {
   Vault vault_;
   Store store_;
   Secrets secrets_;
+  WebRoots web_roots_;
   std::string relay_id_;
   UnixTime started_{};
   UnixTime certificates_made_{};

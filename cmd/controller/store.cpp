@@ -8,6 +8,7 @@
 #include "cmd/controller/limits.h"
 #include "cmd/controller/reach.h"
 #include "cmd/controller/schema.h"
+#include "cmd/controller/words.h"
 #include "core/json.h"
 #include "core/text.h"
 
@@ -54,9 +55,50 @@ Result<> read_resources(Database& db, Model& model) {
       });
 }
 
+Result<> read_identity_providers(Database& db, Model& model) {
+  return db.each("SELECT name, issuer, client_id, scopes, email_claim, trust_email, groups_claim, domains, session, "
+                 "secret IS NOT NULL FROM \"identity-provider\" ORDER BY name", {}, [&](const Row& row) {
+                   model.identity_providers.push_back(
+                       {{row.text(0), row.text(1), row.text(2), split(row.text(3)), row.text(4), row.number(5) != 0,
+                         row.text(6), split(row.text(7)), std::chrono::seconds(row.number(8)), {}},
+                        row.number(9) != 0});
+                 });
+}
+
+// GroupRecords finds groups by name, in the model's order.
+GroupRecord* group_named(Model& model, const std::string& name) {
+  const auto found = std::lower_bound(model.groups.begin(), model.groups.end(), name,
+                                      [](const GroupRecord& g, const std::string& n) { return g.name < n; });
+  return found == model.groups.end() || found->name != name ? nullptr : &*found;
+}
+
+Result<> read_claims(Database& db, Model& model) {
+  auto claims = db.each("SELECT g.name, p.name, c.value FROM group_claim c JOIN \"group\" g ON g.id = c.\"group\" "
+                        "JOIN \"identity-provider\" p ON p.id = c.provider ORDER BY g.name, p.name, c.value",
+                        {}, [&](const Row& row) {
+                          if (auto* g = group_named(model, row.text(0))) g->claims.push_back({row.text(1), row.text(2)});
+                        });
+  if (!claims) return claims;
+  auto told = db.each("SELECT u.email, p.name, t.value FROM told t JOIN user u ON u.id = t.user "
+                      "JOIN \"identity-provider\" p ON p.id = t.provider",
+                      {}, [&](const Row& row) { model.told[row.text(0)].insert({row.text(1), row.text(2)}); });
+  if (!told) return told;
+  return db.each("SELECT DISTINCT g.name, u.email FROM told t JOIN group_claim c ON c.provider = t.provider AND c.value = t.value "
+                 "JOIN \"group\" g ON g.id = c.\"group\" JOIN user u ON u.id = t.user ORDER BY g.name, u.email",
+                 {}, [&](const Row& row) {
+                   if (auto* g = group_named(model, row.text(0))) g->by_claim.push_back(row.text(1));
+                 });
+}
+
 Result<> read_people(Database& db, Model& model) {
-  auto users = db.each("SELECT email FROM user ORDER BY email", {},
-                       [&](const Row& row) { model.users.push_back(row.text(0)); });
+  auto users = db.each("SELECT u.email, u.by_sign_in, p.name FROM user u LEFT JOIN account a ON a.user = u.id "
+                       "LEFT JOIN \"identity-provider\" p ON p.id = a.provider ORDER BY u.email, p.name", {},
+                       [&](const Row& row) {
+                         if (model.users.empty() || model.users.back().email != row.text(0)) {
+                           model.users.push_back({row.text(0), row.number(1) != 0, {}});
+                         }
+                         if (!row.null(2)) model.users.back().accounts.push_back(row.text(2));
+                       });
   if (!users) return users;
   auto groups = db.each("SELECT g.name, u.email FROM \"group\" g LEFT JOIN membership m ON m.\"group\" = g.id "
                         "LEFT JOIN user u ON u.id = m.user ORDER BY g.name, u.email",
@@ -67,11 +109,17 @@ Result<> read_people(Database& db, Model& model) {
                           if (!row.null(1)) model.groups.back().members.push_back(row.text(1));
                         });
   if (!groups) return groups;
-  return db.each("SELECT d.id, u.email, d.name, d.key, d.blocked, d.created, d.last_seen FROM device d "
-                 "JOIN user u ON u.id = d.user ORDER BY d.id",
+  if (auto claims = read_claims(db, model); !claims) return claims;
+  return db.each("SELECT d.id, u.email, d.name, d.key, d.blocked, d.created, d.last_seen, d.signs_in, p.name, s.methods, "
+                 "s.context, s.started, s.expires FROM device d JOIN user u ON u.id = d.user "
+                 "LEFT JOIN session s ON s.device = d.id LEFT JOIN \"identity-provider\" p ON p.id = s.provider ORDER BY d.id",
                  {}, [&](const Row& row) {
-                   model.devices.push_back({row.text(0), row.text(1), row.text(2), row.text(3),
-                                            row.number(4) != 0, time_at(row, 5), maybe_time_at(row, 6)});
+                   DeviceRecord device{row.text(0), row.text(1), row.text(2), row.text(3), row.number(4) != 0,
+                                       time_at(row, 5), maybe_time_at(row, 6), row.number(7) != 0, {}};
+                   if (!row.null(8)) {
+                     device.session = {row.text(8), split(row.text(9)), row.text(10), time_at(row, 11), time_at(row, 12)};
+                   }
+                   model.devices.push_back(std::move(device));
                  });
 }
 
@@ -150,6 +198,7 @@ Result<Model> Store::model() {
   auto read = db_.each("SELECT number FROM revision", {},
                        [&](const Row& row) { out.revision = static_cast<std::uint64_t>(row.number(0)); });
   if (read) read = read_networks(db_, out);
+  if (read) read = read_identity_providers(db_, out);
   if (read) read = read_people(db_, out);
   if (read) read = read_resources(db_, out);
   if (read) {
@@ -204,18 +253,21 @@ Result<> Store::change(const Stamp& by, Effect effect, const Work& work) {
   return {};
 }
 
-Result<std::vector<Change>> Store::plan(const DesiredState& wanted, bool prune) {
+Result<std::vector<Change>> Store::plan(const DesiredState& file, bool prune) {
   auto here = model();
   if (!here) return pass_on(here);
   const DesiredState now = desired(*here);
+  const DesiredState wanted = with_guests(file, now);
   if (auto possible = check_possible(outcome(now, wanted, prune)); !possible) return pass_on(possible);
   return tg::plan(now, wanted, prune);
 }
 
-Result<Findings> Store::examine(const DesiredState& wanted, bool prune) {
+Result<Findings> Store::examine(const DesiredState& file, bool prune) {
   auto here = model();
   if (!here) return pass_on(here);
-  const DesiredState after = outcome(desired(*here), wanted, prune);
+  const DesiredState now = desired(*here);
+  const DesiredState wanted = with_guests(file, now);
+  const DesiredState after = outcome(now, wanted, prune);
   Findings out;
   out.problems = problems(after);
   if (!out.problems.empty()) return out;
@@ -223,10 +275,11 @@ Result<Findings> Store::examine(const DesiredState& wanted, bool prune) {
   return out;
 }
 
-Result<std::vector<Change>> Store::apply(const DesiredState& wanted, bool prune, const Stamp& by) {
+Result<std::vector<Change>> Store::apply(const DesiredState& file, bool prune, const Stamp& by) {
   auto here = model();
   if (!here) return pass_on(here);
-  return replace(desired(*here), wanted, prune, by);
+  const DesiredState now = desired(*here);
+  return replace(now, with_guests(file, now), prune, by);
 }
 
 Result<std::vector<Change>> Store::edit(const std::function<Result<>(DesiredState&)>& change, const Stamp& by) {
@@ -252,7 +305,7 @@ Result<std::vector<Change>> Store::replace(const DesiredState& now_state, const 
 }
 
 Result<> Store::rename(const std::string& kind, std::string_view from, std::string_view to, const Stamp& by) {
-  static const std::set<std::string> kinds = {"network", "connector", "relay", "user", "group", "resource"};
+  static const std::set<std::string> kinds = {"network", "connector", "relay", "identity-provider", "user", "group", "resource"};
   if (!kinds.contains(kind)) return fail(Errc::invalid_argument, "there is no kind \"" + printable(kind, 64) + "\"");
   const std::string column = kind == "user" ? "email" : "name";
   const auto quoted = [&](std::string_view name) { return fmt::format("{} \"{}\"", kind, printable(name, 64)); };

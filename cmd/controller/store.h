@@ -11,6 +11,7 @@
 #include "cmd/controller/database.h"
 #include "cmd/controller/model.h"
 #include "core/audit.h"
+#include "core/oidc.h"
 #include "core/token.h"
 
 namespace tg::controller {
@@ -29,6 +30,22 @@ struct Enrolment {
   Token::Role role = Token::Role::device;
   std::string name;         // what it calls itself
   std::string key;          // thumbprint of its TLS key
+};
+
+// SignIn is somebody whom an identity provider has vouched for, on a machine.
+struct SignIn {
+  std::string provider;     // by name
+  Person person;
+  std::string device;       // the id of a device that is known; "" for a new one, which has
+  std::string name;         // what it calls itself, and
+  std::string key;          // the thumbprint of its TLS key
+};
+
+// SignedIn is what that has come to.
+struct SignedIn {
+  std::string device;       // its id
+  std::string user;         // e-mail address
+  UnixTime until{};         // when the session ends
 };
 
 // Findings of a desired state, seen in what is there already. With problems or failures it is not applied.
@@ -78,13 +95,12 @@ class Store {
   Result<std::optional<Buffer>> value(std::string_view name);
   Result<> set_value(std::string_view name, Bytes value);
 
-  // examine returns what there is to say against applying `wanted`.
-  Result<Findings> examine(const DesiredState& wanted, bool prune);
+  // examine returns what there is to say against applying a file. Users who came by signing in stay, whether it names them or not.
+  Result<Findings> examine(const DesiredState& file, bool prune);
   // plan returns what apply would do, and changes nothing. Errors: conflict when the result would be impossible
-  // (problems()) or one of the tests in
-  // `wanted` would not hold, exhausted when it would be too big (check_limits).
-  Result<std::vector<Change>> plan(const DesiredState& wanted, bool prune);
-  Result<std::vector<Change>> apply(const DesiredState& wanted, bool prune, const Stamp& by);
+  // (problems()) or one of the tests in the file would not hold, exhausted when it would be too big (check_limits).
+  Result<std::vector<Change>> plan(const DesiredState& file, bool prune);
+  Result<std::vector<Change>> apply(const DesiredState& file, bool prune, const Stamp& by);
   // edit applies what `change` makes of the present state. Errors: those of `change`, and as plan.
   Result<std::vector<Change>> edit(const std::function<Result<>(DesiredState&)>& change, const Stamp& by);
 
@@ -103,6 +119,21 @@ class Store {
   // used already, its subject gone), expired. A refusal spends nothing. In the audit log it is
   // the token's doing, from `from`.
   Result<std::string> enroll(const Enrolment& who, UnixTime now, const std::string& from = {});
+
+  // sign_in begins a session of a device, in the place of one that it has, and makes the device when it is new, and the user when
+  // he is of one of the provider's domains. Errors: denied (no user here, another account, somebody else's device, the provider
+  // is gone); exhausted. In the audit log it is the person's doing, from `from`.
+  Result<SignedIn> sign_in(const SignIn& who, UnixTime now, const std::string& from = {});
+  // end_session voids the grants of a device that needs its session. Errors: not_found.
+  Result<> end_session(const std::string& device, const Stamp& by);
+  // end_sessions ends those whose time is over, and returns whether there were any.
+  Result<bool> end_sessions(UnixTime now);
+  // forget_accounts has the next sign-in of a user go by his e-mail address again. Errors: not_found.
+  Result<> forget_accounts(const std::string& email, const Stamp& by);
+
+  // The client secret of an identity provider, sealed by the caller. Empty bytes take it away. Errors: not_found.
+  Result<> set_provider_secret(const std::string& name, Bytes sealed, const Stamp& by);
+  Result<std::optional<Buffer>> provider_secret(const std::string& name);
 
   // sign_audit_with has the end of the audit log signed from now on; call it before the first change. Errors: failed when the
   // log does not end as it was signed last. It is then never signed again, nor when that is found out at a change.

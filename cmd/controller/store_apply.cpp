@@ -1,11 +1,13 @@
 // The steps of a plan as SQL.
 #include <fmt/format.h>
 
+#include <set>
 #include <string_view>
 #include <unordered_map>
 
 #include "cmd/controller/store.h"
 #include "cmd/controller/vault.h"
+#include "cmd/controller/words.h"
 
 namespace tg::controller {
 namespace {
@@ -30,11 +32,18 @@ class ByName {
 
 struct Wanted {
   explicit Wanted(const DesiredState& s)
-      : connectors(s.connectors), relays(s.relays), groups(s.groups), resources(s.resources) {}
+      : connectors(s.connectors), relays(s.relays), identity_providers(s.identity_providers), groups(s.groups),
+        resources(s.resources) {
+    for (const UserSpec& u : s.users) {
+      if (u.by_sign_in) guests.insert(u.email);
+    }
+  }
   ByName<ConnectorSpec> connectors;
   ByName<RelaySpec> relays;
+  ByName<IdentityProviderSpec> identity_providers;
   ByName<GroupSpec> groups;
   ByName<ResourceSpec> resources;
+  std::set<std::string_view> guests;      // users who are not listed
 };
 
 Result<> done(Result<int> r) {
@@ -49,6 +58,16 @@ Result<> set_members(Database& db, const GroupSpec& group) {
     if (!r) return r;
     r = done(db.run("INSERT INTO membership VALUES ((SELECT id FROM user WHERE email = ?), "
                     "(SELECT id FROM \"group\" WHERE name = ?))", {member, group.name}));
+  }
+  return r;
+}
+
+Result<> set_claims(Database& db, const GroupSpec& group) {
+  auto r = done(db.run("DELETE FROM group_claim WHERE \"group\" = (SELECT id FROM \"group\" WHERE name = ?)", {group.name}));
+  for (const Claim& claim : group.claims) {
+    if (!r) return r;
+    r = done(db.run("INSERT INTO group_claim VALUES ((SELECT id FROM \"group\" WHERE name = ?), "
+                    "(SELECT id FROM \"identity-provider\" WHERE name = ?), ?)", {group.name, claim.provider, claim.value}));
   }
   return r;
 }
@@ -82,11 +101,43 @@ Result<> put_relay(Database& db, const RelaySpec& r, Verb verb, UnixTime now) {
                      {id, r.name, r.address, std::int64_t{now.time_since_epoch().count()}}));
 }
 
+// Another issuer may call somebody else by the same subject: nothing that the former one said is kept.
+Result<> forget_issuer(Database& db, const IdentityProviderSpec& p) {
+  for (const char* table : {"account", "told", "session"}) {
+    const std::string sql = fmt::format("DELETE FROM {} WHERE provider = (SELECT id FROM \"identity-provider\" "
+                                        "WHERE name = ? AND issuer <> ?)", table);
+    if (auto r = done(db.run(sql.c_str(), {p.name, p.issuer})); !r) return r;
+  }
+  return {};
+}
+
+Result<> put_identity_provider(Database& db, const IdentityProviderSpec& p, Verb verb) {
+  if (verb == Verb::update) {
+    if (auto r = forget_issuer(db, p); !r) return r;
+  }
+  const char* sql =
+      verb == Verb::create
+          ? "INSERT INTO \"identity-provider\" (issuer, client_id, scopes, email_claim, trust_email, groups_claim, domains, "
+            "session, name) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+          : "UPDATE \"identity-provider\" SET issuer = ?, client_id = ?, scopes = ?, email_claim = ?, trust_email = ?, "
+            "groups_claim = ?, domains = ?, session = ? WHERE name = ?";
+  const std::string scopes = joined(p.scopes);
+  const std::string domains = joined(p.domains);
+  return done(db.run(sql, {p.issuer, p.client_id, scopes, p.email_claim, std::int64_t{p.trust_email}, p.groups_claim, domains,
+                           std::int64_t{p.session.count()}, p.name}));
+}
+
+Result<> put_user(Database& db, const std::string& email, bool guest) {
+  return done(db.run("INSERT INTO user (email, by_sign_in) VALUES (?, ?) ON CONFLICT (email) DO UPDATE SET by_sign_in = "
+                     "excluded.by_sign_in", {email, std::int64_t{guest}}));
+}
+
 Result<> put_group(Database& db, const GroupSpec& g, Verb verb) {
   if (verb == Verb::create) {
     if (auto r = done(db.run("INSERT INTO \"group\" (name) VALUES (?)", {g.name})); !r) return r;
   }
-  return set_members(db, g);
+  if (auto r = set_members(db, g); !r) return r;
+  return set_claims(db, g);
 }
 
 Result<> put_resource(Database& db, const ResourceSpec& r, Verb verb) {
@@ -108,6 +159,7 @@ Result<> remove(Database& db, const Change& c) {
   if (c.kind == "network") return done(db.run("DELETE FROM network WHERE name = ?", {c.name}));
   if (c.kind == "connector") return done(db.run("DELETE FROM connector WHERE name = ?", {c.name}));
   if (c.kind == "relay") return done(db.run("DELETE FROM relay WHERE name = ?", {c.name}));
+  if (c.kind == "identity-provider") return done(db.run("DELETE FROM \"identity-provider\" WHERE name = ?", {c.name}));
   if (c.kind == "user") return done(db.run("DELETE FROM user WHERE email = ?", {c.name}));
   if (c.kind == "group") return done(db.run("DELETE FROM \"group\" WHERE name = ?", {c.name}));
   if (c.kind == "resource") return done(db.run("DELETE FROM resource WHERE name = ?", {c.name}));
@@ -118,7 +170,8 @@ Result<> put(Database& db, const Wanted& wanted, const Change& c, UnixTime now) 
   if (c.kind == "network") return done(db.run("INSERT INTO network (name) VALUES (?)", {c.name}));
   if (c.kind == "connector") return put_connector(db, wanted.connectors[c.name], c.verb, now);
   if (c.kind == "relay") return put_relay(db, wanted.relays[c.name], c.verb, now);
-  if (c.kind == "user") return done(db.run("INSERT INTO user (email) VALUES (?)", {c.name}));
+  if (c.kind == "identity-provider") return put_identity_provider(db, wanted.identity_providers[c.name], c.verb);
+  if (c.kind == "user") return put_user(db, c.name, wanted.guests.contains(c.name));
   if (c.kind == "group") return put_group(db, wanted.groups[c.name], c.verb);
   if (c.kind == "resource") return put_resource(db, wanted.resources[c.name], c.verb);
   return fail(Errc::unsupported, "unknown kind " + c.kind);

@@ -19,6 +19,7 @@ class Entries {
     add("network", s.networks, &NetworkSpec::name);
     add("connector", s.connectors, &ConnectorSpec::name);
     add("relay", s.relays, &RelaySpec::name);
+    add("identity-provider", s.identity_providers, &IdentityProviderSpec::name);
     add("user", s.users, &UserSpec::email);
     add("group", s.groups, &GroupSpec::name);
     add("resource", s.resources, &ResourceSpec::name);

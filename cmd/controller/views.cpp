@@ -2,6 +2,7 @@
 #include "core/json.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace tg::controller {
 namespace {
@@ -24,7 +25,9 @@ Directory::Directory(Model model) : model_(std::move(model)) {
     for (const std::string& group : r.groups) of_group_[group].push_back(&r);
   }
   for (const GroupRecord& g : model_.groups) {
-    for (const std::string& member : g.members) groups_of_[member].push_back(g.name);
+    std::vector<std::string> all;
+    std::set_union(g.members.begin(), g.members.end(), g.by_claim.begin(), g.by_claim.end(), std::back_inserter(all));
+    for (const std::string& member : all) groups_of_[member].push_back(g.name);
   }
   for (const ConnectorRecord& c : model_.connectors) connectors_[c.network].push_back(&c);
   for (const Revocation& r : model_.revocations) generations_[r.device] = r.generation;
@@ -70,15 +73,22 @@ View device_view(const Directory& directory, const Presence& presence, const std
   View out;
   const DeviceRecord* record = directory.model().device(device);
   if (record == nullptr || record->blocked) return out;
-  out.emplace("self", to_json(DeviceSelf{record->user, record->id, record->name}));
+  DeviceSelf self{record->user, record->id, record->name};
+  self.sign_in = !record->let_in(now);
+  if (record->session && now < record->session->expires) {
+    self.provider = record->session->provider;
+    self.until = record->session->expires;
+  }
+  out.emplace("self", to_json(self));
   std::map<std::string, std::vector<ResourceId>> networks;
   for (const ResourceRecord* r : directory.reach(record->user)) {
     out.emplace(resource_key(r->resource), to_json(r->resource));
-    networks[r->resource.network].push_back(r->resource.id);
+    if (!self.sign_in) networks[r->resource.network].push_back(r->resource.id);
   }
+  const UnixTime until = record->signs_in ? self.until : UnixTime::max();
   const Generation generation = directory.generation(device);
   for (const auto& [network, resources] : networks) {
-    out.emplace("grant/" + network, leases.grant(keys, network, resources, generation, now));
+    out.emplace("grant/" + network, leases.grant(keys, network, resources, generation, now, until));
     for (const ConnectorRecord* c : directory.connectors(network)) {
       const auto here = presence.find(c->id);
       ConnectorInfo info{c->id, c->name, network, here != presence.end(), {}, {}};

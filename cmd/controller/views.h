@@ -21,7 +21,7 @@ class Directory {
   Directory& operator=(const Directory&) = delete;
 
   const Model& model() const noexcept { return model_; }
-  // reach returns the Resources that the groups of a user reach, sorted by id. Users with the same groups share one
+  // reach returns the Resources that the groups of a user reach, by name or by claim, sorted by id. Users with the same groups share one
   // list, made when it is first asked for.
   const std::vector<const ResourceRecord*>& reach(const std::string& user) const;
   const std::vector<const ConnectorRecord*>& connectors(const std::string& network) const;
@@ -54,7 +54,8 @@ inline constexpr const char* kEmbeddedRelay = "controller";   // the id of the c
 // (but for one that claims the embedded one's address).
 std::vector<RelayPlace> relays_in_use(const Model& model, const std::string& embedded);
 
-// device_view renews in `leases` what has to be. A device that is not in the directory, or blocked, has an empty view.
+// device_view renews in `leases` what has to be. A device that is not in the directory, or blocked, has an empty view; one whose
+// user has to sign in knows its Resources, and is granted none.
 View device_view(const Directory& directory, const Presence& presence, const std::vector<RelayPlace>& relays,
                  const LeaseKeys& keys, const std::string& device, Leases& leases, UnixTime now);
 

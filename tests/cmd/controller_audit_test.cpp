@@ -218,7 +218,8 @@ TEST_F(AnAuditLog, without_an_entry_is_whole) { EXPECT_EQ(problem(), ""); }
 TEST_F(AnAuditLog, is_told_in_pieces) {
   const Pki pki = must(Pki::create(kNow));
   must(store.apply(home(), false, kNow));
-  const AdminApi api{store, pki, {"tg.example.com", 8443}, [] { return std::vector<OnlineAgent>(); }, [] {}, [] { return Json(); }};
+  const Vault vault = must(Vault::of_key(Buffer(32, 5)));
+  const AdminApi api{store, pki, vault, {"tg.example.com", 8443}, [] { return std::vector<OnlineAgent>(); }, [] {}, [] { return Json(); }};
   const auto ask = [&](const Json& request) { return api.answer(Json::parse(request.dump()), kNow); };   // as it travels
   const auto numbers = [&](const Json& request) {
     const Json answer = ask(request);

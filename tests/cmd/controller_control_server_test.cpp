@@ -407,7 +407,7 @@ TEST_F(AControlServer, ends_the_stream_of_whom_it_cannot_tell_everything_and_liv
   const Machine laptop = enroll("device", "alice@example.com");
   const Machine bobs = enroll("device", "bob@example.com");
   ControlSettings terse;
-  terse.session.told = 500;
+  terse.stream.told = 500;
   start(terse);
   const auto alice = up(laptop);
   ASSERT_NE(alice->last("error"), nullptr);
@@ -533,7 +533,7 @@ TEST_F(AControlServer, hears_nothing_but_enroll_from_a_stranger) {
     agent->say({{"type", type}});
     ASSERT_TRUE(turner.until([&] { return agent->closed; }));
     ASSERT_NE(agent->last("error"), nullptr);
-    EXPECT_EQ((*agent->last("error"))["text"], "without a certificate only \"enroll\" is answered") << type;
+    EXPECT_EQ((*agent->last("error"))["text"], "without a certificate only \"enroll\" and \"sign_in\" are answered") << type;
   }
 }
 
@@ -549,7 +549,7 @@ TEST_F(AControlServer, takes_no_more_than_64_KiB_from_a_stranger) {
 
 TEST_F(AControlServer, waits_only_so_long_for_a_stranger_and_for_hello) {
   ControlSettings hasty;
-  hasty.session.patience = std::chrono::milliseconds(100);
+  hasty.stream.patience = std::chrono::milliseconds(100);
   const Machine laptop = enroll("device", "alice@example.com");
   start(hasty);
   const auto stranger = dial(pinned());

@@ -1,6 +1,8 @@
 #include "cmd/controller/desired_file.h"
+#include "cmd/controller/desired_json.h"
 
 #include "cmd/controller/names.h"
+#include "core/json.h"
 #include "controller_support.h"
 
 namespace tg::controller {
@@ -153,8 +155,19 @@ RC_GTEST_PROP(DesiredFileText, holds_whatever_a_state_may_hold, ()) {
   DesiredState s;
   s.networks.push_back({name(), {}});
   s.users.push_back({"alice@example.com", {}});
-  s.groups.push_back({name(), *rc::gen::arbitrary<bool>() ? std::vector<std::string>{"alice@example.com"}
-                                                           : std::vector<std::string>{}, {}});
+  const auto maybe = [](auto one) { return *rc::gen::arbitrary<bool>() ? std::vector{one} : std::vector<decltype(one)>{}; };
+  IdentityProviderSpec p;
+  p.name = name();
+  p.issuer = "https://id.example.com/" + std::to_string(*rc::gen::arbitrary<unsigned>());
+  p.client_id = name();
+  p.scopes.insert(p.scopes.end(), *rc::gen::inRange(0, 3), "groups");
+  p.trust_email = *rc::gen::arbitrary<bool>();
+  if (p.trust_email) p.email_claim = name();
+  p.groups_claim = name();
+  p.domains = maybe(std::string("example.com"));
+  p.session = std::chrono::seconds(*rc::gen::inRange(10, 1'000'000));
+  s.identity_providers.push_back(p);
+  s.groups.push_back({name(), maybe(std::string("alice@example.com")), {}, maybe(Claim{p.name, name()})});
   ResourceSpec r{name(), s.networks[0].name, *Address::parse("*.a.int"), "", {s.groups[0].name}, {}, {}};
   const auto ports = [] {
     std::vector<PortRange> out;
@@ -171,6 +184,63 @@ RC_GTEST_PROP(DesiredFileText, holds_whatever_a_state_may_hold, ()) {
   RC_ASSERT(back.errors == Lines{});
   RC_ASSERT(plan(s, back.state, true).empty());
   RC_ASSERT(to_toml(back.state) == text);
+}
+
+TEST(DesiredFile, reads_an_identity_provider_and_claims) {
+  const DesiredFile f = parse_desired(R"(
+[[identity-provider]]
+name = "company"
+issuer = "https://id.example.com"
+client_id = "tg"
+scopes = ["openid", "email", "groups"]
+groups_claim = "groups"
+domains = ["Example.com"]
+session = "8h"
+[[group]]
+name = "engineers"
+claims = { company = ["ops", "engineering"] }
+)", "f");
+  ASSERT_EQ(f.errors, Lines{});
+  const IdentityProviderSpec& p = f.state.identity_providers.at(0);
+  EXPECT_EQ(p.issuer, "https://id.example.com");
+  EXPECT_EQ(p.scopes, (Lines{"openid", "email", "groups"}));
+  EXPECT_EQ(p.email_claim, "email");
+  EXPECT_EQ(p.domains, Lines{"example.com"});
+  EXPECT_EQ(p.session, std::chrono::hours(8));
+  EXPECT_EQ(f.state.groups.at(0).claims, (std::vector<Claim>{{"company", "engineering"}, {"company", "ops"}}));
+  const auto back = desired_from_json(to_json(f.state));
+  ASSERT_TRUE(back) << back.error().text;
+  EXPECT_TRUE(plan(f.state, *back, true).empty());
+}
+
+TEST(DesiredFile, says_what_is_wrong_with_an_identity_provider) {
+  const auto errors = [](const std::string& more, const std::string& issuer = "https://id.example.com") {
+    return parse_desired("[[identity-provider]]\nname = \"company\"\nissuer = \"" + issuer + "\"\nclient_id = \"tg\"\n" + more, "f").errors;
+  };
+  EXPECT_EQ(errors(""), Lines{});
+  const std::string where = R"(: identity-provider "company": )";
+  for (const char* issuer : {"http://id.example.com", "id.example.com", "https://", "https://id.example.com?x=1", "https://id.example.com#x",
+                             "https://user@id.example.com", "https://id.example.com/a b"}) {
+    ASSERT_EQ(errors("", issuer).size(), 1u) << issuer;
+    EXPECT_EQ(errors("", issuer)[0], "f:3" + where + "issuer: \"" + issuer + "\" is no https address, as in https://id.example.com");
+  }
+  EXPECT_EQ(errors("scopes = [\"email\"]"), Lines{"f:5" + where + "scopes: must have \"openid\" among them"});
+  EXPECT_EQ(errors("scopes = [\"openid email\", \"openid\"]"), Lines{"f:5" + where + "scopes: \"openid email\" is no scope"});
+  EXPECT_EQ(errors("session = \"9s\""), Lines{"f:5" + where + "session: is too short: 10s is the least"});
+  EXPECT_EQ(errors("session = \"soon\"").size(), 1u);
+  EXPECT_EQ(errors("domains = [\"@example.com\"]").size(), 1u);
+  EXPECT_EQ(errors("email_claim = \"upn\"").size(), 1u);
+  EXPECT_EQ(errors("email_claim = \"upn\"\ntrust_email = true"), Lines{});
+  EXPECT_EQ(errors("groups_claim = \"g\"\n[[group]]\nname = \"x\"\nclaims = { company = [\"a\"], firm = [\"b\"] }"),
+            Lines{R"(f:8: group "x": claims: there is no identity-provider "firm"; add a [[identity-provider]] for it)"});
+  EXPECT_EQ(errors("[[group]]\nname = \"x\"\nclaims = { company = [\"a\"] }"),
+            Lines{R"(f:7: group "x": claims: identity-provider company has no groups_claim, so it tells no groups)"});
+}
+
+TEST(DesiredFileText, leaves_out_users_who_came_by_signing_in) {
+  DesiredState s;
+  s.users = {{"alice@example.com", {}}, {"carol@example.com", {}, true}};
+  EXPECT_EQ(to_toml(s), "[[user]]\nemail = \"alice@example.com\"\n");
 }
 
 TEST(DesiredFile, reports_all_mistakes_in_the_order_of_the_file) {

@@ -16,7 +16,7 @@ Model company() {
   m.connectors = {{"00000000000000c1", "home-1", "home", "key-c1", kNow, {}}, {"00000000000000c2", "home-2", "home", "",
       kNow, {}},
                   {"00000000000000c3", "office-1", "office", "", kNow, {}}};
-  m.users = {"alice@example.com", "bob@example.com"};
+  m.users = {{"alice@example.com"}, {"bob@example.com"}};
   m.groups = {{"family", {"alice@example.com"}}, {"staff", {"alice@example.com", "bob@example.com"}}};
   const auto add = [&](ResourceId id, const char* name, const char* network, const char* address,
                        std::vector<std::string> groups) {

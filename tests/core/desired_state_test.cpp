@@ -121,6 +121,39 @@ TEST(DesiredState, complains_of_aliases_that_cannot_be) {
              "8 resource H: alias: \"h h.tg\" is no name: letters, digits, '-', '_' and dots only"}));
 }
 
+DesiredState with_provider() {
+  DesiredState s = good();
+  s.identity_providers = {{"company", "https://id.example.com", "tg"}};
+  s.identity_providers[0].groups_claim = "groups";
+  s.groups.push_back({"engineers", {"bob@example.com"}, {12}, {{"company", "engineering"}}});
+  return s;
+}
+
+TEST(DesiredState, complains_of_claims_that_nobody_makes) {
+  EXPECT_EQ(lines(problems(with_provider())), Lines{});
+  DesiredState s = with_provider();
+  s.groups[1].claims = {{"firm", "a"}, {"company", ""}, {"company", "b"}, {"company", "b"}};
+  EXPECT_EQ(lines(problems(s)),
+            (Lines{"12 group engineers: claims: there is no identity-provider \"firm\"; add a [[identity-provider]] for it",
+                   "12 group engineers: claims: a value is empty", "12 group engineers: claims: \"b\" is written twice"}));
+}
+
+TEST(DesiredState, counts_whom_a_provider_says_it_of_among_the_members) {
+  DesiredState s = with_provider();
+  s.told = {{"alice@example.com", {{"company", "engineering"}, {"company", "other"}}}, {"bob@example.com", {{"firm", "engineering"}}}};
+  const auto groups = groups_of(s);
+  EXPECT_EQ(groups.at("alice@example.com"), (std::vector<std::size_t>{0, 1}));
+  EXPECT_EQ(groups.at("bob@example.com"), std::vector<std::size_t>{1});
+}
+
+TEST(DesiredState, keeps_guests_whom_no_file_names) {
+  DesiredState now = with_provider();
+  now.users.push_back({"carol@example.com", {}, true});
+  const DesiredState wanted = with_guests(with_provider(), now);
+  EXPECT_TRUE(plan(now, wanted, true).empty());
+  EXPECT_EQ(plan(now, with_provider(), true).size(), 1u);
+}
+
 TEST(Overlaps, say_who_shares_hosts_and_who_wins) {
   DesiredState s;
   s.resources = {resource("All", "*.internal", 1),       resource("Corp", "*.corp.internal", 2),
@@ -195,6 +228,20 @@ TEST(Plan, has_relays_too) {
   moved.relays[0].address = "[2001:db8::1]:443";
   EXPECT_EQ(to_string(plan(s, moved, false).at(0)), "~ relay a: address relay.example.com:8444 -> [2001:db8::1]:443");
   EXPECT_EQ(to_string(plan(s, good(), true).at(0)), "- relay a");
+}
+
+TEST(Plan, tells_what_changes_of_a_provider_and_of_claims) {
+  DesiredState now = with_provider(), wanted = with_provider();
+  wanted.identity_providers[0].session = std::chrono::hours(1);
+  wanted.identity_providers[0].domains = {"example.com"};
+  wanted.groups[1].claims = {{"company", "ops"}};
+  std::vector<std::string> out;
+  for (const Change& c : plan(now, wanted, true)) out.push_back(to_string(c));
+  EXPECT_EQ(out, (Lines{"~ identity-provider company: domains +example.com; session 12h -> 1h",
+                        "~ group engineers: claims +company=ops -company=engineering"}));
+  out.clear();
+  for (const Change& c : plan(good(), with_provider(), false)) out.push_back(to_string(c));
+  EXPECT_EQ(out, (Lines{"+ identity-provider company (https://id.example.com)", "+ group engineers (1 member, 1 claim)"}));
 }
 
 TEST(Plan, is_empty_for_the_same_state) {

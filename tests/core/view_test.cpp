@@ -62,6 +62,11 @@ TEST(View, reads_back_what_it_wrote) {
   EXPECT_EQ(connector_from_json(to_json(c)).value(), c);
   const auto d = device_self_from_json(to_json(DeviceSelf{"a@b", "d1", "laptop"})).value();
   EXPECT_EQ(d.user + d.device + d.name, "a@bd1laptop");
+  const DeviceSelf out{"a@b", "d1", "laptop", true, "company", UnixTime(std::chrono::seconds(1'800'000'000))};
+  const auto again = device_self_from_json(to_json(out)).value();
+  EXPECT_TRUE(again.sign_in && !d.sign_in);
+  EXPECT_EQ(again.provider, "company");
+  EXPECT_EQ(again.until, out.until);
   const ConnectorSelf s{"00000000000000ff",   "home-1", "home", "c0ffee", Buffer(32, 9), {"r.example.com:443"},
                         kGenerationMax, std::chrono::hours(3)};
   const auto back = connector_self_from_json(to_json(s)).value();

@@ -19,7 +19,7 @@ SHELLS = ["bash", "zsh", "fish"]
 CASES = [
     ("tg ", {"client", "connector", "controller", "relay", "version", "completion"}, {"up", "--token"}),
     ("tg cl", {"client"}, {"connector"}),
-    ("tg client ", {"up", "down", "ping", "netcheck", "dns", "report", "logout"}, {"login", "run"}),
+    ("tg client ", {"up", "down", "ping", "netcheck", "dns", "report", "login", "logout"}, {"dance", "run"}),
     ("tg client n", {"netcheck"}, {"ping"}),
     ("tg client up --", {"--token", "--foreground", "--state", "--config", "--timeout"}, {"--count"}),
     ("tg client ping --json nas.home.int --c", {"--count", "--config"}, {"--json"}),

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Iterator
 
 import pytest
-from support.lab import ISP_DNS, Lab
+from support.lab import Lab
 from support.netns import Failed, Host, Process, Result, kill_and_wait, wait_for
+from support.oidc import Provider
 from support.tg import REPOSITORY, Tg, binary
 
 SERVICE = 61235                # the user id of the services
@@ -23,8 +24,8 @@ STAYS = re.compile(r"tg (controller serve|connector run|relay run)\b")
 VARIES = [
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME"), (r"\btg-[0-9a-f]{8}\b", "INSTANCE"), (r"\btg1_\S+", "TOKEN"),
     (r"\b100\.(9[6-9]|1[01]\d)\.\d+\.\d+\b(?!/)", "ADDRESS"), (r"\b\d+(\.\d+)? ms\b", "N ms"), (r"\b\d+ (tunnels|flows)\b", r"N \1"),
-    (r" --state \S+", ""), (r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "TIME"), (r"^\d+(?=  TIME|:)", "N"),
-    (r"\b[0-9a-f]{64}\b", "HASH"), (r", by sudo of \S+", ""), (r"\s+", " "),
+    (r" --state \S+", ""), (r"\b\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)? UTC", "TIME"), (r"^\d+(?=  TIME|:)", "N"),
+    (r"\b[0-9a-f]{64}\b", "HASH"), (r"#(…|[\w-]{43})(?!\S)", "#PIN"), (r"\b[A-Z]{4}-[A-Z]{4}\b", "CODE"), (r", by sudo of \S+", ""), (r"\s+", " "),
 ]
 
 
@@ -61,21 +62,11 @@ def plain(line: str) -> str:
     return line.strip()
 
 
-def own_relay(lab: Lab) -> Host:
-    """A machine on the internet that has nothing yet, reached as relay.example.com."""
-    host = lab.host("relay")
-    host.ip(f"link add eth0 type veth peer name relay netns {lab.internet.namespace}", f"addr add {RELAY}/29 dev eth0",
-            "link set eth0 up", "route add default via 203.0.113.89")
-    lab.internet.ip("addr add 203.0.113.89/29 dev relay", "link set relay up")
-    host.resolv_conf.write_text(f"nameserver {ISP_DNS}\n")
-    return host
-
-
 class Newcomer:
     """Somebody with three machines, later a fourth, and the README."""
 
     def __init__(self, lab: Lab) -> None:
-        self.hosts = {"server": lab.internet, "home": lab.connector, "laptop": lab.laptop, "relay": own_relay(lab)}
+        self.hosts = {"server": lab.internet, "home": lab.connector, "laptop": lab.laptop, "relay": lab.internet_host("relay", RELAY)}
         self.lab, self.token, self.stays = lab, "", dict[str, Process]()
         tools = lab.root / "newcomer/bin"
         tools.mkdir(parents=True)
@@ -115,6 +106,19 @@ class Newcomer:
         if found := re.fullmatch(r"(tg1_\S+)\n", result.out):
             self.token = found[1]
 
+    def sign_in(self, step: Step, provider: Provider, account: str) -> None:
+        """Types a `tg client login`, and does in a browser what it says."""
+        at = self.start("laptop", step.command.split())
+        at.wait_text("Waiting until", 15)
+        page = re.search(r"https://\S+", at.text())
+        assert page
+        provider.approve(page[0], account)
+        assert self.stays.pop("laptop").wait() == 0
+        said = [plain(line) for line in at.text().splitlines()]
+        for wanted in step.answers:
+            if plain(wanted) not in said:
+                raise Failed(f"README promises {wanted!r}, but:\n{at.text()}")
+
     def works(self) -> bool:
         return self.run("laptop", "curl -sS -m 2 http://nas.home.int/").out.startswith("Hello from the NAS")
 
@@ -132,6 +136,7 @@ class Newcomer:
         self.hosts["home"].sysctl("net.ipv4.ping_group_range", "0 2147483647")
         for host in self.hosts.values():
             kill_and_wait(host.pids(self.tg))
+        shutil.rmtree(self.lab.root / "newcomer")
 
 
 @pytest.fixture
@@ -169,6 +174,40 @@ def test_three_machines_by_the_readme_alone(newcomer: Newcomer, lab: Lab) -> Non
     newcomer.follow(section(text, text[:text.lower().index(". the end")].count("\n### ")))
     assert look_of(lab.laptop) == before
     for machine in ("home", "relay", "server"):
+        assert newcomer.stays.pop(machine).stop() == 0
+
+
+def test_a_team_by_the_readme_alone(newcomer: Newcomer, lab: Lab) -> None:
+    """The chapter for a team, after the first two steps of the one before. The provider's CA is one of its own, and the laptop
+    was never enrolled."""
+    first, text = chapter("Three real machines, step by step"), chapter("Running it for a team")
+    tomls = [re.search(r"```toml\n(.*?)```", part, re.S) for part in (section(first, 1), text)]
+    assert all(tomls) and "`--ca-bundle FILE`" in text
+    home = lab.root / "newcomer/home.toml"
+    home.write_text(tomls[0][1])                                       # type: ignore[index]
+    with Provider(lab) as provider:
+        serve, *then = steps(section(first, 1))
+        newcomer.type(Step("server", f"{serve.command} --ca-bundle {provider.ca_file}", serve.answers))
+        for step in then:
+            newcomer.type(step)
+        newcomer.follow(section(first, 2))
+        with home.open("a") as f:
+            f.write("\n" + tomls[1][1])                                # type: ignore[index]
+        todo = steps(text)
+        assert len(todo) >= 6
+        for step in todo:
+            if "client login" in step.command:
+                shown = newcomer.run("server", "tg controller status").out
+                pin = re.search(r"tg client login (\S+#[\w-]{43})\n", shown)
+                assert pin
+                step.command = re.sub(r"\S+#…", pin[1], step.command)
+                newcomer.sign_in(step, provider, "alice")
+            else:
+                newcomer.type(step)
+        wait_for("what the claim gives is there", lambda: newcomer.run("laptop", "curl -s http://web.home.int/").code == 0, 10)
+        assert newcomer.works()
+        newcomer.run("laptop", "tg client down").ok()
+    for machine in ("home", "server"):
         assert newcomer.stays.pop(machine).stop() == 0
 
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
-import socket
 import time
 from typing import Callable, Iterator
 
 import pytest
 from support.lab import NAS
+from support.many_flows import Pair, ends, many, use, within
 from support.netns import wait_for
 from support.tg import PEOPLE, RESOURCES, Tg, resource
 
-END = 5.0
 HALF = 500
 KEPT = "10.0.1.25"                     # the NAS, too
-Pair = tuple[socket.socket, socket.socket]
 FOLK = '[[group]]\nname = "folk"\nmembers = {}\n'
 NAS_ONLY = resource("NAS", "nas.home.int", 'alias = "nas.tg"')
 OF_FOLK = NAS_ONLY.replace('["family"]', '["folk"]')
@@ -31,50 +28,9 @@ def busy(tg: Tg, port: int) -> Iterator[tuple[Tg, list[Pair], list[Pair]]]:
     tg.apply(POLICY, "--prune").ok()
     wait_for("the policy holds", tg.works, 5, explain=tg.explain)
     with contextlib.ExitStack() as stack:
-        def flows(listen: str, address: str) -> list[Pair]:
-            listener = stack.enter_context(tg.lab.nas.listen(listen, port, HALF))
-            out = []
-            for _ in range(HALF):
-                near = stack.enter_context(tg.connect(address, port))
-                far = stack.enter_context(listener.accept()[0])
-                far.settimeout(10)
-                out.append((near, far))
-            use(out)
-            return out
-        yield tg, flows(NAS, tg.lookup("nas.home.int")), flows(KEPT, KEPT)
+        yield (tg, many(stack, tg, NAS, tg.lookup("nas.home.int"), port, HALF), many(stack, tg, KEPT, KEPT, port, HALF))
     tg.stop()                          # whatever was taken away
     tg.policy = ""
-
-
-def use(flows: list[Pair]) -> None:
-    """Both directions of every flow work."""
-    for near, far in flows:
-        near.sendall(b"?")
-    for near, far in flows:
-        assert far.recv(1) == b"?"
-        far.sendall(b"!")
-    for near, far in flows:
-        assert near.recv(1) == b"!"
-
-
-def ends(flows: list[Pair], since: float) -> list[float]:
-    """How long after `since` the server of each flow has seen its end, in rising order."""
-    poll, left, out = select.epoll(), {far.fileno() for _, far in flows}, []
-    with poll:
-        for fd in left:
-            poll.register(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT)
-        while left and time.monotonic() - since < 3 * END:
-            for fd, _ in poll.poll(0.5):
-                left.discard(fd)
-                out.append(time.monotonic() - since)
-    assert not left, f"{len(left)} of {len(flows)} flows are alive {3 * END:g} s after the change; {len(out)} have ended"
-    return out
-
-
-def within(took: list[float], what: str) -> None:
-    p50, p99 = took[len(took) // 2], took[len(took) * 99 // 100]
-    print(f"{what}: {len(took)} flows ended, p50 {p50:.2f} s, p99 {p99:.2f} s, last {took[-1]:.2f} s")
-    assert p99 < END, f"p99 {p99:.2f} s"
 
 
 def narrow(tg: Tg) -> None:

@@ -83,6 +83,7 @@ class Tg:
         self.connector: Process | None = None
         self.policy = ""
         self.started = False
+        self.controller_arguments: list[str] = []
         self.connector_arguments: list[str] = []
         self.client_arguments: list[str] = []
         self.relay: Process | None = None
@@ -133,7 +134,8 @@ class Tg:
     # -- start and stop -----------------------------------------------------------------------------------------------------
     def start_controller(self) -> Process:
         self.controller = self.lab.internet.start(
-            [*self.words("controller serve"), "--listen", LISTEN, "--relay-listen", self.relay_listen, "--public", PUBLIC],
+            [*self.words("controller serve"), "--listen", LISTEN, "--relay-listen", self.relay_listen, "--public", PUBLIC,
+             *self.controller_arguments],
             "tg-controller", env=self.env())
         for port in (8443,) if self.relay_listen == "none" else (8443, 8444):
             self.wait_listening(self.lab.internet, self.controller, port)
@@ -234,6 +236,7 @@ class Tg:
                 else "no controller" if not (self.controller and self.controller.alive())
                 else "no connector" if not (self.connector and self.connector.alive())
                 else "no client" if not self.client_pids()
+                else "a controller with other options" if self.controller_arguments
                 else "a connector with other options" if self.connector_arguments
                 else "another relay" if self.relay_listen != RELAY_LISTEN else "")
 

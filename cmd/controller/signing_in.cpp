@@ -1,0 +1,76 @@
+#include "cmd/controller/signing_in.h"
+
+#include <sys/stat.h>
+
+#include <fmt/format.h>
+
+#include "net/files.h"
+#include "net/http_client.h"
+#include "net/log.h"
+
+namespace tg::controller {
+
+struct SigningIn::State {
+  State(net::Loop& l, OidcProvider provider, net::TlsContext w, net::ResolveHost r, Callbacks c)
+      : loop(l), web(std::move(w)), resolve(std::move(r)), callbacks(std::move(c)),
+        machine(std::move(provider), net::Loop::now(), net::Loop::wall()), timer(l, [this] { step(); }) {}
+
+  net::Loop& loop;
+  net::TlsContext web;
+  net::ResolveHost resolve;
+  Callbacks callbacks;
+  DeviceSignIn machine;
+  net::Timer timer;
+  std::unique_ptr<net::HttpExchange> exchange{};
+  bool told = false;
+
+  void step() {
+    if (auto request = machine.next(net::Loop::now())) {
+      exchange = std::make_unique<net::HttpExchange>(loop, web, resolve, std::move(*request), kPatience,
+                                                     [this](Result<HttpResponse> got) { answered(got); });
+      return;
+    }
+    go_on();
+  }
+
+  void answered(const Result<HttpResponse>& got) {
+    const auto done = std::move(exchange);   // lives until its callback has returned
+    machine.answer(got, net::Loop::now(), net::Loop::wall());
+    if (machine.code() && !std::exchange(told, true)) callbacks.on_code(*machine.code());
+    go_on();
+  }
+
+  void go_on() {
+    if (!machine.over()) return timer.at(machine.next_at());
+    const auto end = std::move(callbacks.on_end);
+    if (machine.state() == DeviceSignIn::State::done) return end(machine.person());
+    end(tl::unexpected(machine.error()));
+  }
+};
+
+SigningIn::SigningIn(net::Loop& loop, OidcProvider provider, net::TlsContext web, net::ResolveHost resolve, Callbacks callbacks)
+    : state_(std::make_shared<State>(loop, std::move(provider), std::move(web), std::move(resolve), std::move(callbacks))) {
+  state_->timer.after(Duration::zero());
+}
+SigningIn::~SigningIn() = default;
+
+Result<net::TlsContext> WebRoots::context() {
+  struct stat about{};
+  const bool there = ::stat(path_.c_str(), &about) == 0;
+  const std::string version =
+      there ? fmt::format("{} {} {}.{}", about.st_ino, about.st_size, about.st_mtim.tv_sec, about.st_mtim.tv_nsec) : "";
+  if (context_ && there && version == version_) return *context_;
+  const auto named = [&](const Error& e) {
+    return fail(e.code, fmt::format("the CA certificates that identity providers are believed by can't be read: {}: {}; install "
+                                    "ca-certificates, or see --ca-bundle", path_, e.text));
+  };
+  auto text = net::read_file(path_);
+  if (!text) return named(text.error());
+  auto made = net::TlsContext::web(*text);
+  if (!made) return named(made.error());
+  version_ = version;
+  context_ = *made;
+  return made;
+}
+
+}  // namespace tg::controller

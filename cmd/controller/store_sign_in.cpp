@@ -1,0 +1,238 @@
+// Sessions: people whom an identity provider has vouched for, on their devices.
+#include <fmt/format.h>
+
+#include "cmd/controller/limits.h"
+#include "cmd/controller/names.h"
+#include "cmd/controller/store.h"
+#include "cmd/controller/vault.h"
+#include "cmd/controller/words.h"
+#include "core/json.h"
+#include "core/text.h"
+
+namespace tg::controller {
+namespace {
+
+constexpr std::size_t kMaxName = 64;
+
+std::int64_t number(UnixTime t) { return t.time_since_epoch().count(); }
+
+struct Provider {
+  std::int64_t id = 0;
+  std::vector<std::string> domains;
+  std::chrono::seconds session{};
+};
+
+Result<Provider> provider_named(Database& db, const std::string& name) {
+  std::optional<Provider> out;
+  auto read = db.each("SELECT id, domains, session FROM \"identity-provider\" WHERE name = ?", {name}, [&](const Row& row) {
+    out = Provider{row.number(0), split(row.text(1)), std::chrono::seconds(row.number(2))};
+  });
+  if (!read) return pass_on(read);
+  if (!out) return fail(Errc::denied, fmt::format("the identity provider {} has been removed here", printable(name)));
+  return std::move(*out);
+}
+
+Result<std::optional<std::int64_t>> one_number(Database& db, const char* sql, std::initializer_list<Value> values) {
+  std::optional<std::int64_t> out;
+  auto read = db.each(sql, values, [&](const Row& row) { out = row.number(0); });
+  if (!read) return pass_on(read);
+  return out;
+}
+
+bool in_domains(const std::string& email, const std::vector<std::string>& domains) {
+  const std::string domain = email.substr(email.find('@') + 1);
+  return std::find(domains.begin(), domains.end(), domain) != domains.end();
+}
+
+// user_of returns the id of the user whom the account of a provider stands for. The subject decides, once it is known here: an
+// e-mail address may be given to somebody else. The first sign-in goes by the address, and binds the two.
+Result<std::int64_t> user_of(Database& db, const Provider& provider, const SignIn& who, const std::string& email) {
+  auto bound = one_number(db, "SELECT user FROM account WHERE provider = ? AND subject = ?", {provider.id, who.person.subject});
+  if (!bound) return pass_on(bound);
+  if (*bound) return **bound;
+  auto listed = one_number(db, "SELECT id FROM user WHERE email = ?", {email});
+  if (!listed) return pass_on(listed);
+  if (!*listed && !in_domains(email, provider.domains)) {
+    return fail(Errc::denied, fmt::format("{} is no user here; an administrator adds one with: tg controller user create {}",
+                                          printable(email), printable(email)));
+  }
+  if (!*listed) {
+    auto made = db.run("INSERT INTO user (email, by_sign_in) VALUES (?, 1)", {email});
+    if (!made) return pass_on(made);
+    *listed = db.last_id();
+  }
+  auto other = one_number(db, "SELECT 1 FROM account WHERE provider = ? AND user = ?", {provider.id, **listed});
+  if (!other) return pass_on(other);
+  if (*other) {
+    return fail(Errc::denied, fmt::format("{0} signed in with another account of {1} before; if this one is in its place, an "
+                                          "administrator says so with: tg controller user update {0} --forget-accounts",
+                                          printable(email), printable(who.provider)));
+  }
+  auto bind = db.run("INSERT INTO account (provider, subject, user) VALUES (?, ?, ?)", {provider.id, who.person.subject, **listed});
+  if (!bind) return pass_on(bind);
+  return **listed;
+}
+
+Result<> take_claims(Database& db, const Provider& provider, std::int64_t user, const std::vector<std::string>& groups) {
+  auto done = db.run("DELETE FROM told WHERE user = ? AND provider = ?", {user, provider.id});
+  for (const std::string& group : groups) {
+    if (!done) return pass_on(done);
+    done = db.run("INSERT OR IGNORE INTO told (user, provider, value) VALUES (?, ?, ?)", {user, provider.id, group});
+  }
+  if (!done) return pass_on(done);
+  // As check_limits does where groups are made.
+  bool too_many = false;
+  auto counted = db.each("SELECT count(DISTINCT r.id) FROM member m JOIN resource_group g ON g.\"group\" = m.\"group\" "
+                         "JOIN resource r ON r.id = g.resource WHERE m.user = ? GROUP BY r.network",
+                         {user}, [&](const Row& row) {
+                           too_many = too_many || row.number(0) > static_cast<std::int64_t>(kGrantResourcesMax);
+                         });
+  if (!counted) return counted;
+  if (too_many) {
+    return fail(Errc::exhausted, fmt::format("with these groups you would reach more than {} Resources of one Network; ask an "
+                                             "administrator for wildcards and CIDRs, or for several Networks", kGrantResourcesMax));
+  }
+  return {};
+}
+
+// device_of returns the id of the device that is signed in: a new one, or that which is there already and is the user's.
+Result<std::string> device_of(Database& db, const SignIn& who, std::int64_t user, UnixTime now) {
+  if (!who.device.empty()) {
+    auto owner = one_number(db, "SELECT user FROM device WHERE id = ?", {who.device});
+    if (!owner) return pass_on(owner);
+    if (!*owner) return fail(Errc::denied, "this device has been removed; ask an administrator");
+    if (**owner == user) return who.device;
+    return fail(Errc::denied, "this device is somebody else's; to make it yours, run 'sudo tg client logout' on it first");
+  }
+  const std::string id = random_id();
+  const std::string name = who.name.empty() ? "device-" + id.substr(0, 4) : printable(who.name, kMaxName);
+  auto made = db.run("INSERT INTO device (id, user, name, key, created, signs_in) VALUES (?, ?, ?, ?, ?, 1)",
+                     {id, user, name, who.key, number(now)});
+  if (!made) return pass_on(made);
+  return id;
+}
+
+// session_json returns what the audit log says of a device's session; "null" for none.
+Result<std::string> session_json(Database& db, const std::string& device) {
+  std::string out = "null";
+  auto read = db.each("SELECT u.email, p.name, s.methods, s.started, s.expires, d.name FROM session s JOIN device d ON d.id = s.device "
+                      "JOIN user u ON u.id = d.user JOIN \"identity-provider\" p ON p.id = s.provider WHERE s.device = ?",
+                      {device}, [&](const Row& row) {
+                        out = json_text(Json{{"user", row.text(0)}, {"provider", row.text(1)}, {"methods", split(row.text(2))},
+                                             {"started", row.number(3)}, {"expires", row.number(4)}, {"name", row.text(5)}});
+                      });
+  if (!read) return pass_on(read);
+  return out;
+}
+
+// Words of a provider that go into one column.
+std::vector<std::string> without_spaces(std::vector<std::string> words) {
+  std::erase_if(words, [](const std::string& w) { return w.find(' ') != std::string::npos; });
+  return words;
+}
+
+}  // namespace
+
+Result<SignedIn> Store::sign_in(const SignIn& who, UnixTime now, const std::string& from) {
+  auto email = canonical_email(who.person.email);
+  if (!email) return fail(Errc::denied, fmt::format("what {} calls your e-mail address {}", printable(who.provider), email.error().text));
+  SignedIn out;
+  const Stamp by(now, fmt::format("{} by {}", *email, who.provider), from);
+  auto done = change(by, Effect::may_shrink, [&](Database& db, Notes& notes) -> Result<> {
+    auto provider = provider_named(db, who.provider);
+    if (!provider) return pass_on(provider);
+    auto user = user_of(db, *provider, who, *email);
+    if (!user) return pass_on(user);
+    if (auto taken = take_claims(db, *provider, *user, who.person.groups); !taken) return taken;
+    auto device = device_of(db, who, *user, now);
+    if (!device) return pass_on(device);
+    auto before = session_json(db, *device);
+    if (!before) return pass_on(before);
+    const std::string methods = joined(without_spaces(who.person.methods));
+    const Value authenticated = who.person.authenticated ? Value(number(*who.person.authenticated)) : Value(nullptr);
+    auto put = db.run("INSERT OR REPLACE INTO session (device, provider, methods, context, authenticated, started, expires) "
+                      "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                      {*device, provider->id, methods, who.person.context, authenticated, number(now),
+                       number(now + provider->session)});
+    if (!put) return pass_on(put);
+    auto after = session_json(db, *device);
+    if (!after) return pass_on(after);
+    auto read = db.each("SELECT email FROM user WHERE id = ?", {*user}, [&](const Row& row) { out.user = row.text(0); });
+    if (!read) return read;
+    out.device = *device;
+    out.until = now + provider->session;
+    notes.push_back({"sign-in", "device", *device, std::move(*before), std::move(*after)});
+    return {};
+  });
+  if (!done) return pass_on(done);
+  return out;
+}
+
+Result<> Store::end_session(const std::string& device, const Stamp& by) {
+  return change(by, Effect::may_shrink, [&](Database& db, Notes& notes) -> Result<> {
+    auto before = session_json(db, device);
+    if (!before) return pass_on(before);
+    auto done = db.run("DELETE FROM session WHERE device = ?", {device});
+    if (!done) return pass_on(done);
+    if (*done == 0) return fail(Errc::not_found, fmt::format("the device {} has no session; see: tg controller session list", device));
+    notes.push_back({"end", "session", device, std::move(*before)});
+    return {};
+  });
+}
+
+Result<bool> Store::end_sessions(UnixTime now) {
+  std::vector<std::string> over;
+  auto read = db_.each("SELECT device FROM session WHERE expires <= ? ORDER BY device", {number(now)},
+                       [&](const Row& row) { over.push_back(row.text(0)); });
+  if (!read) return pass_on(read);
+  if (over.empty()) return false;
+  auto done = change(now, Effect::may_shrink, [&](Database& db, Notes& notes) -> Result<> {
+    for (const std::string& device : over) {
+      auto before = session_json(db, device);
+      if (!before) return pass_on(before);
+      auto ended = db.run("DELETE FROM session WHERE device = ? AND expires <= ?", {device, number(now)});
+      if (!ended) return pass_on(ended);
+      if (*ended > 0) notes.push_back({"end", "session", device, std::move(*before)});
+    }
+    return {};
+  });
+  if (!done) return pass_on(done);
+  return true;
+}
+
+Result<> Store::forget_accounts(const std::string& email, const Stamp& by) {
+  return change(by, Effect::grows, [&](Database& db, Notes& notes) -> Result<> {
+    auto user = one_number(db, "SELECT id FROM user WHERE email = ?", {email});
+    if (!user) return pass_on(user);
+    if (!*user) return fail(Errc::not_found, fmt::format("there is no user \"{}\"; see: tg controller user list", printable(email)));
+    auto done = db.run("DELETE FROM account WHERE user = ?", {**user});
+    if (!done) return pass_on(done);
+    notes.push_back({"forget-accounts", "user", email});
+    return {};
+  });
+}
+
+Result<> Store::set_provider_secret(const std::string& name, Bytes sealed, const Stamp& by) {
+  return change(by, Effect::grows, [&](Database& db, Notes& notes) -> Result<> {
+    const Value secret = sealed.empty() ? Value(nullptr) : Value(sealed);
+    auto done = db.run("UPDATE \"identity-provider\" SET secret = ? WHERE name = ?", {secret, name});
+    if (!done) return pass_on(done);
+    if (*done == 0) {
+      return fail(Errc::not_found, fmt::format("there is no identity-provider \"{}\"; see: tg controller identity-provider list",
+                                               printable(name)));
+    }
+    notes.push_back({"secret", "identity-provider", name, "null", sealed.empty() ? "null" : "\"hidden\""});
+    return {};
+  });
+}
+
+Result<std::optional<Buffer>> Store::provider_secret(const std::string& name) {
+  std::optional<Buffer> out;
+  auto read = db_.each("SELECT secret FROM \"identity-provider\" WHERE name = ?", {name}, [&](const Row& row) {
+    if (!row.null(0)) out = row.blob(0);
+  });
+  if (!read) return pass_on(read);
+  return out;
+}
+
+}  // namespace tg::controller
