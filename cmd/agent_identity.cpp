@@ -4,7 +4,6 @@
 
 #include <fmt/format.h>
 
-#include "cmd/first_contact.h"
 #include "core/encoding.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -140,8 +139,8 @@ Result<AgentIdentity> AgentIdentity::enrolled(const std::string& state, const Ho
 }
 
 Result<AgentIdentity::Session> AgentIdentity::sign_in(const std::string& state, const std::optional<ControllerAddress>& at,
-                                                      const std::string& provider, const MakeResolver& dns,
-                                                      std::chrono::seconds timeout, const Meanwhile& show) {
+                                                      const Json& how, const MakeResolver& dns,
+                                                      std::chrono::seconds timeout, const Meanwhile& meanwhile) {
   auto known = load(state);
   if (!known && known.error().code != Errc::login_needed) return pass_on(known);
   if (!known && !at) {
@@ -151,7 +150,8 @@ Result<AgentIdentity::Session> AgentIdentity::sign_in(const std::string& state, 
     return fail(Errc::conflict, fmt::format("this device belongs to the controller at {}; 'sudo tg client logout' makes it forget that",
                                             known->controller_.to_string()));
   }
-  Json question = {{"type", "sign_in"}, {"provider", provider}, {"name", net::host_name()}};
+  Json question = how;
+  question.update({{"type", "sign_in"}, {"name", net::host_name()}});
   Fresh fresh;
   if (!known) {
     auto made = fresh_key();
@@ -162,8 +162,11 @@ Result<AgentIdentity::Session> AgentIdentity::sign_in(const std::string& state, 
   auto context = known ? known->client_context(net::kAlpnControl) : net::TlsContext::pinned(at->ca_pin, net::kAlpnControl);
   if (!context) return pass_on(context);
   const HostPort& controller = known ? known->controller_ : at->controller;
-  auto reply = ask_first({controller, *context, question, known ? "identity" : "address"}, dns, timeout, "sign_in_at", show);
+  auto reply = ask_first({controller, *context, question, known ? "identity" : "address"}, dns, timeout, meanwhile);
   if (!reply) return pass_on(reply);
+  if (known && reply->message["type"] != "signed_in") {
+    return fail(Errc::protocol, fmt::format("{} sent an {}", controller.to_string(), unknown_message(reply->message["type"].get<std::string>())));
+  }
   if (!known) {
     if (auto in = enrolled(state, controller, "", fresh.key, *reply); !in) return pass_on(in);
   }

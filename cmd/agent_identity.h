@@ -5,18 +5,13 @@
 #include <string>
 #include <string_view>
 
+#include "cmd/first_contact.h"
 #include "core/controller_address.h"
 #include "core/token.h"
 #include "core/view.h"
-#include "net/dial.h"
 #include "net/tls.h"
 
 namespace tg::cmd {
-
-// MakeResolver makes what finds addresses of names, for one Loop.
-using MakeResolver = std::function<net::ResolveHost(net::Loop&)>;
-
-struct Reply;   // cmd/first_contact.h
 
 // AgentIdentity lives in the state directory: key.pem, chain.pem, root.pem and agent.json, all of mode 0600.
 class AgentIdentity {
@@ -39,14 +34,12 @@ class AgentIdentity {
     UnixTime until{};
     bool new_device = false;
   };
-  // sign_in has the person sign in at an identity provider of the controller (`provider`: by name; "" where there is one only), and
-  // makes this machine a device of his when it is none yet. `at` is needed for that. `show` is told by the message
-  // {"type":"sign_in_at","provider":…,"url":…,"complete_url":…,"code":…,"expires":unix} where to do it, and says how long to wait.
-  // Errors: those of load but login_needed; denied, expired or exhausted as the controller says; conflict (the machine belongs to
-  // another controller); invalid_argument (no `at`); unreachable; timed_out.
-  static Result<Session> sign_in(const std::string& state, const std::optional<ControllerAddress>& at,
-                                 const std::string& provider, const MakeResolver& dns, std::chrono::seconds timeout,
-                                 const std::function<std::chrono::seconds(const Json&)>& show);
+  // sign_in has a person sign in at the controller, and makes this machine a device of his when it is none yet. `at` is needed for
+  // that. `how`: {"provider":NAME or ""} or {"user":EMAIL}; what the controller says on the way (control_server.h) goes to
+  // `meanwhile`. Errors: those of load but login_needed, and of ask_first; conflict (the machine belongs to another controller);
+  // invalid_argument (no `at`).
+  static Result<Session> sign_in(const std::string& state, const std::optional<ControllerAddress>& at, const Json& how,
+                                 const MakeResolver& dns, std::chrono::seconds timeout, const Meanwhile& meanwhile);
 
   const net::Identity& self() const noexcept { return self_; }
   const HostPort& controller() const noexcept { return controller_; }

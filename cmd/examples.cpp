@@ -27,6 +27,7 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
                       "sudo tg client report - | less\n"
                       "sudo tg client report --full report.txt\n"},
     {"client login", "sudo tg client login tg.example.com:8443#9kq…   # the first time, on a new machine\n"
+                     "sudo tg client login tg.example.com:8443#9kq… --user alice@example.com   # with a password\n"
                      "sudo tg client login                          # again, when the session is over\n"
                      "sudo tg client login --json | jq -r 'select(.state == \"waiting\").complete_url'\n"},
     {"client logout", "sudo tg client logout\n"
@@ -93,6 +94,10 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
     {"controller user create", "tg controller user create alice@example.com\n"},
     {"controller user update", "tg controller user update alice@example.com --rename alice@example.org\n"
                                "tg controller user update alice@example.com --forget-accounts\n"},
+    {"controller user password", "tg controller user password alice@example.com\n"
+                                 "tg controller user password alice@example.com < password.txt\n"},
+    {"controller user totp", "tg controller user totp alice@example.com\n"
+                             "tg controller user totp alice@example.com --remove\n"},
     {"controller user delete", "tg controller user delete alice@example.com\n"},
     {"controller group list", "tg controller group list\n"},
     {"controller group show", "tg controller group show family\n"},

@@ -5,17 +5,15 @@
 #include "cmd/clock.h"
 #include "core/text.h"
 #include "core/view.h"
-#include "net/dial.h"
 
 namespace tg::cmd {
 namespace {
 
-// Conversation is one connection, one question, and what is said to it.
+// Conversation is one connection, one question, and what follows.
 class Conversation {
  public:
-  Conversation(const Asked& asked, const std::string& meanwhile_type, const Meanwhile& meanwhile)
-      : asked_(asked), meanwhile_type_(meanwhile_type), meanwhile_(meanwhile),
-        deadline_(loop_, [this] { finish(too_late()); }) {}
+  Conversation(const Asked& asked, const Meanwhile& meanwhile)
+      : asked_(asked), meanwhile_(meanwhile), deadline_(loop_, [this] { finish(too_late()); }) {}
 
   Result<Reply> run(const MakeResolver& dns, std::chrono::seconds timeout) {
     deadline_.after(timeout);
@@ -70,9 +68,11 @@ class Conversation {
       const Errc code = errc_named(text_or(m, "code", "")).value_or(Errc::denied);
       return finish(fail(code, printable(text_or(m, "text", "the controller refuses"), 2000)));
     }
-    if (!meanwhile_type_.empty() && type == meanwhile_type_) {
+    if (auto turn = meanwhile_ ? meanwhile_(m) : std::nullopt) {
+      if (!*turn) return finish(pass_on(*turn));
       waiting_ = true;
-      return deadline_.after(meanwhile_(m));
+      if (!(**turn).say.is_null()) tls_->write(control_frame((**turn).say));
+      return deadline_.after((**turn).wait);
     }
     const UnixTime now = net::Loop::wall();
     const auto& controller = *tls_->identity();
@@ -97,7 +97,6 @@ class Conversation {
 
   net::Loop loop_;
   const Asked& asked_;
-  const std::string& meanwhile_type_;
   const Meanwhile& meanwhile_;
   net::Timer deadline_;
   std::unique_ptr<net::Tls> tls_;
@@ -109,9 +108,8 @@ class Conversation {
 
 }  // namespace
 
-Result<Reply> ask_first(const Asked& asked, const MakeResolver& dns, std::chrono::seconds timeout,
-                        const std::string& meanwhile_type, const Meanwhile& meanwhile) {
-  return Conversation(asked, meanwhile_type, meanwhile).run(dns, timeout);
+Result<Reply> ask_first(const Asked& asked, const MakeResolver& dns, std::chrono::seconds timeout, const Meanwhile& meanwhile) {
+  return Conversation(asked, meanwhile).run(dns, timeout);
 }
 
 }  // namespace tg::cmd

@@ -104,6 +104,7 @@ class Checker {
     const bool url = p.issuer.starts_with("https://") && p.issuer.size() > 8 && p.issuer.find_first_of("?#@ \"<>") == std::string::npos &&
                      printable(p.issuer, 1024) == p.issuer;
     if (!url) wrong("issuer", quoted(p.issuer) + " is no https address, as in https://id.example.com");
+    if (p.name == "password") wrong("name", "is what signing in without a provider is called; choose another");
     if (p.client_id.empty()) wrong("client_id", "is needed: by what name does the provider know tg?");
     if (std::find(p.scopes.begin(), p.scopes.end(), "openid") == p.scopes.end()) {
       wrong("scopes", "must have \"openid\" among them");
@@ -212,6 +213,7 @@ std::string differences(const UserSpec& from, const UserSpec& to) {
   const auto kind = [](const UserSpec& u) { return u.by_sign_in ? "by sign-in" : "listed"; };
   Differences d;
   d.value("user", kind(from), kind(to));
+  d.value("state", from.blocked ? "blocked" : "active", to.blocked ? "blocked" : "active");
   return d.text();
 }
 std::string differences(const IdentityProviderSpec& from, const IdentityProviderSpec& to) {
@@ -258,7 +260,7 @@ std::string differences(const ResourceSpec& from, const ResourceSpec& to) {
 }
 
 std::string described(const NetworkSpec&) { return ""; }
-std::string described(const UserSpec&) { return ""; }
+std::string described(const UserSpec& u) { return u.blocked ? "blocked" : ""; }
 std::string described(const ConnectorSpec& c) { return "network " + c.network; }
 std::string described(const RelaySpec& r) { return r.address; }
 std::string described(const IdentityProviderSpec& p) { return p.issuer; }
@@ -355,6 +357,11 @@ DesiredState outcome(const DesiredState& now, const DesiredState& wanted, bool p
   out.resources = outcome_of(now.resources, wanted.resources, &ResourceSpec::name, prune);
   out.tests = wanted.tests;
   out.told = now.told;
+  for (const IdentityProviderSpec& p : now.identity_providers) {
+    const auto same = [&](const IdentityProviderSpec& o) { return o.name == p.name && !ends_sessions(p, o); };
+    if (std::any_of(out.identity_providers.begin(), out.identity_providers.end(), same)) continue;
+    for (auto& [user, claims] : out.told) std::erase_if(claims, [&](const Claim& c) { return c.provider == p.name; });
+  }
   return out;
 }
 
@@ -376,11 +383,26 @@ std::map<std::string, std::vector<std::size_t>> groups_of(const DesiredState& st
   return out;
 }
 
+bool ends_sessions(const IdentityProviderSpec& from, const IdentityProviderSpec& to) {
+  const std::set<std::string> domains(to.domains.begin(), to.domains.end());
+  const bool fewer = std::any_of(from.domains.begin(), from.domains.end(), [&](const auto& d) { return !domains.contains(d); }) ||
+                     (from.domains.empty() && !domains.empty());
+  return other_people(from, to) || fewer || from.groups_claim != to.groups_claim;
+}
+
+bool other_people(const IdentityProviderSpec& from, const IdentityProviderSpec& to) {
+  return from.issuer != to.issuer || from.client_id != to.client_id || from.email_claim != to.email_claim ||
+         (from.trust_email && !to.trust_email);
+}
+
 DesiredState with_guests(DesiredState wanted, const DesiredState& now) {
-  std::set<std::string> named;
+  std::set<std::string> named, members;
   for (const UserSpec& u : wanted.users) named.insert(u.email);
+  for (const GroupSpec& g : wanted.groups) members.insert(g.members.begin(), g.members.end());
   for (const UserSpec& u : now.users) {
-    if (u.by_sign_in && !named.contains(u.email)) wanted.users.push_back({u.email, {}, true});
+    const bool member = members.contains(u.email);
+    if ((!u.by_sign_in && !u.blocked && !member) || named.contains(u.email)) continue;
+    wanted.users.push_back({u.email, {}, u.by_sign_in && !member, u.blocked});
   }
   return wanted;
 }

@@ -32,12 +32,13 @@ struct IdentityProviderSpec {
   std::string email_claim = "email";
   bool trust_email = false;               // take its addresses without its word that they are verified
   std::string groups_claim;               // "": its groups are not asked for
-  std::vector<std::string> domains;       // whose addresses need not be listed as users, in lower case
+  std::vector<std::string> domains;       // whose addresses alone it may vouch for, and need not be listed as users; lower case
   std::chrono::seconds session = kSession;   // how long a sign-in is good for
   Place place;
 };
 // by_sign_in: made by the first sign-in of somebody in one of the `domains`, and not listed by an administrator.
-struct UserSpec { std::string email; Place place; bool by_sign_in = false; };
+// blocked: he reaches nothing, and nobody lets him in.
+struct UserSpec { std::string email; Place place; bool by_sign_in = false; bool blocked = false; };
 // Claim is one value that an identity provider may tell of a person.
 struct Claim {
   std::string provider;                   // by name
@@ -94,7 +95,16 @@ struct DesiredState {
 // groups_of returns the groups of each user who is in any, by the index in state.groups: as a member, or by a claim.
 std::map<std::string, std::vector<std::size_t>> groups_of(const DesiredState& state);
 
-// with_guests returns `wanted` and the users of `now` who came by signing in, whom no file needs to name.
+// other_people says whether a provider that was changed so may mean other people by the same words, so that nothing that it said
+// before counts any more: accounts, sessions, claims.
+bool other_people(const IdentityProviderSpec& from, const IdentityProviderSpec& to);
+
+// ends_sessions says whether the sessions that a provider gave, and what it told, are over with a change of it: also when it vouches
+// for fewer people, or tells groups elsewhere.
+bool ends_sessions(const IdentityProviderSpec& from, const IdentityProviderSpec& to);
+
+// with_guests returns `wanted` and the users of `now` whom no file needs to name: those who came by signing in, those who are blocked
+// (or they would come back as others), and members in `wanted`, who are listed from then on.
 DesiredState with_guests(DesiredState wanted, const DesiredState& now);
 
 // Problem is one thing wrong (or worth a warning) in a desired state.

@@ -21,7 +21,10 @@ class Reach {
     for (const auto& [user, groups] : groups_of(state)) {
       for (const std::size_t i : groups) groups_[user].insert(state.groups[i].name);
     }
-    for (const UserSpec& u : state.users) users_.insert(u.email);
+    for (const UserSpec& u : state.users) {
+      users_.insert(u.email);
+      if (u.blocked) groups_.erase(u.email);
+    }
   }
 
   bool knows(const std::string& user) const { return users_.contains(user); }

@@ -1,6 +1,7 @@
 #include "core/oidc.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include <openssl/base64.h>
 
@@ -9,6 +10,7 @@
 #include "core/json.h"
 #include "core/jws.h"
 #include "core/text.h"
+#include "core/uri.h"
 
 namespace tg {
 namespace {
@@ -18,28 +20,16 @@ using Form = std::vector<std::pair<std::string, std::string>>;
 constexpr std::string_view kGrantType = "urn:ietf:params:oauth:grant-type:device_code";
 constexpr std::size_t kUrlMax = 2048;
 constexpr std::size_t kSecretMax = 16 * 1024;        // device codes and access tokens
-constexpr std::uint64_t kStandardInterval = 5;       // seconds, RFC 8628 section 3.2
-constexpr std::uint64_t kLongestInterval = 60;
+constexpr std::chrono::seconds kStandardInterval(5);      // RFC 8628 section 3.2
+constexpr std::chrono::seconds kLongestInterval(60);
 constexpr Duration kSlowDown = std::chrono::seconds(5);   // section 3.5
 constexpr Duration kAgain = std::chrono::seconds(1);
 
 // form_encoded writes application/x-www-form-urlencoded (RFC 6749 appendix B).
-std::string form_encoded(std::string_view text) {
-  constexpr std::string_view kPlain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-  constexpr std::string_view kHex = "0123456789ABCDEF";
-  std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (kPlain.find(c) != std::string_view::npos) out += c;
-    else out += {'%', kHex[byte >> 4], kHex[byte & 15]};
-  }
-  return out;
-}
-
 std::string form_encoded(const Form& form) {
   std::string out;
   for (const auto& [key, value] : form) {
-    out += (out.empty() ? "" : "&") + form_encoded(key) + "=" + form_encoded(value);
+    out += (out.empty() ? "" : "&") + percent_encoded(key) + "=" + percent_encoded(value);
   }
   return out;
 }
@@ -65,6 +55,22 @@ std::string endpoint(const Json& about, const char* key) {
   std::string url = text_or(about, key, "");
   const bool good = url.starts_with("https://") && url.size() <= kUrlMax && printable(url, kUrlMax) == url;
   return good ? url : "";
+}
+
+// seconds_of reads a length of time as providers write it: a number, now and then with a fraction, or in quotes.
+std::optional<std::chrono::seconds> seconds_of(const Json& body, const char* key) {
+  const auto found = body.find(key);
+  if (found == body.end()) return std::nullopt;
+  double value = -1;
+  if (found->is_number()) value = found->get<double>();
+  if (found->is_string()) {
+    const std::string& text = found->get_ref<const std::string&>();
+    char* end = nullptr;
+    value = std::strtod(text.c_str(), &end);
+    if (text.empty() || *end != '\0') return std::nullopt;
+  }
+  if (!(value >= 0)) return std::nullopt;
+  return std::chrono::seconds(static_cast<std::int64_t>(std::min(value, 1e9)));
 }
 
 bool offers(const Json& about, const char* key, const char* what) {
@@ -98,7 +104,7 @@ HttpRequest DeviceSignIn::post(const std::string& url, Form form) const {
                   {{"Accept", "application/json"}, {"Content-Type", "application/x-www-form-urlencoded"}}, ""};
   const bool basic = !provider_.client_secret.empty() && !secret_in_body_;
   if (basic) {
-    const std::string who = form_encoded(provider_.client_id) + ":" + form_encoded(provider_.client_secret);
+    const std::string who = percent_encoded(provider_.client_id) + ":" + percent_encoded(provider_.client_secret);
     out.headers.emplace_back("Authorization", "Basic " + base64(who));
   } else {
     form.emplace_back("client_id", provider_.client_id);
@@ -110,7 +116,7 @@ HttpRequest DeviceSignIn::post(const std::string& url, Form form) const {
 
 std::optional<HttpRequest> DeviceSignIn::next(Instant now) {
   if (under_way_ || over() || now < next_at_) return std::nullopt;
-  if (code_ && now >= code_->expires) {
+  if (state_ == State::waiting && now >= code_->expires) {
     fail_with(Errc::expired, "nobody signed in there in time" + (trouble_.empty() ? "" : "; lately, " + trouble_));
     return std::nullopt;
   }
@@ -144,12 +150,12 @@ std::optional<HttpRequest> DeviceSignIn::next(Instant now) {
 void DeviceSignIn::answer(const Result<HttpResponse>& got, Instant now, UnixTime wall) {
   TG_CHECK(under_way_);
   under_way_ = false;
-  const bool down = !got || got->status >= 500;
+  const bool down = !got || got->status >= 500 || got->status == 408 || got->status == 429;   // it may be another time later
   const std::string why = !got ? got.error().text : "it answers with status " + std::to_string(got->status);
   if (down && state_ == State::polling) {   // a poll that fails costs nothing but time (RFC 8628 section 3.5)
     trouble_ = why;
     state_ = State::waiting;
-    interval_ = std::min<Duration>(interval_ * 2, std::chrono::seconds(kLongestInterval));
+    interval_ = std::min<Duration>(interval_ * 2, kLongestInterval);
     next_at_ = std::min(now + interval_, code_->expires);
     return;
   }
@@ -200,14 +206,15 @@ void DeviceSignIn::asked(const HttpResponse& r, Instant now) {
   const Json body = object_of(r);
   if (!success(r)) return fail_with(Errc::denied, "it does not let tg ask: " + told(r, body) + "; see client_id and its secret");
   Fields f(body, "the answer to the device authorization");
-  DeviceCode code{f.text("verification_uri", kUrlMax), f.text_or_empty("verification_uri_complete", kUrlMax),
-                  f.text("user_code", 64), {}};
+  DeviceCode code{endpoint(body, "verification_uri"), endpoint(body, "verification_uri_complete"), f.text("user_code", 64), {}};
+  if (f.ok() && code.url.empty()) f.refuse("verification_uri", "is no https address");
   device_code_ = f.text("device_code", kSecretMax);
-  const std::uint64_t life = f.number("expires_in", 1u << 30);
-  const std::uint64_t every = f.has("interval") ? f.number("interval", 1u << 30) : kStandardInterval;
+  const auto life = seconds_of(body, "expires_in");
+  if (f.ok() && !life) f.refuse("expires_in", "is no number of seconds");
   if (!f.ok()) return fail_with(Errc::protocol, f.error().value().text);
-  code.expires = now + std::min<Duration>(std::chrono::seconds(life), kLongest);
-  interval_ = std::chrono::seconds(std::clamp<std::uint64_t>(every, 1, kLongestInterval));
+  code.expires = now + std::min<Duration>(*life, kLongest);
+  interval_ = std::clamp<std::chrono::seconds>(seconds_of(body, "interval").value_or(kStandardInterval), std::chrono::seconds(1),
+                                               kLongestInterval);
   code_ = std::move(code);
   state_ = State::waiting;
   next_at_ = std::min(now + interval_, code_->expires);
@@ -225,7 +232,7 @@ void DeviceSignIn::polled(const HttpResponse& r, Instant now) {
   }
   const std::string error = text_or(body, "error", "");
   if (error == "authorization_pending" || error == "slow_down") {
-    if (error == "slow_down") interval_ = std::min<Duration>(interval_ + kSlowDown, std::chrono::seconds(kLongestInterval));
+    if (error == "slow_down") interval_ = std::min<Duration>(interval_ + kSlowDown, kLongestInterval);
     state_ = State::waiting;
     next_at_ = std::min(now + interval_, code_->expires);
     return;
@@ -247,19 +254,25 @@ void DeviceSignIn::got_keys(const HttpResponse& r, UnixTime wall) {
     return fail_with(code, token.error().text);
   }
   token_ = std::make_shared<const IdToken>(std::move(*token));
-  if (!lacks_claims(token_->claims) || userinfo_endpoint_.empty() || access_token_.empty()) return finish(token_->claims);
+  if (!lacks_claims(token_->claims) || userinfo_endpoint_.empty() || access_token_.empty()) return finish(Json::object());
   state_ = State::fetching_claims;
 }
 
+// vouched says whether a document tells the address and that it was verified: both, or neither counts.
+bool DeviceSignIn::vouched(const Json& claims) const {
+  const auto verified = claims.find("email_verified");   // some write it as a text
+  const bool sure = verified != claims.end() && (*verified == true || *verified == "true");
+  return text_claim(claims, provider_.email_claim).has_value() && (sure || provider_.trust_email);
+}
+
 bool DeviceSignIn::lacks_claims(const Json& claims) const {
-  return !text_claim(claims, provider_.email_claim) ||
-         (!provider_.groups_claim.empty() && list_claim(claims, provider_.groups_claim).empty());
+  return !vouched(claims) || (!provider_.groups_claim.empty() && list_claim(claims, provider_.groups_claim).empty());
 }
 
 // The user info is of the same person, or worth nothing (OpenID Connect Core 1.0 section 5.3.2). What the ID token says goes
 // first: it is signed.
 void DeviceSignIn::got_claims(const HttpResponse& r) {
-  Json claims = object_of(r);
+  const Json claims = object_of(r);
   access_token_.clear();
   if (!success(r) || claims.is_null()) {
     return fail_with(Errc::protocol, "it does not tell about the person: " + (success(r) ? "no JSON object" : told(r, claims)));
@@ -267,24 +280,27 @@ void DeviceSignIn::got_claims(const HttpResponse& r) {
   if (text_or(claims, "sub", "") != token_->subject) {
     return fail_with(Errc::denied, "what it tells about the person is about somebody else than the ID token");
   }
-  for (const auto& [key, value] : token_->claims.items()) claims[key] = value;
   finish(claims);
 }
 
-void DeviceSignIn::finish(const Json& claims) {
-  const auto email = text_claim(claims, provider_.email_claim);
+// finish makes a person of the ID token and, where that lacks something, of the user info.
+void DeviceSignIn::finish(const Json& info) {
+  const Json& signed_claims = token_->claims;
+  const Json& source = vouched(signed_claims) || !text_claim(info, provider_.email_claim) ? signed_claims : info;
+  const auto email = text_claim(source, provider_.email_claim);
   if (!email) {
     return fail_with(Errc::denied, "it tells no e-mail address (claim \"" + printable(provider_.email_claim) +
                                    "\"); allow the scope email there, or set email_claim");
   }
-  const auto verified = claims.find("email_verified");   // some write it as a text
-  const bool sure = verified != claims.end() && (*verified == true || *verified == "true");
-  if (!sure && !provider_.trust_email) {
+  if (!vouched(source)) {
     return fail_with(Errc::denied, "it does not say that " + printable(*email) + " was verified; if its users cannot choose "
                                    "their addresses, set trust_email = true");
   }
   person_ = {token_->subject, *email, {}, token_->methods, token_->context, token_->authenticated};
-  if (!provider_.groups_claim.empty()) person_.groups = list_claim(claims, provider_.groups_claim);
+  if (!provider_.groups_claim.empty()) {
+    person_.groups = list_claim(signed_claims, provider_.groups_claim);
+    if (person_.groups.empty()) person_.groups = list_claim(info, provider_.groups_claim);
+  }
   state_ = State::done;
   next_at_ = kNever;
 }

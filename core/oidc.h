@@ -84,7 +84,8 @@ class DeviceSignIn {
   void polled(const HttpResponse& r, Instant now);
   void got_keys(const HttpResponse& r, UnixTime wall);
   void got_claims(const HttpResponse& r);
-  void finish(const Json& claims);
+  void finish(const Json& info);
+  bool vouched(const Json& claims) const;
   bool lacks_claims(const Json& claims) const;
   HttpRequest post(const std::string& url, std::vector<std::pair<std::string, std::string>> form) const;
 

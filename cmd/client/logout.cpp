@@ -39,7 +39,7 @@ Result<> forget(const std::string& state) {
 // Asks a person at a terminal; where there is none, the command itself is the answer.
 bool agreed(const Logout& o) {
   if (o.yes || ::isatty(STDIN_FILENO) == 0 || ::isatty(STDERR_FILENO) == 0) return true;
-  std::fputs("This device forgets who it is, and comes back only with a new token of an administrator. Go on? [y/N] ",
+  std::fputs("This device forgets who it is, and comes back only by a sign-in or with a new token of an administrator. Go on? [y/N] ",
              stderr);
   std::string line;
   std::getline(std::cin, line);
@@ -86,7 +86,7 @@ void add_logout(cmd::Command client) {
   c.add_flag("--yes", o->yes, "Do not ask, even at a terminal");
   c.footer(
       "Removes the key, the certificate, the addresses lent to names and the log from the state directory,\n"
-      "once the client is down. Only a new token lets the device in again. The controller is not told: an\n"
+      "once the client is down. Only a sign-in or a new token lets the device in again. The controller is not told: an\n"
       "administrator removes the device there. Without a terminal nothing is asked.");
 }
 

@@ -9,6 +9,7 @@
 #include "core/encoding.h"
 #include "core/json.h"
 #include "core/text.h"
+#include "core/totp.h"
 #include "net/local_socket.h"
 
 namespace tg::controller {
@@ -57,6 +58,8 @@ Json AdminApi::answer(const Json& request, const Stamp& by) const {
   if (type == "verify_audit") out = verify_audit(request);
   if (type == "token") out = token(request, by);
   if (type == "secret") out = secret(request, by);
+  if (type == "password") out = password(request, by);
+  if (type == "totp") out = totp(request, by);
   if (type == "list") out = list(request);
   if (type == "show") out = show(request);
   if (type == "create" || type == "update" || type == "delete") out = edit(type, request, by);
@@ -170,6 +173,37 @@ Result<Json> AdminApi::secret(const Json& request, const Stamp& by) const {
   return Json::object();
 }
 
+Result<Json> AdminApi::password(const Json& request, const Stamp& by) const {
+  Fields f(request, "password");
+  const std::string email = lower(f.text("name"));
+  std::optional<PasswordRecord> record;
+  if (f.has("verifier")) {
+    auto salt = unhex(f.text("salt", 64));
+    auto verifier = unhex(f.text("verifier", 64));
+    if (!salt || salt->size() != kPasswordSalt) f.refuse("salt", "is not 32 hexadecimal digits");
+    if (!verifier || verifier->size() != 32) f.refuse("verifier", "is not 64 hexadecimal digits");
+    const PasswordCost cost{f.number("n", 1u << 24), f.number("r", 32), f.number("p", 16)};
+    if (f.ok()) record = {std::move(*salt), cost, std::move(*verifier)};
+  }
+  if (!f.ok()) return f.error();
+  if (auto done = store.set_password(email, record, by); !done) return pass_on(done);
+  changed();
+  return Json::object();
+}
+
+Result<Json> AdminApi::totp(const Json& request, const Stamp& by) const {
+  Fields f(request, "totp");
+  const std::string email = lower(f.text("name"));
+  const bool remove = f.flag("remove");
+  if (!f.ok()) return f.error();
+  const Buffer secret = random_bytes(kTotpSecret);
+  std::optional<TotpRecord> record;
+  if (!remove) record = {vault.seal(kTotpSecretName, secret), 0};
+  if (auto done = store.set_totp(email, record, by); !done) return pass_on(done);
+  changed();
+  return Json{{"uri", remove ? "" : totp_uri(secret, email, "tg " + pki.instance())}};
+}
+
 Result<Json> AdminApi::end_session(const std::string& name, const Stamp& by) const {
   auto model = store.model();
   if (!model) return pass_on(model);
@@ -232,7 +266,10 @@ Result<Json> AdminApi::edit(const std::string& verb, const Json& request, const 
   if (!f.ok()) return f.error();
   if (kind == "device") return edit_device(verb, name, *fields, by);
   if (kind == "session" && verb == "delete") return end_session(name, by);
-  if (kind == "user" && verb == "update" && fields->contains("forget_accounts")) return forget_accounts(name, by);
+  if (kind == "user" && verb == "update" && fields->contains("forget_accounts")) {
+    if (fields->size() > 1) return fail(Errc::invalid_argument, "--forget-accounts goes alone; change the rest in another step");
+    return forget_accounts(name, by);
+  }
   if (verb == "update" && fields->contains("rename")) return rename(kind, name, *fields, by);
   auto changes = store.edit(
       [&](DesiredState& state) {

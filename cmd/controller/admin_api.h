@@ -11,6 +11,9 @@
 //   {"type":"show","kind":K,"name":N}                             -> {"type":"ok","item":{…}}
 //   {"type":"create"|"update"|"delete","kind":K,"name":N,"fields":{…}}  -> {"type":"ok","changes":[…]}
 //   {"type":"secret","name":PROVIDER,"secret":…}                  -> {"type":"ok"}
+//   {"type":"password","name":USER,"salt":hex,"n":N,"r":R,"p":P,"verifier":hex}, without all but the name to take it away
+//                                                                 -> {"type":"ok"}
+//   {"type":"totp","name":USER,"remove":bool}                     -> {"type":"ok","uri":"otpauth://…"} ("": it is gone)
 //   {"type":"audit","after":N,"most":M}                           -> {"type":"ok","entries":[…],"last":N}: the oldest first
 //   {"type":"audit","newest":M}                                   -> the same, of the newest M
 //   {"type":"verify_audit","number":N,"hash":hex} (both or none)  -> {"type":"ok","number":N,"hash":hex,"problem":""}
@@ -50,6 +53,8 @@ struct AdminApi {
   Result<Json> verify_audit(const Json& request) const;
   Result<Json> token(const Json& request, const Stamp& by) const;
   Result<Json> secret(const Json& request, const Stamp& by) const;
+  Result<Json> password(const Json& request, const Stamp& by) const;
+  Result<Json> totp(const Json& request, const Stamp& by) const;
   Result<Json> end_session(const std::string& name, const Stamp& by) const;
   Result<Json> forget_accounts(const std::string& name, const Stamp& by) const;
   Result<Json> list(const Json& request) const;

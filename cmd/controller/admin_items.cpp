@@ -118,7 +118,8 @@ Json users(const Model& model) {
   for (const DeviceRecord& d : model.devices) ++devices[d.user];
   Json out = Json::array();
   for (const UserRecord& u : model.users) {
-    out.push_back({{"email", u.email}, {"groups", groups[u.email]}, {"devices", devices[u.email]}, {"accounts", u.accounts},
+    out.push_back({{"email", u.email}, {"groups", groups[u.email]}, {"devices", devices[u.email]}, {"accounts", u.accounts}, {"password", u.password}, {"totp", u.totp},
+                   {"state", u.blocked ? "blocked" : "active"},
                    {"made", u.by_sign_in ? "by sign-in" : "by an administrator"}});
   }
   return out;
@@ -152,7 +153,7 @@ Json resources(const Model& model) {
 Json devices(const Model& model, const Present& online) {
   Json out = Json::array();
   for (const DeviceRecord& d : model.devices) {
-    const char* state = d.blocked ? "blocked" : d.signs_in && !d.session ? "signed out" : "active";
+    const char* state = d.blocked ? "blocked" : d.user_blocked ? "user blocked" : d.signs_in && !d.session ? "signed out" : "active";
     Json item = {{"id", d.id}, {"name", d.name}, {"user", d.user}, {"state", state},
                  {"created", time_of(d.created)}, {"last_seen", time_of(d.last_seen)}};
     add_presence(item, online.find("device", d.id));

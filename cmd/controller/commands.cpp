@@ -46,6 +46,9 @@ void add_serve(cmd::Command controller) {
                       "CA certificates, in PEM, by which identity providers are believed (in the place of the system's)")
       .type_name("FILE")
       .capture_default_str();
+  command.add_option("--password-session", options->password_session, "How long a sign-in with a password is good for")
+      .type_name("DURATION")
+      .default_str("12h");
   command.add_option("--grace", options->grace,
                       "How long grants go on being accepted past their end (an hour at most) while the controller is "
                       "away, such as 90s, 15m or 8h; at most 12h. No revocation is told in that time")
@@ -147,7 +150,7 @@ void add_apply(cmd::Command controller) {
   domains = ["example.com"]           # whose people need not be listed as users
   session = "12h"                     # how long a sign-in is good for
   [[user]]
-  email = "alice@example.com"
+  email = "alice@example.com"         # blocked = true shuts somebody out
   [[group]]
   name = "family"
   members = ["alice@example.com"]

@@ -38,6 +38,9 @@ void add_audit_commands(cmd::Command controller);
 // add_backup_commands declares backup and restore.
 void add_backup_commands(cmd::Command controller);
 
+// add_password_commands declares password and totp below `user`.
+void add_password_commands(cmd::Command user);
+
 // add_entry_commands declares {list, show, create, update, delete} of every kind below `controller`, and the tokens.
 void add_entry_commands(cmd::Command controller);
 

@@ -37,7 +37,8 @@ const std::vector<Kind>& kinds() {
                          {"LAST SEEN", "last_seen"}, {"ID", "id"}}},
       {"identity-provider", "NAME", {{"NAME", "name"}, {"ISSUER", "issuer"}, {"CLIENT ID", "client_id"}, {"SECRET", "secret"},
                                      {"SESSION", "lifetime"}, {"DOMAINS", "domains"}}},
-      {"user", "EMAIL", {{"EMAIL", "email"}, {"GROUPS", "groups"}, {"DEVICES", "devices"}, {"ACCOUNTS", "accounts"}}},
+      {"user", "EMAIL", {{"EMAIL", "email"}, {"STATE", "state"}, {"GROUPS", "groups"}, {"DEVICES", "devices"},
+                          {"ACCOUNTS", "accounts"}}},
       {"group", "NAME", {{"NAME", "name"}, {"MEMBERS", "members"}, {"BY CLAIM", "by_claim"}, {"RESOURCES", "resources"}}},
       {"resource", "NAME", {{"ID", "id"}, {"NAME", "name"}, {"NETWORK", "network"}, {"ADDRESS", "address"},
                             {"ALIAS", "alias"},
@@ -213,6 +214,9 @@ void add_fields(cmd::Command command, Request& r, const std::string& kind, bool 
   }
   if (kind == "identity-provider") add_provider_fields(command, r, update);
   if (kind == "user" && update) {
+    command.add_option("--to", r.state, "active or blocked; a blocked user's flows end at once, and he cannot sign in")
+        .type_name("STATE")
+        .one_of({"active", "blocked"});
     command.add_flag("--forget-accounts", r.forget_accounts,
                      "Let the next sign-in go by the e-mail address again: the person has a new account. Goes alone");
   }
@@ -321,6 +325,7 @@ void add_entry_commands(cmd::Command controller) {
     const char* end = "End the session of a device: it reaches nothing before the next sign-in";
     add_edit(group, kind, "delete", name == "session" ? end : fmt::format("Delete {} {}", a, name));
     if (name == "identity-provider") add_secret(group);
+    if (name == "user") add_password_commands(group);
     if (name == "connector") {
       add_token(group, "token", "connector", "NAME", "Print a token that lets the connector in, once");
     }

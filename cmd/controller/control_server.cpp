@@ -42,7 +42,8 @@ ControlServer::ControlServer(net::Loop& loop, net::Fd listener, Store& store, co
     : loop_(loop), store_(store), pki_(pki), keys_(std::move(keys)),
       context_(std::move(context)), settings_(std::move(settings)), directory_(std::make_unique<Directory>(Model())),
       crowd_(settings_.strangers, settings_.strangers_per_source),
-      visitors_(settings_.sign_ins, settings_.sign_ins_per_source), must_reload_(true) {
+      visitors_(settings_.sign_ins, settings_.sign_ins_per_source),
+      typing_(settings_.sign_ins, settings_.sign_ins_per_source), must_reload_(true) {
   bury_ = net::Timer(loop_, [this] { over_.clear(); });
   sessions_ = net::Timer(loop_, [this] { end_sessions(); });
   push_ = net::Timer(loop_, [this] { tell_all(); });
@@ -105,12 +106,14 @@ Result<> ControlServer::permitted(const AgentStream& s) const {
     return fail(Errc::denied, fmt::format("a {} has no control stream", who.role));
   }
   if (directory_->model().key(who.role, who.id) != who.key_thumbprint) {
-    return fail(Errc::denied, fmt::format("this {} has been removed{}; ask an administrator for a new token", who.role,
-                                          device ? "" : ", or another machine was let in in its place"));
+    return fail(Errc::denied, fmt::format("this {} has been removed{}", who.role,
+                                          device ? "; ask an administrator for a new token, or 'sudo tg client logout' and sign in anew"
+                                                 : ", or another machine was let in in its place; ask an administrator for a new token"));
   }
-  if (device && directory_->model().device(who.id)->blocked) {
-    return fail(Errc::denied, "this device is blocked; ask an administrator");
-  }
+  if (!device) return {};
+  const DeviceRecord& record = *directory_->model().device(who.id);
+  if (record.blocked) return fail(Errc::denied, "this device is blocked; ask an administrator");
+  if (record.user_blocked) return fail(Errc::denied, fmt::format("{} is blocked; ask an administrator", record.user));
   return {};
 }
 
@@ -118,7 +121,7 @@ void ControlServer::said(AgentStream& s, const Json& message) {
   const std::string type = message["type"];
   const UnixTime now = net::Loop::wall();
   if (s.state() == AgentStream::State::stranger) {
-    if (signing_in_.contains(&s)) return s.refuse(Errc::protocol, "who signs in has nothing else to say", now);
+    if (signing_in_.contains(&s)) return visitor_said(s, message);
     if (type == "enroll") return enroll(s, message);
     if (type == "sign_in") return sign_in(s, message);
     return s.refuse(Errc::denied, "without a certificate only \"enroll\" and \"sign_in\" are answered", now);
@@ -130,7 +133,7 @@ void ControlServer::said(AgentStream& s, const Json& message) {
     net::log(net::Level::warning, "{}: {}", net::to_uri(s.who()), printable(text_or(message, "text", "it refuses")));
     return s.close();
   }
-  if (signing_in_.contains(&s)) return s.refuse(Errc::protocol, "who signs in has nothing else to say", now);
+  if (signing_in_.contains(&s)) return visitor_said(s, message);
   if (type == "hello") return hello(s, message);
   if (type == "sign_in" && s.state() == AgentStream::State::identified) return sign_in(s, message);
   if (s.state() != AgentStream::State::ready) return s.refuse(Errc::protocol, "\"hello\" comes first", now);

@@ -5,10 +5,16 @@
 //     -> {"type":"enrolled","uri":…,"chain":PEM,"root":PEM,"time":unix}
 // or, when he has no token:
 //   {"type":"sign_in","provider":name or "","name":hostname,"csr":PEM}
-//     -> {"type":"sign_in_at","provider":…,"url":…,"complete_url":…,"code":…,"expires":unix}
+//     -> {"type":"sign_in_at","provider":…,"url":…,"complete_url":…,"code":…,"expires":unix,"time":unix}
 //        and then {"type":"enrolled",…,"user":e-mail,"until":unix}
-// and with one:
-//   {"type":"sign_in","provider":name or ""}, before a hello and in its place
+// or, with a password:
+//   {"type":"sign_in","user":e-mail,"name":hostname,"csr":PEM}
+//     -> {"type":"password_for","salt":hex,"n":N,"r":R,"p":P}, for somebody who is unknown too
+//   {"type":"password","key":hex of password_key}
+//     -> {"type":"code_wanted"}, where there is a second factor, and then {"type":"code","code":"123456"}
+//     -> {"type":"enrolled",…,"user":e-mail,"until":unix}
+// and with a certificate:
+//   {"type":"sign_in","provider":name or ""} or {"type":"sign_in","user":e-mail}, before a hello and in its place
 //     -> the same, but {"type":"signed_in","user":e-mail,"until":unix} in the end
 //   {"type":"hello","version":"0.1.0","name":hostname,"process":random,"direct":["IP:PORT",…]}
 //     -> {"type":"snapshot","revision":N,"time":unix,"items":{key:value}}
@@ -36,13 +42,14 @@
 #include "cmd/controller/store.h"
 #include "cmd/controller/views.h"
 #include "core/crowd.h"
+#include "core/guess_limit.h"
 #include "net/acceptor.h"
 
 namespace tg::controller {
 
-// SignInMeans is what it takes to ask an identity provider.
+// SignInMeans is what it takes to ask an identity provider, and to look at second factors.
 struct SignInMeans {
-  std::function<Result<std::string>(const std::string& provider)> secret;   // the client secret; "" for none
+  std::function<Result<Buffer>(std::string_view name, Bytes sealed)> unseal;   // what the store keeps sealed
   std::function<Result<net::TlsContext>()> web;                             // whom to believe
   std::function<net::ResolveHost()> resolve;                                // lives as long as what it returns
 };
@@ -53,6 +60,7 @@ struct ControlSettings {
   StreamLimits stream;
   std::size_t strangers = 4096;               // connections without a known agent, in all: one more ends the oldest
   std::size_t strangers_per_source = 256;     // and from one IPv4 address or IPv6 /64, likewise
+  std::chrono::seconds password_session = std::chrono::hours(12);   // how long a sign-in with a password is good for
   std::size_t sign_ins = 1024;                // people who are signing in, in all: one more ends the oldest
   std::size_t sign_ins_per_source = 128;      // and from one source, likewise
   Duration push_interval = std::chrono::milliseconds(200);   // between two rounds of telling; the first is at once
@@ -104,12 +112,27 @@ class ControlServer {
     std::uint64_t number = 0;           // in visitors_
     SignIn who;
     std::string csr;                    // of a new device
-    std::unique_ptr<SigningIn> signing_in;
+    std::unique_ptr<SigningIn> signing_in;                     // at a provider, or
+    enum class Owes : std::uint8_t { nothing, password, code } owes = Owes::nothing;   // something that only he knows
+    Buffer verifier;                    // of the password that he knew
   };
 
   void enroll(AgentStream& s, const Json& message);
   void sign_in(AgentStream& s, const Json& message);
+  Result<> at_provider(AgentStream& s, Visitor& visitor, const Json& message);
   Result<OidcProvider> provider_of(const Json& message) const;
+  void visitor_said(AgentStream& s, const Json& message);
+  Result<> ask_password(AgentStream& s, Visitor& visitor, const Json& message);
+  void check_password(AgentStream& s, const Json& message);
+  void check_code(AgentStream& s, const Json& message);
+  Result<bool> code_is_right(const std::string& email, const std::string& code, UnixTime now);
+  // The limits that one guess counts for, and under which keys.
+  using Limits = std::vector<std::pair<GuessLimit*, std::string>>;
+  Limits limits_of(const AgentStream& s, const Visitor& visitor);
+  Result<> count_guess(const AgentStream& s, const Limits& limits);
+  static void forgive_guess(const Limits& limits);
+  Crowd& crowd_of(const Visitor& visitor) { return visitor.owes == Visitor::Owes::nothing ? visitors_ : typing_; }
+  void let_in(AgentStream& s, Visitor visitor);
   void show_code(AgentStream& s, const DeviceCode& code);
   void vouched_for(AgentStream& s, Result<Person> person);
   void leave(AgentStream& s);
@@ -155,8 +178,14 @@ class ControlServer {
   std::map<std::string, UnixTime> seen_;               // when agents came or went; written in batches
   std::optional<SignInMeans> means_;
   std::map<AgentStream*, Visitor> signing_in_;
-  Crowd visitors_;                                     // those, by number
+  Crowd visitors_;                                     // those at a provider, by number, and
+  Crowd typing_;                                       // those with a password
   std::uint64_t last_visitor_ = 0;
+  GuessLimit pace_{20, std::chrono::seconds(3)};               // sign-ins that one source begins
+  GuessLimit guesses_{10, std::chrono::minutes(6)};            // of one source at one account: ten an hour
+  GuessLimit guesses_of_source_{30, std::chrono::minutes(2)};  // at all accounts
+  GuessLimit guesses_at_account_{100, std::chrono::seconds(36)};   // of all sources
+  GuessLimit codes_at_account_{10, std::chrono::hours(1)};     // likewise, of codes alone: a million is not much
   std::vector<std::unique_ptr<SigningIn>> over_;       // to be destroyed when nothing of them is running
   UnixTime session_ends_ = UnixTime::max();            // the first of all sessions to end
   UnixTime last_upkeep_{};

@@ -3,6 +3,7 @@
 
 #include "cmd/controller/control_fields.h"
 #include "cmd/controller/control_server.h"
+#include "cmd/controller/secrets.h"
 #include "net/log.h"
 
 namespace tg::controller {
@@ -12,6 +13,12 @@ namespace {
 constexpr Duration kAfterTheCode = std::chrono::seconds(60);
 constexpr Duration kBeforeTheCode = 3 * SigningIn::kPatience;
 
+// own_trouble is what a stranger is told of a controller that lacks something: the rest is for its log.
+tl::unexpected<Error> own_trouble(const Error& e) {
+  net::log(net::Level::error, "nobody can sign in: {}", e.text);
+  return fail(Errc::io, "the controller cannot ask its identity provider; its log says why");
+}
+
 }  // namespace
 
 // provider_of returns the identity provider that was asked for: the only one where none was named.
@@ -19,8 +26,8 @@ Result<OidcProvider> ControlServer::provider_of(const Json& message) const {
   const auto& all = directory_->model().identity_providers;
   const std::string name = name_field(message, "provider");
   if (all.empty() || !means_) {
-    return fail(Errc::unsupported, "this controller has no identity provider: an administrator makes a token with "
-                                   "'tg controller device token USER'");
+    return fail(Errc::unsupported, "this controller has no identity provider: sign in with a password (--user EMAIL), if you have one, or ask "
+                                   "an administrator for a token ('tg controller device token USER')");
   }
   std::string names;
   for (const IdentityProviderRecord& p : all) names += (names.empty() ? "" : ", ") + p.spec.name;
@@ -30,15 +37,22 @@ Result<OidcProvider> ControlServer::provider_of(const Json& message) const {
     return fail(Errc::not_found, fmt::format("there is no identity provider \"{}\" here, only {}", printable(name, 64), names));
   }
   const IdentityProviderSpec& spec = found->spec;
-  auto secret = found->has_secret ? means_->secret(spec.name) : Result<std::string>("");
-  if (!secret) return pass_on(secret);
-  return OidcProvider{spec.name, spec.issuer, spec.client_id, *secret, spec.scopes, spec.email_claim, spec.trust_email, spec.groups_claim};
+  auto sealed = store_.provider_secret(spec.name);
+  if (!sealed) return own_trouble(sealed.error());
+  auto secret = *sealed ? means_->unseal(kProviderSecret, **sealed) : Result<Buffer>();
+  if (!secret) return own_trouble(secret.error());
+  return OidcProvider{spec.name, spec.issuer, spec.client_id, std::string(as_text(*secret)), spec.scopes, spec.email_claim, spec.trust_email, spec.groups_claim};
 }
 
 void ControlServer::sign_in(AgentStream& s, const Json& message) {
   const UnixTime now = net::Loop::wall();
   const auto refuse = [&](const Error& e) { s.refuse(e.code, e.text, now); };
   if (must_reload_ && !reload()) return refuse({Errc::io, "the controller can't read its state"});
+  const std::string source = source_of(s.source()).to_string();
+  if (const auto wait = pace_.wait(source, net::Loop::now())) {
+    return refuse({Errc::exhausted, fmt::format("too many sign-ins from here; try again in {} s", std::chrono::ceil<std::chrono::seconds>(*wait).count())});
+  }
+  pace_.count(source, net::Loop::now());
   Visitor visitor;
   if (s.identified()) {
     if (auto may = permitted(s); !may) return refuse(may.error());
@@ -51,57 +65,77 @@ void ControlServer::sign_in(AgentStream& s, const Json& message) {
     if (!key) return refuse(key.error());
     visitor.who.key = std::move(*key);
   }
-  auto provider = provider_of(message);
-  if (!provider) return refuse(provider.error());
-  auto web = means_->web();
-  if (!web) return refuse(web.error());
-  visitor.who.provider = provider->name;
   visitor.who.name = name_field(message, "name");
   visitor.number = ++last_visitor_;
-  if (const auto gone = visitors_.add(visitor.number, source_of(s.source()).to_string())) {
+  const bool by_password = !text_or(message, "user", "").empty();
+  if (auto begun = by_password ? ask_password(s, visitor, message) : at_provider(s, visitor, message); !begun) return refuse(begun.error());
+  no_longer_counted(s);   // among the strangers, of whom silent ones would drive it out
+  if (const auto gone = crowd_of(visitor).add(visitor.number, source)) {
     const auto oldest = std::find_if(signing_in_.begin(), signing_in_.end(), [&](const auto& one) { return one.second.number == *gone; });
     AgentStream* const other = oldest->first;
     signing_in_.erase(oldest);
     other->refuse(Errc::exhausted, "too many people are signing in; try again", now);
   }
+  signing_in_.emplace(&s, std::move(visitor));
+}
+
+// at_provider begins to ask an identity provider.
+Result<> ControlServer::at_provider(AgentStream& s, Visitor& visitor, const Json& message) {
+  auto provider = provider_of(message);
+  if (!provider) return pass_on(provider);
+  auto web = means_->web();
+  if (!web) return own_trouble(web.error());
+  visitor.who.provider = *provider;
+  visitor.who.provider.client_secret.clear();
   AgentStream* const self = &s;
   visitor.signing_in = std::make_unique<SigningIn>(
       loop_, std::move(*provider), *web, means_->resolve(),
       SigningIn::Callbacks{[this, self](const DeviceCode& code) { show_code(*self, code); },
                            [this, self](Result<Person> person) { vouched_for(*self, std::move(person)); }});
-  signing_in_.emplace(self, std::move(visitor));
   s.wait_for(kBeforeTheCode);
+  return {};
 }
 
 void ControlServer::show_code(AgentStream& s, const DeviceCode& code) {
   const Duration left = code.expires - net::Loop::now();
   const UnixTime expires = net::Loop::wall() + std::chrono::duration_cast<std::chrono::seconds>(left);
   s.wait_for(left + kAfterTheCode);
-  s.send({{"type", "sign_in_at"}, {"provider", signing_in_.at(&s).who.provider}, {"url", code.url}, {"complete_url", code.complete_url},
-          {"code", code.code}, {"expires", expires.time_since_epoch().count()}});
+  s.send({{"type", "sign_in_at"}, {"provider", signing_in_.at(&s).who.provider.name}, {"url", code.url}, {"complete_url", code.complete_url},
+          {"code", code.code}, {"expires", expires.time_since_epoch().count()}, {"time", net::Loop::wall().time_since_epoch().count()}});
 }
 
-// vouched_for lets in, or says why not. The device may have been blocked, and the provider removed, meanwhile.
 void ControlServer::vouched_for(AgentStream& s, Result<Person> person) {
-  const UnixTime now = net::Loop::wall();
   Visitor visitor = std::move(signing_in_.at(&s));
   leave(s);
   over_.push_back(std::move(visitor.signing_in));   // it is running
   bury_.after(Duration::zero());
+  if (!person) {
+    net::log(net::Level::warning, "sign-in from {}: {}", s.source().to_string(), person.error().text);
+    return s.refuse(person.error().code, person.error().text, net::Loop::wall());
+  }
+  visitor.who.person = std::move(*person);
+  let_in(s, std::move(visitor));
+}
+
+// let_in gives the session, and an identity to a new device, or says why not. The device may have been blocked, and the provider
+// removed, meanwhile.
+void ControlServer::let_in(AgentStream& s, Visitor visitor) {
+  const UnixTime now = net::Loop::wall();
   const auto refuse = [&](const Error& e) {
     net::log(net::Level::warning, "sign-in from {}: {}", s.source().to_string(), e.text);
     s.refuse(e.code, e.text, now);
   };
-  if (!person) return refuse(person.error());
   if (must_reload_ && !reload()) return refuse({Errc::io, "the controller can't read its state"});
   if (s.identified()) {
     if (auto may = permitted(s); !may) return refuse(may.error());
   }
-  visitor.who.person = std::move(*person);
   auto in = store_.sign_in(visitor.who, now, s.source().to_string());
   const bool refused = !in && (in.error().code == Errc::denied || in.error().code == Errc::exhausted);
   if (refused) return refuse(in.error());
-  if (!in) return refuse({Errc::io, "the controller could not write its state; ask an administrator"});
+  if (!in) {
+    net::log(net::Level::error, "sign-in: {}", in.error().text);
+    return refuse({Errc::io, "the controller could not write its state; ask an administrator"});
+  }
   Json answer = {{"type", "signed_in"}};
   if (!s.identified()) {
     auto issued = pki_.issue("device", in->device, visitor.csr, now);
@@ -119,7 +153,7 @@ void ControlServer::vouched_for(AgentStream& s, Result<Person> person) {
 void ControlServer::leave(AgentStream& s) {
   const auto visitor = signing_in_.find(&s);
   if (visitor == signing_in_.end()) return;
-  visitors_.remove(visitor->second.number);
+  crowd_of(visitor->second).remove(visitor->second.number);
   signing_in_.erase(visitor);
 }
 

@@ -146,7 +146,8 @@ UserSpec read_user(TableReader& reader) {
   UserSpec out;
   out.email = read_name(reader, "user", "email");
   out.place = reader.place();
-  reader.only({"email"});
+  reader.only({"email", "blocked"});
+  out.blocked = reader.boolean("blocked").value_or(false);
   return out;
 }
 

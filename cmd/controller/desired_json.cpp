@@ -87,7 +87,8 @@ Result<IdentityProviderSpec> identity_provider(const Json& j) {
 
 Result<UserSpec> user(const Json& j) {
   Fields f(j, "user");
-  UserSpec out{email(f, "email", f.text("email")), place_of(j), f.has("by_sign_in") && f.flag("by_sign_in")};
+  UserSpec out{email(f, "email", f.text("email")), place_of(j), f.has("by_sign_in") && f.flag("by_sign_in"),
+               f.has("blocked") && f.flag("blocked")};
   if (!f.ok()) return f.error();
   return out;
 }
@@ -179,6 +180,7 @@ Json to_json(const IdentityProviderSpec& p) {
 Json to_json(const UserSpec& u) {
   Json out = {{"email", u.email}};
   if (u.by_sign_in) out["by_sign_in"] = true;
+  if (u.blocked) out["blocked"] = true;
   return out;
 }
 Json to_json(const GroupSpec& g) {

@@ -7,8 +7,8 @@
 namespace tg::controller {
 namespace {
 
-// quoted writes a basic string of TOML 1.0: control characters and DEL are escaped.
-std::string quoted(std::string_view text) {
+// in_quotes writes a basic string of TOML 1.0: control characters and DEL are escaped.
+std::string in_quotes(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
@@ -24,7 +24,7 @@ std::string list(const std::vector<std::string>& texts, std::size_t indent) {
   std::string out;
   const std::string next = ",\n" + std::string(indent + 1, ' ');
   for (const std::string& text : texts) {
-    const std::string one = quoted(text);
+    const std::string one = in_quotes(text);
     const bool wrap = !line.empty() && indent + line.size() + one.size() > 110;
     if (wrap) {
       out += line + next;
@@ -36,7 +36,7 @@ std::string list(const std::vector<std::string>& texts, std::size_t indent) {
 }
 
 std::string ports(const Ports& p) {
-  if (p.is_all() || p.empty()) return quoted(p.to_string());
+  if (p.is_all() || p.empty()) return in_quotes(p.to_string());
   std::vector<std::string> out;
   for (const PortRange& r : p.ranges()) out.push_back(Ports({r}).to_string());
   return list(out, 0);
@@ -51,15 +51,15 @@ void pair_list(std::string& out, std::string_view key, const std::vector<std::st
 // What is as it would be anyhow is not written.
 void write(std::string& out, const IdentityProviderSpec& p) {
   const IdentityProviderSpec standard;
-  pair(out, "name", quoted(p.name));
-  pair(out, "issuer", quoted(p.issuer));
-  pair(out, "client_id", quoted(p.client_id));
+  pair(out, "name", in_quotes(p.name));
+  pair(out, "issuer", in_quotes(p.issuer));
+  pair(out, "client_id", in_quotes(p.client_id));
   if (p.scopes != standard.scopes) pair_list(out, "scopes", p.scopes);
-  if (p.email_claim != standard.email_claim) pair(out, "email_claim", quoted(p.email_claim));
+  if (p.email_claim != standard.email_claim) pair(out, "email_claim", in_quotes(p.email_claim));
   if (p.trust_email) pair(out, "trust_email", "true");
-  if (!p.groups_claim.empty()) pair(out, "groups_claim", quoted(p.groups_claim));
+  if (!p.groups_claim.empty()) pair(out, "groups_claim", in_quotes(p.groups_claim));
   pair_list(out, "domains", p.domains);
-  if (p.session != standard.session) pair(out, "session", quoted(to_string(p.session)));
+  if (p.session != standard.session) pair(out, "session", in_quotes(to_string(p.session)));
 }
 
 // claims_table writes { PROVIDER = ["value", …], … }. `claims`: sorted.
@@ -69,17 +69,17 @@ std::string claims_table(const std::vector<Claim>& claims) {
   std::string out;
   for (const auto& [provider, values] : by_provider) {
     std::string line;
-    for (const std::string& value : values) line += (line.empty() ? "" : ", ") + quoted(value);
-    out += fmt::format("{}{} = [{}]", out.empty() ? "" : ", ", quoted(provider), line);
+    for (const std::string& value : values) line += (line.empty() ? "" : ", ") + in_quotes(value);
+    out += fmt::format("{}{} = [{}]", out.empty() ? "" : ", ", in_quotes(provider), line);
   }
   return "{ " + out + " }";
 }
 
 void write(std::string& out, const ResourceSpec& r) {
-  pair(out, "name", quoted(r.name));
-  pair(out, "network", quoted(r.network));
-  pair(out, "address", quoted(r.address.text()));
-  if (!r.alias.empty()) pair(out, "alias", quoted(r.alias));
+  pair(out, "name", in_quotes(r.name));
+  pair(out, "network", in_quotes(r.network));
+  pair(out, "address", in_quotes(r.address.text()));
+  if (!r.alias.empty()) pair(out, "alias", in_quotes(r.alias));
   pair_list(out, "groups", r.groups);
   if (r.protocols == Protocols()) return;
   pair(out, "protocols", fmt::format("{{ tcp = {}, udp = {}, icmp = {} }}", ports(r.protocols.tcp), ports(r.protocols.udp),
@@ -93,17 +93,17 @@ std::string to_toml(const DesiredState& state) {
   const auto begin = [&](const char* kind) { out += fmt::format("{}[[{}]]\n", out.empty() ? "" : "\n", kind); };
   for (const NetworkSpec& n : state.networks) {
     begin("network");
-    pair(out, "name", quoted(n.name));
+    pair(out, "name", in_quotes(n.name));
   }
   for (const ConnectorSpec& c : state.connectors) {
     begin("connector");
-    pair(out, "name", quoted(c.name));
-    pair(out, "network", quoted(c.network));
+    pair(out, "name", in_quotes(c.name));
+    pair(out, "network", in_quotes(c.network));
   }
   for (const RelaySpec& r : state.relays) {
     begin("relay");
-    pair(out, "name", quoted(r.name));
-    pair(out, "address", quoted(r.address));
+    pair(out, "name", in_quotes(r.name));
+    pair(out, "address", in_quotes(r.address));
   }
   for (const IdentityProviderSpec& p : state.identity_providers) {
     begin("identity-provider");
@@ -112,11 +112,12 @@ std::string to_toml(const DesiredState& state) {
   for (const UserSpec& u : state.users) {
     if (u.by_sign_in) continue;
     begin("user");
-    pair(out, "email", quoted(u.email));
+    pair(out, "email", in_quotes(u.email));
+    if (u.blocked) pair(out, "blocked", "true");
   }
   for (const GroupSpec& g : state.groups) {
     begin("group");
-    pair(out, "name", quoted(g.name));
+    pair(out, "name", in_quotes(g.name));
     pair_list(out, "members", g.members);
     if (!g.claims.empty()) pair(out, "claims", claims_table(g.claims));
   }

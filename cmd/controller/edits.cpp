@@ -44,7 +44,16 @@ Result<std::vector<std::string>> emails(Fields& f, const char* key) {
 }
 
 Result<> change(NetworkSpec&, const Json&) { return {}; }
-Result<> change(UserSpec&, const Json&) { return {}; }
+
+Result<> change(UserSpec& u, const Json& fields) {
+  Fields f(fields, "user");
+  if (!f.has("state")) return {};
+  const std::string state = f.text("state");
+  if (f.ok() && state != "active" && state != "blocked") return fail(Errc::invalid_argument, "--to must be active or blocked");
+  if (!f.ok()) return f.error();
+  u.blocked = state == "blocked";
+  return {};
+}
 
 Result<> change(ConnectorSpec& c, const Json& fields) {
   Fields f(fields, "connector");
@@ -196,6 +205,9 @@ Result<std::string> canonical(const std::string& kind, const std::string& name) 
   if (kind == "user") return canonical_email(name);
   if (auto good = check_name(name); !good) {
     return fail(Errc::invalid_argument, fmt::format("the name {}", good.error().text));
+  }
+  if (kind == "identity-provider" && name == kByPassword) {
+    return fail(Errc::invalid_argument, fmt::format("\"{}\" is what signing in without a provider is called; choose another name", name));
   }
   return name;
 }

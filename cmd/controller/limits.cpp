@@ -48,9 +48,6 @@ std::size_t measure(const DesiredState& state) {
            texts(p.scopes) + texts(p.domains);
   }
   for (const UserSpec& u : state.users) sum += kEntry + text(u.email);
-  for (const auto& [user, claims] : state.told) {
-    for (const Claim& c : claims) sum += text(user) + text(c.provider) + text(c.value);
-  }
   for (const GroupSpec& g : state.groups) {
     sum += kEntry + text(g.name) + texts(g.members) + g.members.size() * text(g.name);
     for (const Claim& c : g.claims) sum += text(c.provider) + text(c.value);

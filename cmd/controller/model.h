@@ -42,14 +42,18 @@ struct IdentityProviderRecord {
 struct UserRecord {
   std::string email;
   bool by_sign_in = false;            // see UserSpec
+  bool blocked = false;
   std::vector<std::string> accounts;  // the identity providers that know him, sorted
+  bool password = false;              // he may sign in with one
+  bool totp = false;                  // and then also has to type a code
 };
 
 struct GroupRecord {
   std::string name;
   std::vector<std::string> members;   // e-mail addresses, sorted: those that an administrator names
   std::vector<Claim> claims;          // sorted
-  std::vector<std::string> by_claim;  // whom a provider said one of these of, sorted; may be members too
+  std::vector<std::string> by_claim;  // whom a provider says one of these of, with a session from there, sorted; may be members too
+  std::vector<std::string> once_by_claim;   // likewise, with or without a session: who would be, after signing in
 };
 
 struct ResourceRecord {
@@ -59,7 +63,7 @@ struct ResourceRecord {
 
 // SessionRecord is what a sign-in bought a device.
 struct SessionRecord {
-  std::string provider;
+  std::string provider;               // kByPassword without one
   std::vector<std::string> methods;   // amr
   std::string context;                // acr
   UnixTime started{};
@@ -74,11 +78,12 @@ struct DeviceRecord {
   bool blocked = false;
   UnixTime created{};
   std::optional<UnixTime> last_seen;
+  bool user_blocked = false;
   bool signs_in = false;              // it came by a sign-in, and reaches nothing without a session
   std::optional<SessionRecord> session{};
 
-  // let_in says whether it may be granted anything at `now`, beside what its user may.
-  bool let_in(UnixTime now) const { return !blocked && (!signs_in || (session && now < session->expires)); }
+  // let_in says whether it may be granted anything at `now`.
+  bool let_in(UnixTime now) const { return !blocked && !user_blocked && (!signs_in || (session && now < session->expires)); }
 };
 
 // Revocation voids the grants of a device that have a lower generation. It outlives its device by more than a grant lives.

@@ -18,6 +18,9 @@ Result<> check_name(std::string_view name);
 // without spaces.
 Result<std::string> canonical_email(std::string_view email);
 
+// kByPassword is what a session is called that no identity provider vouched for; none can have this name.
+inline constexpr const char* kByPassword = "password";
+
 // canonical_alias returns a second name of a Resource. Errors: invalid_argument without a dot, for an address, or a bad
 // name.
 Result<std::string> canonical_alias(std::string_view alias);

@@ -25,8 +25,8 @@ bool shrinks(const Reach& before, const Reach::Groups& from, const Reach& after,
 
 Result<Reach> read_reach(Database& db) {
   Reach out;
-  auto devices = db.each("SELECT id, user FROM device WHERE blocked = 0 AND (signs_in = 0 OR EXISTS "
-                         "(SELECT 1 FROM session s WHERE s.device = device.id))", {},
+  auto devices = db.each("SELECT d.id, d.user FROM device d JOIN user u ON u.id = d.user WHERE d.blocked = 0 AND u.blocked = 0 AND "
+                         "(d.signs_in = 0 OR EXISTS (SELECT 1 FROM session s WHERE s.device = d.id))", {},
                          [&](const Row& row) { out.devices.emplace(row.text(0), row.number(1)); });
   if (!devices) return pass_on(devices);
   auto groups = db.each("SELECT user, \"group\" FROM member ORDER BY user, \"group\"", {},

@@ -69,6 +69,7 @@ constexpr const char* kSteps[] = {R"(
     scopes TEXT NOT NULL, email_claim TEXT NOT NULL, trust_email INTEGER NOT NULL, groups_claim TEXT NOT NULL,
     domains TEXT NOT NULL, session INTEGER NOT NULL, secret BLOB) STRICT;
   ALTER TABLE user ADD COLUMN by_sign_in INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE user ADD COLUMN blocked INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE device ADD COLUMN signs_in INTEGER NOT NULL DEFAULT 0;
   CREATE TABLE account (
     provider INTEGER NOT NULL REFERENCES "identity-provider" (id) ON DELETE CASCADE, subject TEXT NOT NULL,
@@ -85,13 +86,20 @@ constexpr const char* kSteps[] = {R"(
   CREATE INDEX group_claim_group ON group_claim ("group");
   CREATE VIEW member AS
     SELECT user, "group" FROM membership
-    UNION SELECT t.user, c."group" FROM told t JOIN group_claim c ON c.provider = t.provider AND c.value = t.value;
+    UNION SELECT t.user, c."group" FROM told_now t JOIN group_claim c ON c.provider = t.provider AND c.value = t.value;
+  CREATE VIEW told_now AS SELECT * FROM told WHERE EXISTS (
+    SELECT 1 FROM device d JOIN session s ON s.device = d.id WHERE d.user = told.user AND s.provider = told.provider);
   CREATE TABLE session (
     device TEXT PRIMARY KEY REFERENCES device (id) ON DELETE CASCADE,
-    provider INTEGER NOT NULL REFERENCES "identity-provider" (id) ON DELETE CASCADE,
+    provider INTEGER REFERENCES "identity-provider" (id) ON DELETE CASCADE,
     methods TEXT NOT NULL, context TEXT NOT NULL, authenticated INTEGER, started INTEGER NOT NULL,
     expires INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   CREATE INDEX session_expires ON session (expires);
+  CREATE TABLE password (
+    user INTEGER PRIMARY KEY REFERENCES user (id) ON DELETE CASCADE, salt BLOB NOT NULL, n INTEGER NOT NULL, r INTEGER NOT NULL,
+    p INTEGER NOT NULL, verifier BLOB NOT NULL) STRICT;
+  CREATE TABLE totp (
+    user INTEGER PRIMARY KEY REFERENCES user (id) ON DELETE CASCADE, secret BLOB NOT NULL, last INTEGER NOT NULL) STRICT;
 )"};
 constexpr std::int64_t kVersion = std::size(kSteps);
 

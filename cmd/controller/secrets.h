@@ -29,6 +29,7 @@ Result<> save_ca(Store& store, const Vault& vault, const Pki& pki);
 
 // kProviderSecret is the name under which the client secrets of identity providers are sealed: those may be renamed.
 inline constexpr std::string_view kProviderSecret = "identity-provider";
+inline constexpr std::string_view kTotpSecretName = "totp";    // likewise those of second factors
 
 // has_secrets says whether load_secrets would find what it made before.
 Result<bool> has_secrets(Store& store);

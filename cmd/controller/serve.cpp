@@ -53,6 +53,19 @@ Result<std::chrono::seconds> grace_of(const ServeOptions& options) {
   return grace;
 }
 
+constexpr std::chrono::seconds kShortestSession(10);
+
+Result<std::chrono::seconds> password_session_of(const ServeOptions& options) {
+  if (options.password_session.empty()) return options.control.password_session;
+  auto session = parse_duration(options.password_session);
+  if (!session) return fail(session.error().code, "--password-session: " + session.error().text);
+  if (*session < kShortestSession) {
+    return fail(Errc::invalid_argument, fmt::format("--password-session {}: is too short: {} is the least", options.password_session,
+                                                    to_string(kShortestSession)));
+  }
+  return session;
+}
+
 // person is how the audit log calls who asks on the socket. Whom sudo speaks for is what the asker says, who is root.
 std::string person(unsigned uid, const std::string& sudo) {
   const std::string user = uid == 0 ? "root" : fmt::format("uid {}", uid);
@@ -134,6 +147,9 @@ Result<> Controller::open_streams() {
   if (!grace) return pass_on(grace);
   ControlSettings settings = options_.control;
   settings.grace = *grace;
+  auto password_session = password_session_of(options_);
+  if (!password_session) return pass_on(password_session);
+  settings.password_session = *password_session;
   if (options_.relay_listen != kNoRelay) {
     if (auto opened = open_relay(now); !opened) return opened;
     settings.relay = relay_public_.to_string();
@@ -145,16 +161,9 @@ Result<> Controller::open_streams() {
 }
 
 SignInMeans Controller::sign_in_means() {
-  const auto secret = [this](const std::string& provider) -> Result<std::string> {
-    auto sealed = store_.provider_secret(provider);
-    if (!sealed) return pass_on(sealed);
-    if (!*sealed) return "";
-    auto text = vault_.unseal(kProviderSecret, **sealed);
-    if (!text) return pass_on(text);
-    return std::string(as_text(*text));
-  };
+  const auto unseal = [this](std::string_view name, Bytes sealed) { return vault_.unseal(name, sealed); };
   // Each has a resolver of its own, for the servers that this machine has by then.
-  return {secret, [this] { return web_roots_.context(); }, [this] { return cmd::resolver_for(cmd::system_dns())(loop_); }};
+  return {unseal, [this] { return web_roots_.context(); }, [this] { return cmd::resolver_for(cmd::system_dns())(loop_); }};
 }
 
 Result<> Controller::open_relay(UnixTime now) {

@@ -29,6 +29,7 @@ struct ServeOptions {
   std::string public_address;         // "HOST[:PORT]" at which agents find the controller; "": found out
   std::string relay_public;           // likewise the relay; "": the host of public_address
   std::string ca_bundle = WebRoots::kSystem;   // PEM: whom identity providers are believed by
+  std::string password_session;       // a duration; "": that of `control`
   std::string grace;                  // a duration, at most kGraceMax; "": that of `control`
   ControlSettings control;            // its relay is filled in
 };

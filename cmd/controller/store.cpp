@@ -65,7 +65,7 @@ Result<> read_identity_providers(Database& db, Model& model) {
                  });
 }
 
-// GroupRecords finds groups by name, in the model's order.
+// group_named returns null for an unknown group.
 GroupRecord* group_named(Model& model, const std::string& name) {
   const auto found = std::lower_bound(model.groups.begin(), model.groups.end(), name,
                                       [](const GroupRecord& g, const std::string& n) { return g.name < n; });
@@ -79,23 +79,30 @@ Result<> read_claims(Database& db, Model& model) {
                           if (auto* g = group_named(model, row.text(0))) g->claims.push_back({row.text(1), row.text(2)});
                         });
   if (!claims) return claims;
-  auto told = db.each("SELECT u.email, p.name, t.value FROM told t JOIN user u ON u.id = t.user "
+  auto told = db.each("SELECT u.email, p.name, t.value FROM told_now t JOIN user u ON u.id = t.user "
                       "JOIN \"identity-provider\" p ON p.id = t.provider",
                       {}, [&](const Row& row) { model.told[row.text(0)].insert({row.text(1), row.text(2)}); });
   if (!told) return told;
-  return db.each("SELECT DISTINCT g.name, u.email FROM told t JOIN group_claim c ON c.provider = t.provider AND c.value = t.value "
-                 "JOIN \"group\" g ON g.id = c.\"group\" JOIN user u ON u.id = t.user ORDER BY g.name, u.email",
-                 {}, [&](const Row& row) {
-                   if (auto* g = group_named(model, row.text(0))) g->by_claim.push_back(row.text(1));
-                 });
+  const auto members = [&](const char* table, std::vector<std::string> GroupRecord::*list) {
+    const std::string sql = fmt::format(
+        "SELECT DISTINCT g.name, u.email FROM {} t JOIN group_claim c ON c.provider = t.provider AND c.value = t.value "
+        "JOIN \"group\" g ON g.id = c.\"group\" JOIN user u ON u.id = t.user ORDER BY g.name, u.email", table);
+    return db.each(sql.c_str(), {}, [&](const Row& row) {
+      if (auto* g = group_named(model, row.text(0))) (g->*list).push_back(row.text(1));
+    });
+  };
+  if (auto done = members("told_now", &GroupRecord::by_claim); !done) return done;
+  return members("told", &GroupRecord::once_by_claim);
 }
 
 Result<> read_people(Database& db, Model& model) {
-  auto users = db.each("SELECT u.email, u.by_sign_in, p.name FROM user u LEFT JOIN account a ON a.user = u.id "
+  auto users = db.each("SELECT u.email, u.by_sign_in, p.name, w.user IS NOT NULL, t.user IS NOT NULL, u.blocked FROM user u "
+                       "LEFT JOIN password w ON w.user = u.id LEFT JOIN totp t ON t.user = u.id LEFT JOIN account a ON a.user = u.id "
                        "LEFT JOIN \"identity-provider\" p ON p.id = a.provider ORDER BY u.email, p.name", {},
                        [&](const Row& row) {
                          if (model.users.empty() || model.users.back().email != row.text(0)) {
-                           model.users.push_back({row.text(0), row.number(1) != 0, {}});
+                           model.users.push_back({row.text(0), row.number(1) != 0, row.number(5) != 0, {}, row.number(3) != 0,
+                                                row.number(4) != 0});
                          }
                          if (!row.null(2)) model.users.back().accounts.push_back(row.text(2));
                        });
@@ -110,14 +117,14 @@ Result<> read_people(Database& db, Model& model) {
                         });
   if (!groups) return groups;
   if (auto claims = read_claims(db, model); !claims) return claims;
-  return db.each("SELECT d.id, u.email, d.name, d.key, d.blocked, d.created, d.last_seen, d.signs_in, p.name, s.methods, "
-                 "s.context, s.started, s.expires FROM device d JOIN user u ON u.id = d.user "
+  return db.each("SELECT d.id, u.email, d.name, d.key, d.blocked, d.created, d.last_seen, d.signs_in, s.device, "
+                 "coalesce(p.name, 'password'), s.methods, s.context, s.started, s.expires, u.blocked FROM device d JOIN user u ON u.id = d.user "
                  "LEFT JOIN session s ON s.device = d.id LEFT JOIN \"identity-provider\" p ON p.id = s.provider ORDER BY d.id",
                  {}, [&](const Row& row) {
                    DeviceRecord device{row.text(0), row.text(1), row.text(2), row.text(3), row.number(4) != 0,
-                                       time_at(row, 5), maybe_time_at(row, 6), row.number(7) != 0, {}};
+                                       time_at(row, 5), maybe_time_at(row, 6), row.number(14) != 0, row.number(7) != 0, {}};
                    if (!row.null(8)) {
-                     device.session = {row.text(8), split(row.text(9)), row.text(10), time_at(row, 11), time_at(row, 12)};
+                     device.session = {row.text(9), split(row.text(10)), row.text(11), time_at(row, 12), time_at(row, 13)};
                    }
                    model.devices.push_back(std::move(device));
                  });

@@ -12,6 +12,7 @@
 #include "cmd/controller/model.h"
 #include "core/audit.h"
 #include "core/oidc.h"
+#include "core/password.h"
 #include "core/token.h"
 
 namespace tg::controller {
@@ -32,13 +33,26 @@ struct Enrolment {
   std::string key;          // thumbprint of its TLS key
 };
 
-// SignIn is somebody whom an identity provider has vouched for, on a machine.
+// SignIn is somebody whom an identity provider has vouched for, or who knew his password, on a machine.
 struct SignIn {
-  std::string provider;     // by name
+  OidcProvider provider;    // as it was asked; without a name for a password: of `person` only the address and the methods count
   Person person;
   std::string device;       // the id of a device that is known; "" for a new one, which has
   std::string name;         // what it calls itself, and
   std::string key;          // the thumbprint of its TLS key
+  std::chrono::seconds lifetime{};   // of a session by password
+};
+
+// PasswordRecord is how a user's password is checked.
+struct PasswordRecord {
+  Buffer salt;
+  PasswordCost cost;
+  Buffer verifier;          // SHA-256 of its password_key
+  bool totp = false;        // a code is asked for too
+};
+struct TotpRecord {
+  Buffer secret;            // sealed by the caller
+  std::uint64_t last = 0;   // the step of the last code that was taken
 };
 
 // SignedIn is what that has come to.
@@ -121,15 +135,25 @@ class Store {
   Result<std::string> enroll(const Enrolment& who, UnixTime now, const std::string& from = {});
 
   // sign_in begins a session of a device, in the place of one that it has, and makes the device when it is new, and the user when
-  // he is of one of the provider's domains. Errors: denied (no user here, another account, somebody else's device, the provider
-  // is gone); exhausted. In the audit log it is the person's doing, from `from`.
+  // he is of one of the provider's domains. What the provider told holds until the last session that it gave him is over. Errors:
+  // denied (no user here, or a blocked one, another account, somebody else's device, a provider that is gone or was changed
+  // since it was asked); exhausted. In the audit log it is the person's doing, from `from`.
   Result<SignedIn> sign_in(const SignIn& who, UnixTime now, const std::string& from = {});
   // end_session voids the grants of a device that needs its session. Errors: not_found.
   Result<> end_session(const std::string& device, const Stamp& by);
   // end_sessions ends those whose time is over, and returns whether there were any.
   Result<bool> end_sessions(UnixTime now);
-  // forget_accounts has the next sign-in of a user go by his e-mail address again. Errors: not_found.
+  // forget_accounts has the next sign-in of a user go by his e-mail address again, and ends the sessions that his accounts gave. Errors:
+  // not_found.
   Result<> forget_accounts(const std::string& email, const Stamp& by);
+
+  // What a user proves himself with. Without a record the password, or the second factor, is taken away. Either ends the user's
+  // sessions by password. Errors of the setters: not_found. use_totp returns false when a code of that step was taken before.
+  Result<> set_password(const std::string& email, const std::optional<PasswordRecord>& record, const Stamp& by);
+  Result<> set_totp(const std::string& email, const std::optional<TotpRecord>& record, const Stamp& by);
+  Result<std::optional<PasswordRecord>> password(const std::string& email);
+  Result<std::optional<TotpRecord>> totp(const std::string& email);
+  Result<bool> use_totp(const std::string& email, std::uint64_t step);
 
   // The client secret of an identity provider, sealed by the caller. Empty bytes take it away. Errors: not_found.
   Result<> set_provider_secret(const std::string& name, Bytes sealed, const Stamp& by);
@@ -146,8 +170,8 @@ class Store {
   // audit_state reads the whole log. With `noted`, a head that somebody wrote down, the log must also still go through it.
   Result<AuditState> audit_state(const std::optional<AuditHead>& noted = {});
 
-  // void_all_grants voids every grant that there is, also of devices that this store does not know: it is an older state
-  // that takes the place of a newer one.
+  // void_all_grants voids every grant that there is, also of devices that this store does not know, and ends every session: it is
+  // an older state that takes the place of a newer one.
   Result<> void_all_grants();
 
   // seen notes when agents were here last, by "ROLE/ID".

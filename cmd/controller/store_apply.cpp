@@ -18,7 +18,10 @@ template <class T>
 class ByName {
  public:
   explicit ByName(const std::vector<T>& all) {
-    for (const T& one : all) entries_.emplace(one.name, &one);
+    for (const T& one : all) {
+      if constexpr (std::is_same_v<T, UserSpec>) entries_.emplace(one.email, &one);
+      else entries_.emplace(one.name, &one);
+    }
   }
   const T& operator[](const std::string& name) const {
     const auto found = entries_.find(name);
@@ -33,17 +36,13 @@ class ByName {
 struct Wanted {
   explicit Wanted(const DesiredState& s)
       : connectors(s.connectors), relays(s.relays), identity_providers(s.identity_providers), groups(s.groups),
-        resources(s.resources) {
-    for (const UserSpec& u : s.users) {
-      if (u.by_sign_in) guests.insert(u.email);
-    }
-  }
+        users(s.users), resources(s.resources) {}
   ByName<ConnectorSpec> connectors;
   ByName<RelaySpec> relays;
   ByName<IdentityProviderSpec> identity_providers;
   ByName<GroupSpec> groups;
+  ByName<UserSpec> users;
   ByName<ResourceSpec> resources;
-  std::set<std::string_view> guests;      // users who are not listed
 };
 
 Result<> done(Result<int> r) {
@@ -101,19 +100,30 @@ Result<> put_relay(Database& db, const RelaySpec& r, Verb verb, UnixTime now) {
                      {id, r.name, r.address, std::int64_t{now.time_since_epoch().count()}}));
 }
 
-// Another issuer may call somebody else by the same subject: nothing that the former one said is kept.
-Result<> forget_issuer(Database& db, const IdentityProviderSpec& p) {
-  for (const char* table : {"account", "told", "session"}) {
-    const std::string sql = fmt::format("DELETE FROM {} WHERE provider = (SELECT id FROM \"identity-provider\" "
-                                        "WHERE name = ? AND issuer <> ?)", table);
-    if (auto r = done(db.run(sql.c_str(), {p.name, p.issuer})); !r) return r;
+// What a change of a provider takes away: accounts (other_people), sessions (ends_sessions), and time, where these are shorter.
+Result<> shorten(Database& db, const IdentityProviderSpec& p) {
+  std::optional<IdentityProviderSpec> before;
+  std::int64_t id = 0;
+  auto read = db.each("SELECT issuer, client_id, email_claim, trust_email, groups_claim, domains, id FROM \"identity-provider\" "
+                      "WHERE name = ?", {p.name}, [&](const Row& row) {
+                        before = {p.name, row.text(0), row.text(1), {}, row.text(2), row.number(3) != 0, row.text(4), split(row.text(5))};
+                        id = row.number(6);
+                      });
+  if (!read || !before) return read;
+  Result<int> r = 0;
+  if (other_people(*before, p)) r = db.run("DELETE FROM account WHERE provider = ?", {id});
+  for (const char* sql : {"DELETE FROM session WHERE provider = ?", "DELETE FROM told WHERE provider = ?"}) {
+    if (r && ends_sessions(*before, p)) r = db.run(sql, {id});
   }
-  return {};
+  if (r) {
+    r = db.run("UPDATE session SET expires = min(expires, started + ?) WHERE provider = ?", {std::int64_t{p.session.count()}, id});
+  }
+  return done(std::move(r));
 }
 
 Result<> put_identity_provider(Database& db, const IdentityProviderSpec& p, Verb verb) {
   if (verb == Verb::update) {
-    if (auto r = forget_issuer(db, p); !r) return r;
+    if (auto r = shorten(db, p); !r) return r;
   }
   const char* sql =
       verb == Verb::create
@@ -127,9 +137,10 @@ Result<> put_identity_provider(Database& db, const IdentityProviderSpec& p, Verb
                            std::int64_t{p.session.count()}, p.name}));
 }
 
-Result<> put_user(Database& db, const std::string& email, bool guest) {
-  return done(db.run("INSERT INTO user (email, by_sign_in) VALUES (?, ?) ON CONFLICT (email) DO UPDATE SET by_sign_in = "
-                     "excluded.by_sign_in", {email, std::int64_t{guest}}));
+Result<> put_user(Database& db, const UserSpec& u) {
+  return done(db.run("INSERT INTO user (email, by_sign_in, blocked) VALUES (?, ?, ?) ON CONFLICT (email) DO UPDATE SET by_sign_in = "
+                     "excluded.by_sign_in, blocked = excluded.blocked",
+                     {u.email, std::int64_t{u.by_sign_in}, std::int64_t{u.blocked}}));
 }
 
 Result<> put_group(Database& db, const GroupSpec& g, Verb verb) {
@@ -171,7 +182,7 @@ Result<> put(Database& db, const Wanted& wanted, const Change& c, UnixTime now) 
   if (c.kind == "connector") return put_connector(db, wanted.connectors[c.name], c.verb, now);
   if (c.kind == "relay") return put_relay(db, wanted.relays[c.name], c.verb, now);
   if (c.kind == "identity-provider") return put_identity_provider(db, wanted.identity_providers[c.name], c.verb);
-  if (c.kind == "user") return put_user(db, c.name, wanted.guests.contains(c.name));
+  if (c.kind == "user") return put_user(db, wanted.users[c.name]);
   if (c.kind == "group") return put_group(db, wanted.groups[c.name], c.verb);
   if (c.kind == "resource") return put_resource(db, wanted.resources[c.name], c.verb);
   return fail(Errc::unsupported, "unknown kind " + c.kind);

@@ -17,18 +17,27 @@ constexpr std::size_t kMaxName = 64;
 std::int64_t number(UnixTime t) { return t.time_since_epoch().count(); }
 
 struct Provider {
-  std::int64_t id = 0;
+  std::optional<std::int64_t> id;     // none: a password
   std::vector<std::string> domains;
   std::chrono::seconds session{};
 };
 
-Result<Provider> provider_named(Database& db, const std::string& name) {
+// provider_of finds the provider that was asked, as it was then: a person may take half an hour, and an administrator may change
+// meanwhile whom the controller believes.
+Result<Provider> provider_of(Database& db, const SignIn& who) {
+  const OidcProvider& asked = who.provider;
+  if (asked.name.empty()) return Provider{std::nullopt, {}, who.lifetime};
   std::optional<Provider> out;
-  auto read = db.each("SELECT id, domains, session FROM \"identity-provider\" WHERE name = ?", {name}, [&](const Row& row) {
-    out = Provider{row.number(0), split(row.text(1)), std::chrono::seconds(row.number(2))};
-  });
+  bool same = false;
+  auto read = db.each("SELECT id, domains, session, issuer, client_id, email_claim, trust_email, groups_claim FROM "
+                      "\"identity-provider\" WHERE name = ?", {asked.name}, [&](const Row& row) {
+                        out = Provider{row.number(0), split(row.text(1)), std::chrono::seconds(row.number(2))};
+                        same = row.text(3) == asked.issuer && row.text(4) == asked.client_id && row.text(5) == asked.email_claim &&
+                               (row.number(6) != 0) == asked.trust_email && row.text(7) == asked.groups_claim;
+                      });
   if (!read) return pass_on(read);
-  if (!out) return fail(Errc::denied, fmt::format("the identity provider {} has been removed here", printable(name)));
+  if (!out) return fail(Errc::denied, fmt::format("the identity provider {} has been removed here", printable(asked.name)));
+  if (!same) return fail(Errc::denied, fmt::format("the identity provider {} was changed here meanwhile; sign in again", printable(asked.name)));
   return std::move(*out);
 }
 
@@ -44,40 +53,75 @@ bool in_domains(const std::string& email, const std::vector<std::string>& domain
   return std::find(domains.begin(), domains.end(), domain) != domains.end();
 }
 
-// user_of returns the id of the user whom the account of a provider stands for. The subject decides, once it is known here: an
-// e-mail address may be given to somebody else. The first sign-in goes by the address, and binds the two.
-Result<std::int64_t> user_of(Database& db, const Provider& provider, const SignIn& who, const std::string& email) {
-  auto bound = one_number(db, "SELECT user FROM account WHERE provider = ? AND subject = ?", {provider.id, who.person.subject});
-  if (!bound) return pass_on(bound);
-  if (*bound) return **bound;
-  auto listed = one_number(db, "SELECT id FROM user WHERE email = ?", {email});
-  if (!listed) return pass_on(listed);
-  if (!*listed && !in_domains(email, provider.domains)) {
-    return fail(Errc::denied, fmt::format("{} is no user here; an administrator adds one with: tg controller user create {}",
-                                          printable(email), printable(email)));
-  }
-  if (!*listed) {
-    auto made = db.run("INSERT INTO user (email, by_sign_in) VALUES (?, 1)", {email});
-    if (!made) return pass_on(made);
-    *listed = db.last_id();
-  }
-  auto other = one_number(db, "SELECT 1 FROM account WHERE provider = ? AND user = ?", {provider.id, **listed});
+struct User {
+  std::int64_t id = 0;
+  std::string email;
+  bool blocked = false;
+};
+
+Result<std::optional<User>> one_user(Database& db, const char* where, std::initializer_list<Value> values) {
+  std::optional<User> out;
+  auto read = db.each((std::string("SELECT u.id, u.email, u.blocked FROM user u ") + where).c_str(), values,
+                      [&](const Row& row) { out = User{row.number(0), row.text(1), row.number(2) != 0}; });
+  if (!read) return pass_on(read);
+  return out;
+}
+
+// bind makes an account of a provider that of a user: from then on its subject says who somebody is.
+Result<> bind(Database& db, std::int64_t provider, const SignIn& who, const User& user) {
+  auto other = one_number(db, "SELECT 1 FROM account WHERE provider = ? AND user = ?", {provider, user.id});
   if (!other) return pass_on(other);
   if (*other) {
     return fail(Errc::denied, fmt::format("{0} signed in with another account of {1} before; if this one is in its place, an "
                                           "administrator says so with: tg controller user update {0} --forget-accounts",
-                                          printable(email), printable(who.provider)));
+                                          printable(user.email), printable(who.provider.name)));
   }
-  auto bind = db.run("INSERT INTO account (provider, subject, user) VALUES (?, ?, ?)", {provider.id, who.person.subject, **listed});
-  if (!bind) return pass_on(bind);
-  return **listed;
+  auto done = db.run("INSERT INTO account (provider, subject, user) VALUES (?, ?, ?)", {provider, who.person.subject, user.id});
+  if (!done) return pass_on(done);
+  return {};
 }
 
+// user_of returns the user whom the account of a provider stands for. The subject decides, once it is known here: an e-mail address
+// may be given to somebody else. The first sign-in goes by the address, and binds the two; it makes a user of somebody who is of
+// one of the provider's domains. A provider that has some vouches for nobody else.
+Result<User> user_of(Database& db, const Provider& provider, const SignIn& who, const std::string& email, bool& made) {
+  auto user = provider.id ? one_user(db, "JOIN account a ON a.user = u.id WHERE a.provider = ? AND a.subject = ?",
+                                     {*provider.id, who.person.subject})
+                          : one_user(db, "WHERE u.email = ?", {email});
+  if (!user) return pass_on(user);
+  const bool bound = user->has_value();
+  if (!bound && provider.id) user = one_user(db, "WHERE u.email = ?", {email});
+  if (!user) return pass_on(user);
+  const std::string& address = *user ? (*user)->email : email;
+  const bool vouched = !provider.domains.empty() && in_domains(address, provider.domains);
+  if (*user && provider.id && !provider.domains.empty() && !vouched) {
+    return fail(Errc::denied, fmt::format("{} is of none of the domains that {} vouches for here", printable(address),
+                                          printable(who.provider.name)));
+  }
+  if (!*user && !vouched) {
+    return fail(Errc::denied, fmt::format("{0} is no user here; an administrator adds one with: tg controller user create {0}",
+                                          printable(email)));
+  }
+  if (!*user) {
+    if (auto done = db.run("INSERT INTO user (email, by_sign_in) VALUES (?, 1)", {email}); !done) return pass_on(done);
+    made = true;
+    *user = User{db.last_id(), email};
+  }
+  if ((*user)->blocked) return fail(Errc::denied, fmt::format("{} is blocked; ask an administrator", printable(address)));
+  if (provider.id && !bound) {
+    if (auto done = bind(db, *provider.id, who, **user); !done) return pass_on(done);
+  }
+  return std::move(**user);
+}
+
+// take_claims keeps what some group is for; a provider may tell thousands of others.
 Result<> take_claims(Database& db, const Provider& provider, std::int64_t user, const std::vector<std::string>& groups) {
-  auto done = db.run("DELETE FROM told WHERE user = ? AND provider = ?", {user, provider.id});
+  if (!provider.id) return {};
+  auto done = db.run("DELETE FROM told WHERE user = ? AND provider = ?", {user, *provider.id});
   for (const std::string& group : groups) {
     if (!done) return pass_on(done);
-    done = db.run("INSERT OR IGNORE INTO told (user, provider, value) VALUES (?, ?, ?)", {user, provider.id, group});
+    done = db.run("INSERT OR IGNORE INTO told (user, provider, value) SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM group_claim "
+                  "WHERE provider = ?2 AND value = ?3)", {user, *provider.id, group});
   }
   if (!done) return pass_on(done);
   // As check_limits does where groups are made.
@@ -115,8 +159,8 @@ Result<std::string> device_of(Database& db, const SignIn& who, std::int64_t user
 // session_json returns what the audit log says of a device's session; "null" for none.
 Result<std::string> session_json(Database& db, const std::string& device) {
   std::string out = "null";
-  auto read = db.each("SELECT u.email, p.name, s.methods, s.started, s.expires, d.name FROM session s JOIN device d ON d.id = s.device "
-                      "JOIN user u ON u.id = d.user JOIN \"identity-provider\" p ON p.id = s.provider WHERE s.device = ?",
+  auto read = db.each("SELECT u.email, coalesce(p.name, 'password'), s.methods, s.started, s.expires, d.name FROM session s JOIN device d ON d.id = s.device "
+                      "JOIN user u ON u.id = d.user LEFT JOIN \"identity-provider\" p ON p.id = s.provider WHERE s.device = ?",
                       {device}, [&](const Row& row) {
                         out = json_text(Json{{"user", row.text(0)}, {"provider", row.text(1)}, {"methods", split(row.text(2))},
                                              {"started", row.number(3)}, {"expires", row.number(4)}, {"name", row.text(5)}});
@@ -134,31 +178,35 @@ std::vector<std::string> without_spaces(std::vector<std::string> words) {
 }  // namespace
 
 Result<SignedIn> Store::sign_in(const SignIn& who, UnixTime now, const std::string& from) {
+  const std::string by_whom = who.provider.name.empty() ? kByPassword : who.provider.name;
   auto email = canonical_email(who.person.email);
-  if (!email) return fail(Errc::denied, fmt::format("what {} calls your e-mail address {}", printable(who.provider), email.error().text));
+  if (!email) return fail(Errc::denied, fmt::format("what {} calls your e-mail address {}", printable(by_whom), email.error().text));
   SignedIn out;
-  const Stamp by(now, fmt::format("{} by {}", *email, who.provider), from);
+  Stamp by(now, {}, from);
   auto done = change(by, Effect::may_shrink, [&](Database& db, Notes& notes) -> Result<> {
-    auto provider = provider_named(db, who.provider);
+    auto provider = provider_of(db, who);
     if (!provider) return pass_on(provider);
-    auto user = user_of(db, *provider, who, *email);
+    bool made = false;
+    auto user = user_of(db, *provider, who, *email, made);
     if (!user) return pass_on(user);
-    if (auto taken = take_claims(db, *provider, *user, who.person.groups); !taken) return taken;
-    auto device = device_of(db, who, *user, now);
+    by.who = fmt::format("{} by {}", user->email, by_whom);
+    out.user = user->email;
+    if (made) notes.push_back({"create", "user", user->email, "null", json_text(Json{{"email", user->email}, {"by_sign_in", true}})});
+    if (auto taken = take_claims(db, *provider, user->id, who.person.groups); !taken) return taken;
+    auto device = device_of(db, who, user->id, now);
     if (!device) return pass_on(device);
     auto before = session_json(db, *device);
     if (!before) return pass_on(before);
     const std::string methods = joined(without_spaces(who.person.methods));
     const Value authenticated = who.person.authenticated ? Value(number(*who.person.authenticated)) : Value(nullptr);
+    const Value from_whom = provider->id ? Value(*provider->id) : Value(nullptr);
     auto put = db.run("INSERT OR REPLACE INTO session (device, provider, methods, context, authenticated, started, expires) "
                       "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                      {*device, provider->id, methods, who.person.context, authenticated, number(now),
+                      {*device, from_whom, methods, who.person.context, authenticated, number(now),
                        number(now + provider->session)});
     if (!put) return pass_on(put);
     auto after = session_json(db, *device);
     if (!after) return pass_on(after);
-    auto read = db.each("SELECT email FROM user WHERE id = ?", {*user}, [&](const Row& row) { out.user = row.text(0); });
-    if (!read) return read;
     out.device = *device;
     out.until = now + provider->session;
     notes.push_back({"sign-in", "device", *device, std::move(*before), std::move(*after)});
@@ -201,11 +249,14 @@ Result<bool> Store::end_sessions(UnixTime now) {
 }
 
 Result<> Store::forget_accounts(const std::string& email, const Stamp& by) {
-  return change(by, Effect::grows, [&](Database& db, Notes& notes) -> Result<> {
-    auto user = one_number(db, "SELECT id FROM user WHERE email = ?", {email});
+  return change(by, Effect::may_shrink, [&](Database& db, Notes& notes) -> Result<> {
+    auto user = one_user(db, "WHERE u.email = ?", {email});
     if (!user) return pass_on(user);
     if (!*user) return fail(Errc::not_found, fmt::format("there is no user \"{}\"; see: tg controller user list", printable(email)));
-    auto done = db.run("DELETE FROM account WHERE user = ?", {**user});
+    auto done = db.run("DELETE FROM account WHERE user = ?", {(*user)->id});
+    if (done) {
+      done = db.run("DELETE FROM session WHERE provider IS NOT NULL AND device IN (SELECT id FROM device WHERE user = ?)", {(*user)->id});
+    }
     if (!done) return pass_on(done);
     notes.push_back({"forget-accounts", "user", email});
     return {};

@@ -95,10 +95,10 @@ Result<std::string> let_in_device(Database& db, const Record& record, const Enro
   const std::string id = random_id();
   const std::string name = who.name.empty() ? "device-" + id.substr(0, 4) : printable(who.name, kMaxName);
   auto made = db.run("INSERT INTO device (id, user, name, key, created) SELECT ?, u.id, ?, ?, ? FROM user u "
-                     "WHERE u.id = CAST(? AS INTEGER)",
+                     "WHERE u.id = CAST(? AS INTEGER) AND u.blocked = 0",
                      {id, name, who.key, number(now), record.subject});
   if (!made) return pass_on(made);
-  if (*made == 0) return fail(Errc::denied, "the user that the token was made for has been deleted; ask for a new one");
+  if (*made == 0) return fail(Errc::denied, "the user that the token was made for is blocked or has been deleted; ask an administrator");
   return id;
 }
 

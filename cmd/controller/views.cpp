@@ -25,18 +25,22 @@ Directory::Directory(Model model) : model_(std::move(model)) {
     for (const std::string& group : r.groups) of_group_[group].push_back(&r);
   }
   for (const GroupRecord& g : model_.groups) {
-    std::vector<std::string> all;
-    std::set_union(g.members.begin(), g.members.end(), g.by_claim.begin(), g.by_claim.end(), std::back_inserter(all));
-    for (const std::string& member : all) groups_of_[member].push_back(g.name);
+    const auto add = [&](Groups& groups_of, const std::vector<std::string>& by_claim) {
+      std::vector<std::string> all;
+      std::set_union(g.members.begin(), g.members.end(), by_claim.begin(), by_claim.end(), std::back_inserter(all));
+      for (const std::string& member : all) groups_of[member].push_back(g.name);
+    };
+    add(groups_of_, g.by_claim);
+    add(once_groups_of_, g.once_by_claim);
   }
   for (const ConnectorRecord& c : model_.connectors) connectors_[c.network].push_back(&c);
   for (const Revocation& r : model_.revocations) generations_[r.device] = r.generation;
 }
 
-const std::vector<const ResourceRecord*>& Directory::reach(const std::string& user) const {
+const std::vector<const ResourceRecord*>& Directory::reach_by(const Groups& groups_of, const std::string& user) const {
   static const std::vector<const ResourceRecord*> kNone;
-  const auto groups = groups_of_.find(user);
-  if (groups == groups_of_.end()) return kNone;
+  const auto groups = groups_of.find(user);
+  if (groups == groups_of.end()) return kNone;
   const auto [at, fresh] = reach_.try_emplace(groups->second);
   std::vector<const ResourceRecord*>& list = at->second;
   if (!fresh) return list;
@@ -72,7 +76,7 @@ View device_view(const Directory& directory, const Presence& presence, const std
                  const LeaseKeys& keys, const std::string& device, Leases& leases, UnixTime now) {
   View out;
   const DeviceRecord* record = directory.model().device(device);
-  if (record == nullptr || record->blocked) return out;
+  if (record == nullptr || record->blocked || record->user_blocked) return out;
   DeviceSelf self{record->user, record->id, record->name};
   self.sign_in = !record->let_in(now);
   if (record->session && now < record->session->expires) {
@@ -81,7 +85,7 @@ View device_view(const Directory& directory, const Presence& presence, const std
   }
   out.emplace("self", to_json(self));
   std::map<std::string, std::vector<ResourceId>> networks;
-  for (const ResourceRecord* r : directory.reach(record->user)) {
+  for (const ResourceRecord* r : self.sign_in ? directory.would_reach(record->user) : directory.reach(record->user)) {
     out.emplace(resource_key(r->resource), to_json(r->resource));
     if (!self.sign_in) networks[r->resource.network].push_back(r->resource.id);
   }

@@ -23,7 +23,9 @@ class Directory {
   const Model& model() const noexcept { return model_; }
   // reach returns the Resources that the groups of a user reach, by name or by claim, sorted by id. Users with the same groups share one
   // list, made when it is first asked for.
-  const std::vector<const ResourceRecord*>& reach(const std::string& user) const;
+  const std::vector<const ResourceRecord*>& reach(const std::string& user) const { return reach_by(groups_of_, user); }
+  // would_reach returns those that signing in would give, as far as is known from the last time.
+  const std::vector<const ResourceRecord*>& would_reach(const std::string& user) const { return reach_by(once_groups_of_, user); }
   const std::vector<const ConnectorRecord*>& connectors(const std::string& network) const;
   const std::vector<const ResourceRecord*>& resources(const std::string& network) const;
   // generation is that of the grants which a device gets now.
@@ -32,9 +34,12 @@ class Directory {
  private:
   template <class T>
   using Lists = std::unordered_map<std::string, std::vector<const T*>>;
+  using Groups = std::unordered_map<std::string, std::vector<std::string>>;   // by member, in the model's order
+  const std::vector<const ResourceRecord*>& reach_by(const Groups& groups_of, const std::string& user) const;
+
   Model model_;
   Lists<ResourceRecord> of_group_;
-  std::unordered_map<std::string, std::vector<std::string>> groups_of_;   // by member, in the model's order
+  Groups groups_of_, once_groups_of_;
   mutable std::map<std::vector<std::string>, std::vector<const ResourceRecord*>> reach_;   // by groups
   Lists<ResourceRecord> resources_;
   Lists<ConnectorRecord> connectors_;

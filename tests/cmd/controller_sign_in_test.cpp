@@ -27,9 +27,13 @@ struct SignInTest : testing::Test {
   Store store = must(Store::open(folder / "controller.db"));
   SignInTest() { must(store.apply(company(), false, kNow)); }
 
+  static OidcProvider asked() {
+    const IdentityProviderSpec p = company().identity_providers[0];
+    return {p.name, p.issuer, p.client_id, "", p.scopes, p.email_claim, p.trust_email, p.groups_claim};
+  }
   static SignIn from(const std::string& subject, const std::string& email, std::vector<std::string> groups = {},
                      const std::string& device = "") {
-    return {"company", {subject, email, std::move(groups), {"pwd"}, "1", kNow}, device, "laptop", "key-" + subject};
+    return {asked(), {subject, email, std::move(groups), {"pwd"}, "1", kNow}, device, "laptop", "key-" + subject, {}};
   }
   Result<SignedIn> sign_in(const std::string& subject, const std::string& email, std::vector<std::string> groups = {},
                            const std::string& device = "", UnixTime now = kNow) {
@@ -87,6 +91,12 @@ TEST_F(ASignIn, is_in_the_audit_log_as_the_persons_own_doing) {
   EXPECT_EQ(entry["name"], in.device);
   EXPECT_EQ(entry["before"], Json());
   EXPECT_EQ(entry["after"]["user"], "alice@example.com");
+  must(sign_in("a-1", "other@example.net", {}, in.device));
+  EXPECT_EQ(last_entry()["who"], "alice@example.com by company") << "whatever the address is there now";
+  must(sign_in("c-1", "carol@example.com"));
+  const Json made = parse_json(must(store.audit(store.audit_last() - 2, 1)).at(0)).value();
+  EXPECT_EQ(made["action"], "create");
+  EXPECT_EQ(made["name"], "carol@example.com");
 }
 
 TEST_F(ASignIn, of_a_known_device_begins_a_new_session_and_leaves_its_flows_alone) {
@@ -116,9 +126,10 @@ TEST_F(ASignIn, goes_by_the_account_and_not_by_the_address_once_it_is_known) {
   // The address was given to somebody else at the provider.
   const std::string why = refused(sign_in("a-2", "alice@example.com"));
   EXPECT_NE(why.find("--forget-accounts"), std::string::npos) << why;
-  // She has another address there now, and stays who she is.
-  EXPECT_EQ(must(sign_in("a-1", "alice.smith@example.com")).user, "alice@example.com");
+  // She has another address there now, also of another domain, and stays who she is.
+  EXPECT_EQ(must(sign_in("a-1", "alice.smith@example.net")).user, "alice@example.com");
   must(store.forget_accounts("alice@example.com", kNow));
+  for (const DeviceRecord& d : must(store.model()).devices) EXPECT_FALSE(d.session) << "nor what it gave";
   EXPECT_EQ(must(sign_in("a-2", "alice@example.com")).user, "alice@example.com");
 }
 
@@ -130,7 +141,126 @@ TEST_F(ASignIn, forgets_accounts_when_the_provider_becomes_another_issuer) {
   EXPECT_FALSE(must(store.model()).device(in.device)->session);
   EXPECT_EQ(generation(in.device), 1u);
   EXPECT_EQ(reached("alice@example.com"), Names{"NAS"});
-  EXPECT_TRUE(sign_in("a-2", "alice@example.com"));
+  refused(sign_in("a-1", "alice@example.com"));   // begun at the former one
+  SignIn at_other = from("a-2", "alice@example.com");
+  at_other.provider.issuer = "https://other.example.com";
+  EXPECT_TRUE(store.sign_in(at_other, kNow));
+}
+
+TEST_F(ASignIn, begun_before_the_provider_was_changed_is_none) {
+  const auto change = [&](auto&& what) {
+    DesiredState other = company();
+    what(other.identity_providers[0]);
+    must(store.apply(other, false, kNow));
+    EXPECT_NE(refused(sign_in("a-1", "alice@example.com")).find("was changed here meanwhile"), std::string::npos);
+    must(store.apply(company(), false, kNow));
+  };
+  change([](auto& p) { p.issuer = "https://other.example.com"; });
+  change([](auto& p) { p.client_id = "other"; });
+  change([](auto& p) { p.trust_email = true; });
+  change([](auto& p) { p.trust_email = true, p.email_claim = "upn"; });
+  change([](auto& p) { p.groups_claim = "roles"; });
+  EXPECT_TRUE(sign_in("a-1", "alice@example.com"));
+}
+
+TEST_F(ASignIn, ends_when_the_provider_vouches_for_fewer_or_is_trusted_less) {
+  DesiredState trusting = company();
+  trusting.identity_providers[0].trust_email = true;
+  trusting.identity_providers[0].domains = {"example.com", "example.net"};
+  const auto in_by = [&](const DesiredState& s, const std::string& email) {
+    SignIn who = from("c-1", email);
+    who.provider.trust_email = s.identity_providers[0].trust_email;
+    return store.sign_in(who, kNow);
+  };
+  must(store.apply(trusting, false, kNow));
+  const std::string guest = must(in_by(trusting, "carol@example.net")).device;
+  DesiredState fewer = trusting;
+  fewer.identity_providers[0].domains = {"example.com"};
+  must(store.apply(fewer, false, kNow));
+  EXPECT_FALSE(must(store.model()).device(guest)->session);
+  EXPECT_NE(refused(in_by(fewer, "carol@example.net")).find("none of the domains"), std::string::npos) << "bound or not";
+  must(store.apply(trusting, false, kNow));
+  const std::string again = must(in_by(trusting, "carol@example.net")).device;
+  DesiredState sure = trusting;
+  sure.identity_providers[0].trust_email = false;
+  must(store.apply(sure, false, kNow));
+  EXPECT_FALSE(must(store.model()).device(again)->session);
+  EXPECT_TRUE(must(store.model()).users[2].accounts.empty()) << "who was believed without proof is bound no more";
+}
+
+TEST_F(ASignIn, of_somebody_outside_of_the_providers_domains_is_none_also_when_he_is_listed) {
+  DesiredState wanted = company();
+  wanted.users.push_back({"dora@example.net", {}});
+  must(store.apply(wanted, false, kNow));
+  EXPECT_NE(refused(sign_in("d-1", "dora@example.net")).find("none of the domains"), std::string::npos);
+  wanted.identity_providers[0].domains.clear();
+  must(store.apply(wanted, false, kNow));
+  EXPECT_TRUE(sign_in("d-1", "dora@example.net"));
+  EXPECT_NE(refused(sign_in("e-1", "eve@example.net")).find("is no user here"), std::string::npos);
+}
+
+TEST_F(ASignIn, of_a_blocked_user_is_none_and_his_flows_end) {
+  const SignedIn in = must(sign_in("c-1", "carol@example.com"));
+  must(store.edit([](DesiredState& s) { return update_entry(s, "user", "carol@example.com", {{"state", "blocked"}}); }, kNow));
+  EXPECT_EQ(generation(in.device), 1u);
+  EXPECT_FALSE(must(store.model()).device(in.device)->let_in(kNow));
+  EXPECT_NE(refused(sign_in("c-1", "carol@example.com")).find("is blocked"), std::string::npos);
+  must(store.apply(company(), true, kNow));
+  EXPECT_NE(refused(sign_in("c-1", "carol@example.com")).find("is blocked"), std::string::npos) << "--prune does not let her back in";
+  const FreshToken token = must(store.new_token(Token::Role::device, "carol@example.com", kNow, hours(1)));
+  EXPECT_FALSE(store.enroll({token.id, token.secret, Token::Role::device, "laptop", "key-t"}, kNow));
+  const DesiredState now = desired(must(store.model()));
+  must(store.edit([](DesiredState& s) { return update_entry(s, "user", "carol@example.com", {{"state", "active"}}); }, kNow));
+  EXPECT_TRUE(sign_in("c-1", "carol@example.com"));
+  EXPECT_EQ(to_string(plan(desired(must(store.model())), now, true).at(0)), "~ user carol@example.com: state active -> blocked");
+}
+
+TEST_F(ASignIn, is_shorter_when_the_provider_gives_less_time) {
+  const SignedIn in = must(sign_in("a-1", "alice@example.com"));
+  DesiredState hasty = company();
+  hasty.identity_providers[0].session = hours(1);
+  must(store.apply(hasty, false, kNow));
+  EXPECT_EQ(must(store.model()).device(in.device)->session->expires, kNow + hours(1));
+  must(store.apply(company(), false, kNow));
+  EXPECT_EQ(must(store.model()).device(in.device)->session->expires, kNow + hours(1)) << "and never longer";
+}
+
+TEST_F(ASignIn, is_over_with_what_it_told_also_on_a_device_that_needs_none) {
+  const std::string token = enrolled(store, Token::Role::device, "bob@example.com", "key-t");
+  const SignedIn in = must(sign_in("b-1", "bob@example.com", {"engineering"}));
+  EXPECT_EQ(reached("bob@example.com"), Names{"Wiki"});
+  must(store.end_session(in.device, kNow));
+  EXPECT_EQ(reached("bob@example.com"), Names{});
+  EXPECT_EQ(generation(token), 1u);
+  EXPECT_EQ(Directory(must(store.model())).would_reach("bob@example.com").size(), 1u) << "what signing in would give is known";
+  must(sign_in("b-1", "bob@example.com", {"engineering"}, in.device));
+  EXPECT_EQ(reached("bob@example.com"), Names{"Wiki"});
+  must(store.remove_device(in.device, kNow));
+  EXPECT_EQ(reached("bob@example.com"), Names{});
+}
+
+TEST_F(ASignIn, does_not_outlive_a_restore) {
+  const SignedIn in = must(sign_in("b-1", "bob@example.com", {"engineering"}));
+  must(store.void_all_grants());
+  EXPECT_FALSE(must(store.model()).device(in.device)->session);
+  EXPECT_EQ(reached("bob@example.com"), Names{});
+}
+
+TEST_F(ASignIn, keeps_only_claims_that_a_group_is_for) {
+  std::vector<std::string> all{"engineering"};
+  for (int i = 0; i < 999; ++i) all.push_back("other " + std::to_string(i));
+  must(sign_in("b-1", "bob@example.com", all));
+  EXPECT_EQ(must(store.model()).groups[0].once_by_claim, Names{"bob@example.com"});
+  EXPECT_EQ(must(store.model()).told, (std::map<std::string, std::set<Claim>>{{"bob@example.com", {{"company", "engineering"}}}}));
+}
+
+TEST_F(ASignIn, is_refused_when_its_groups_would_be_too_much_for_a_grant) {
+  DesiredState wide = company();
+  wide.groups.push_back({"everything", {}, {}, {{"company", "all"}}});
+  for (int i = 0; i < 20'001; ++i) wide.resources.push_back(resource("r" + std::to_string(i), "h" + std::to_string(i) + ".int", "everything"));
+  must(store.apply(wide, false, kNow));
+  refused(sign_in("b-1", "bob@example.com", {"all"}), Errc::exhausted);
+  EXPECT_TRUE(sign_in("b-1", "bob@example.com", {"engineering"}));
 }
 
 TEST_F(ASignIn, cannot_take_somebody_elses_device) {
@@ -170,7 +300,7 @@ TEST_F(ASignIn, counts_a_member_by_name_and_by_claim_once) {
   EXPECT_EQ(generation(in.device), 0u);
 }
 
-TEST_F(ASignIn, is_tested_and_limited_as_members_are) {
+TEST_F(ASignIn, is_tested_as_members_are) {
   must(sign_in("b-1", "bob@example.com", {"engineering"}));
   DesiredState wanted = company();
   wanted.tests = {{"bob@example.com", {}, {must(parse_target("wiki.home.int:80"))}, {}}};
@@ -205,6 +335,17 @@ TEST_F(ASignIn, is_no_business_of_a_file_that_does_not_name_its_user) {
   must(sign_in("c-1", "carol@example.com"));
   EXPECT_TRUE(must(store.plan(company(), true)).empty()) << "--prune leaves her alone";
   EXPECT_TRUE(must(store.apply(company(), true, kNow)).empty());
+  DesiredState member = company();
+  member.groups[0].members.push_back("carol@example.com");
+  EXPECT_EQ(must(store.plan(member, true)).size(), 2u) << "a member is listed from then on";
+  {
+    Folder other_folder;
+    Store other = must(Store::open(other_folder / "controller.db"));
+    must(other.apply(company(), false, kNow));
+    must(other.sign_in(from("c-1", "carol@example.com"), kNow));
+    must(other.apply(member, true, kNow));
+    EXPECT_TRUE(must(other.apply(member, true, kNow)).empty()) << "the same file again";
+  }
   DesiredState named = company();
   named.users.push_back({"carol@example.com", {}});
   const auto changes = must(store.apply(named, true, kNow));
@@ -275,6 +416,68 @@ TEST_F(ASignIn, gives_a_view_with_grants_that_end_with_the_session) {
 
   must(sign_in("a-1", "alice@example.com", {}, in.device, late));
   EXPECT_EQ(grant_at(late).expires, late + kGrantLifetime) << "a new session, a new grant";
+}
+
+// -- passwords of tg's own ------------------------------------------------------------------------------------------------------
+
+SignIn by_password(const std::string& email, const std::string& device = "") {
+  return {{}, {"", email, {}, {"pwd", "otp"}, "", {}}, device, "laptop", "key", hours(2)};
+}
+
+TEST_F(ASignIn, by_password_is_a_session_without_a_provider) {
+  const SignedIn in = must(store.sign_in(by_password("alice@example.com"), kNow));
+  EXPECT_EQ(in.until, kNow + hours(2));
+  const Model model = must(store.model());
+  ASSERT_TRUE(model.device(in.device)->session);
+  EXPECT_EQ(model.device(in.device)->session->provider, "password");
+  EXPECT_EQ(last_entry()["who"], "alice@example.com by password");
+  refused(store.sign_in(by_password("carol@example.com"), kNow));
+  EXPECT_EQ(must(store.model()).users.size(), 2u) << "no user is made";
+}
+
+TEST_F(ASignIn, by_password_leaves_what_a_provider_told_until_its_last_session_is_over) {
+  const SignedIn in = must(sign_in("b-1", "bob@example.com", {"engineering"}));
+  must(store.sign_in(by_password("bob@example.com"), kNow));
+  EXPECT_EQ(reached("bob@example.com"), Names{"Wiki"});
+  must(store.sign_in(by_password("bob@example.com", in.device), kNow));
+  EXPECT_EQ(reached("bob@example.com"), Names{});
+  EXPECT_EQ(generation(in.device), 1u);
+}
+
+TEST_F(ASignIn, by_an_old_password_ends_when_it_is_changed_or_a_second_factor_comes_or_goes) {
+  const PasswordRecord record{Buffer(16, 1), {}, Buffer(32, 2)};
+  must(store.set_password("alice@example.com", record, kNow));
+  const SignedIn other = must(sign_in("a-1", "alice@example.com"));
+  Generation generation_before = 0;
+  std::string device;
+  const auto change = [&](auto&& what) {
+    device = must(store.sign_in(by_password("alice@example.com", device), kNow)).device;
+    what();
+    EXPECT_FALSE(must(store.model()).device(device)->session);
+    EXPECT_EQ(generation(device), ++generation_before);
+    EXPECT_TRUE(must(store.model()).device(other.device)->session) << "what a provider gave stays";
+  };
+  change([&] { must(store.set_password("alice@example.com", record, kNow)); });
+  change([&] { must(store.set_totp("alice@example.com", TotpRecord{Buffer(20, 3)}, kNow)); });
+  change([&] { must(store.set_totp("alice@example.com", {}, kNow)); });
+  change([&] { must(store.set_password("alice@example.com", {}, kNow)); });
+  EXPECT_FALSE(must(store.password("alice@example.com")));
+  EXPECT_FALSE(store.set_password("nobody@example.com", record, kNow));
+}
+
+TEST_F(ASignIn, by_code_takes_each_step_once) {
+  must(store.set_password("alice@example.com", PasswordRecord{Buffer(16, 1), {1024, 8, 1}, Buffer(32, 2)}, kNow));
+  EXPECT_FALSE(must(store.password("alice@example.com"))->totp);
+  must(store.set_totp("alice@example.com", TotpRecord{Buffer(20, 3)}, kNow));
+  const auto record = must(store.password("alice@example.com"));
+  EXPECT_TRUE(record->totp);
+  EXPECT_EQ(record->cost, (PasswordCost{1024, 8, 1}));
+  EXPECT_TRUE(must(store.use_totp("alice@example.com", 7)));
+  EXPECT_FALSE(must(store.use_totp("alice@example.com", 7)));
+  EXPECT_FALSE(must(store.use_totp("alice@example.com", 6)));
+  EXPECT_EQ(must(store.totp("alice@example.com"))->last, 7u);
+  EXPECT_FALSE(must(store.use_totp("bob@example.com", 8)));
+  EXPECT_TRUE(must(store.model()).users[0].password && must(store.model()).users[0].totp);
 }
 
 }  // namespace

@@ -51,8 +51,9 @@ TEST_F(AStore, takes_the_state_of_the_first_tg_a_step_further) {
   sqlite3* raw = nullptr;
   ASSERT_EQ(sqlite3_open((folder / "controller.db").c_str(), &raw), SQLITE_OK);
   ASSERT_EQ(sqlite3_exec(raw, 
-                         "DROP VIEW member; DROP TABLE session; DROP TABLE group_claim; DROP TABLE told; DROP TABLE account; "
-                         "DROP TABLE \"identity-provider\"; ALTER TABLE user DROP COLUMN by_sign_in; "
+                         "DROP VIEW member; DROP VIEW told_now; DROP TABLE session; DROP TABLE group_claim; DROP TABLE told; DROP TABLE account; "
+                         "DROP TABLE \"identity-provider\"; ALTER TABLE user DROP COLUMN by_sign_in; ALTER TABLE user DROP COLUMN blocked; "
+                         "DROP TABLE password; DROP TABLE totp; "
                          "ALTER TABLE device DROP COLUMN signs_in; "
                          "DROP TABLE relay; DROP TABLE audit; DROP TABLE audit_head; DROP TABLE grant_floor; PRAGMA user_version = 1; "
                          "DROP TABLE revocation; CREATE TABLE revocation (device TEXT PRIMARY KEY, before INTEGER NOT NULL); "

@@ -146,6 +146,22 @@ TEST(DesiredState, counts_whom_a_provider_says_it_of_among_the_members) {
   EXPECT_EQ(groups.at("bob@example.com"), std::vector<std::size_t>{1});
 }
 
+TEST(DesiredState, forgets_what_a_provider_told_that_may_mean_others_now) {
+  DesiredState now = with_provider(), wanted = with_provider();
+  now.told = {{"alice@example.com", {{"company", "engineering"}}}};
+  EXPECT_EQ(groups_of(outcome(now, wanted, true)).at("alice@example.com").size(), 2u);
+  wanted.identity_providers[0].issuer = "https://other.example.com";
+  EXPECT_EQ(groups_of(outcome(now, wanted, true)).at("alice@example.com").size(), 1u);
+}
+
+TEST(DesiredState, lets_a_blocked_user_reach_nothing) {
+  DesiredState s = good();
+  const std::vector<TestSpec> tests = {{"alice@example.com", {}, {parse_target("nas.home.int:22").value()}, {}}};
+  EXPECT_EQ(failures(s, tests).size(), 1u);
+  s.users[0].blocked = true;
+  EXPECT_EQ(failures(s, tests).size(), 0u);
+}
+
 TEST(DesiredState, keeps_guests_whom_no_file_names) {
   DesiredState now = with_provider();
   now.users.push_back({"carol@example.com", {}, true});

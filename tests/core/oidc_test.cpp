@@ -161,6 +161,18 @@ TEST(DeviceSignIn, does_not_ask_for_claims_that_the_id_token_has) {
   EXPECT_EQ(p.seen.size(), 4u);
 }
 
+TEST(DeviceSignIn, does_not_mix_the_address_of_one_document_with_the_word_of_the_other) {
+  Provider p;
+  p.claims["email"] = "ceo@example.com";
+  p.me["email"] = "mallory@evil.example.net";
+  ASSERT_EQ(p.run().state(), State::done);
+  EXPECT_EQ(p.machine->person().email, "mallory@evil.example.net") << "which alone is verified";
+  Provider none;
+  none.claims["email"] = "ceo@example.com";
+  none.me.erase("email");
+  EXPECT_SAYS(none.failure(Errc::denied), "does not say that ceo@example.com was verified");
+}
+
 TEST(DeviceSignIn, believes_the_id_token_over_the_user_info) {
   Provider p;
   p.claims["email"] = "alice@example.com";
@@ -179,7 +191,7 @@ TEST(DeviceSignIn, polls_more_slowly_when_told_so) {
 
 TEST(DeviceSignIn, goes_on_when_a_poll_has_no_answer) {
   Provider p;
-  p.polls = {fail(Errc::unreachable, "no route"), Provider::error("x", 503), Provider::error("authorization_pending")};
+  p.polls = {fail(Errc::unreachable, "no route"), Provider::error("x", 429), Provider::error("authorization_pending")};
   ASSERT_EQ(p.run().state(), State::done);
   EXPECT_EQ(p.now - Instant{}, seconds(5 + 10 + 20 + 20));
 }
@@ -244,6 +256,33 @@ TEST(DeviceSignIn, says_what_is_missing_in_a_description) {
   Provider text;
   text.about = "hello";
   text.failure(Errc::protocol);
+}
+
+TEST(DeviceSignIn, shows_no_page_but_an_https_one) {
+  for (const char* url : {"http://id.example.com/device", "javascript:alert(1)", "file:///etc/passwd", "https://id.example.com/\x1b[2J"}) {
+    Provider p;
+    p.asked["verification_uri"] = url;
+    EXPECT_SAYS(p.failure(Errc::protocol), "verification_uri");
+    Provider complete;
+    complete.asked["verification_uri_complete"] = url;
+    ASSERT_EQ(complete.run().state(), State::done);
+    EXPECT_EQ(complete.machine->code()->complete_url, "");
+  }
+}
+
+TEST(DeviceSignIn, takes_lengths_of_time_as_providers_write_them) {
+  for (const Json& life : {Json(600), Json(600.0), Json("600"), Json(600.7)}) {
+    Provider p;
+    p.asked["expires_in"] = life;
+    p.asked["interval"] = nullptr;
+    ASSERT_EQ(p.run().state(), State::done);
+    EXPECT_EQ(p.now - Instant{}, seconds(5));
+  }
+  for (const Json& none : {Json("soon"), Json(""), Json(-1), Json(true), Json("600 s"), Json("nan")}) {
+    Provider p;
+    p.asked["expires_in"] = none;
+    EXPECT_SAYS(p.failure(Errc::protocol), "expires_in");
+  }
 }
 
 TEST(DeviceSignIn, says_what_is_missing_in_an_answer) {

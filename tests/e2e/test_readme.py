@@ -15,8 +15,11 @@ import pytest
 from support.lab import Lab
 from support.netns import Failed, Host, Process, Result, kill_and_wait, wait_for
 from support.oidc import Provider
+from support.sign_in import code_of
+from support.terminal import Reply, talk
 from support.tg import REPOSITORY, Tg, binary
 
+PASSWORD = "correct horse battery staple"
 SERVICE = 61235                # the user id of the services
 RELAY = "203.0.113.90"        # relay.example.com, as the ISP's DNS says
 STAYS = re.compile(r"tg (controller serve|connector run|relay run)\b")
@@ -25,7 +28,8 @@ VARIES = [
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME"), (r"\btg-[0-9a-f]{8}\b", "INSTANCE"), (r"\btg1_\S+", "TOKEN"),
     (r"\b100\.(9[6-9]|1[01]\d)\.\d+\.\d+\b(?!/)", "ADDRESS"), (r"\b\d+(\.\d+)? ms\b", "N ms"), (r"\b\d+ (tunnels|flows)\b", r"N \1"),
     (r" --state \S+", ""), (r"\b\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)? UTC", "TIME"), (r"^\d+(?=  TIME|:)", "N"),
-    (r"\b[0-9a-f]{64}\b", "HASH"), (r"#(…|[\w-]{43})(?!\S)", "#PIN"), (r"\b[A-Z]{4}-[A-Z]{4}\b", "CODE"), (r", by sudo of \S+", ""), (r"\s+", " "),
+    (r"\b[0-9a-f]{64}\b", "HASH"), (r"#(…|[\w-]{43})(?!\S)", "#PIN"), (r"\b[A-Z]{4}-[A-Z]{4}\b", "CODE"),
+    (r"secret=(…|[A-Z2-7]{32})", "SECRET"), (r"tg%20tg-[0-9a-f]{8}", "ISSUER"), (r"^Code: .*", "Code"), (r", by sudo of \S+", ""), (r"\s+", " "),
 ]
 
 
@@ -68,6 +72,7 @@ class Newcomer:
     def __init__(self, lab: Lab) -> None:
         self.hosts = {"server": lab.internet, "home": lab.connector, "laptop": lab.laptop, "relay": lab.internet_host("relay", RELAY)}
         self.lab, self.token, self.stays = lab, "", dict[str, Process]()
+        self.address = self.printed = ""                     # of the controller, and by the last command
         tools = lab.root / "newcomer/bin"
         tools.mkdir(parents=True)
         self.tg = pathlib.Path(shutil.copy(binary(), tools / "tg"))       # where every user may run it
@@ -103,12 +108,13 @@ class Newcomer:
         for wanted in step.answers:
             if plain(wanted) not in lines:
                 raise Failed(f"README promises {wanted!r}, but:\n{result}")
+        self.printed = result.out
         if found := re.fullmatch(r"(tg1_\S+)\n", result.out):
             self.token = found[1]
 
     def sign_in(self, step: Step, provider: Provider, account: str) -> None:
         """Types a `tg client login`, and does in a browser what it says."""
-        at = self.start("laptop", step.command.split())
+        at = self.start("laptop", self.whole(step.command).split())
         at.wait_text("Waiting until", 15)
         page = re.search(r"https://\S+", at.text())
         assert page
@@ -118,6 +124,17 @@ class Newcomer:
         for wanted in step.answers:
             if plain(wanted) not in said:
                 raise Failed(f"README promises {wanted!r}, but:\n{at.text()}")
+
+    def whole(self, command: str) -> str:
+        return re.sub(r"\S+#…", self.address, command)
+
+    def talk(self, step: Step, replies: list[tuple[str, Reply]]) -> None:
+        """Types a command that asks for something."""
+        code, shown = talk(self.hosts[step.machine], self.whole(step.command).split(), self.env(step.machine), replies,
+                           str(self.lab.root / "newcomer"))
+        said = [plain(line) for line in shown.splitlines()]
+        if code != 0 or any(plain(wanted) not in said for wanted in step.answers):
+            raise Failed(f"README promises {step.answers}, but {code}:\n{shown}")
 
     def works(self) -> bool:
         return self.run("laptop", "curl -sS -m 2 http://nas.home.int/").out.startswith("Hello from the NAS")
@@ -196,15 +213,19 @@ def test_a_team_by_the_readme_alone(newcomer: Newcomer, lab: Lab) -> None:
         todo = steps(text)
         assert len(todo) >= 6
         for step in todo:
-            if "client login" in step.command:
+            if "--user" in step.command or "user password" in step.command:
+                newcomer.talk(step, [("New password: ", PASSWORD), ("Once more: ", PASSWORD)] if "user password" in step.command else
+                              [("Password of alice@example.com: ", PASSWORD), ("Code: ", lambda: code_of(newcomer.printed.strip()))])
+            elif "client login" in step.command:
                 shown = newcomer.run("server", "tg controller status").out
                 pin = re.search(r"tg client login (\S+#[\w-]{43})\n", shown)
                 assert pin
-                step.command = re.sub(r"\S+#…", pin[1], step.command)
+                newcomer.address = pin[1]
                 newcomer.sign_in(step, provider, "alice")
             else:
                 newcomer.type(step)
-        wait_for("what the claim gives is there", lambda: newcomer.run("laptop", "curl -s http://web.home.int/").code == 0, 10)
+            if "client up" in step.command:
+                wait_for("what the claim gives is there", lambda: newcomer.run("laptop", "curl -s http://web.home.int/").code == 0, 10)
         assert newcomer.works()
         newcomer.run("laptop", "tg client down").ok()
     for machine in ("home", "server"):

@@ -5,12 +5,13 @@ import contextlib
 import errno
 import json
 import re
+import shutil
 import time
 from typing import Iterator
 
 import pytest
 from support.flows import flow
-from support.lab import NAS, Lab
+from support.lab import CONTROLLER, NAS, Lab
 from support.many_flows import END, ends, many, within
 from support.netns import wait_for
 from support.oidc import ACCOUNTS, CLIENT, SECRET, SECRET_CLIENT, Provider
@@ -114,7 +115,8 @@ def test_a_person_signs_in_and_reaches_what_his_groups_reach(company: Tg, provid
     (session,) = json.loads(company.admin("session list", "--json").ok().out)["sessions"]
     assert session["user"] == "alice@example.com" and session["methods"] == ["pwd"]
     (user,) = json.loads(company.admin("user list", "--json").ok().out)["users"]
-    assert user == {"email": "alice@example.com", "groups": ["family"], "devices": 1, "accounts": ["company"], "made": "by sign-in"}
+    assert user == {"email": "alice@example.com", "groups": ["family"], "devices": 1, "accounts": ["company"], "made": "by sign-in",
+                    "password": False, "totp": False, "state": "active"}
     entry = json.loads(company.admin("audit", "--json").ok().out.splitlines()[-1])
     assert "alice@example.com by company" in json.dumps(entry)
 
@@ -254,7 +256,23 @@ def test_whoever_is_no_user_here_is_not_let_in(company: Tg, provider: Provider) 
     assert said == ("tg: mallory@elsewhere.example.net is no user here; an administrator adds one with: "
                     "tg controller user create mallory@elsewhere.example.net")
     company.admin("user create", "mallory@elsewhere.example.net").ok()
+    assert "is of none of the domains that company vouches for here" in refusal(company, provider, "mallory")
+    company.admin("identity-provider update", "company", "--domain", "example.com", "--domain", "elsewhere.example.net").ok()
     assert sign_in(company, provider, "mallory")["user"] == "mallory@elsewhere.example.net"
+
+
+def test_a_blocked_person_loses_everything_and_cannot_sign_in(company: Tg, provider: Provider, port: int) -> None:
+    online(company, provider)
+    with flow(company, port) as pair:
+        began = time.monotonic()
+        company.admin("user update", "alice@example.com", "--to", "blocked").ok()
+        within(ends([pair], began), "user blocked")
+    with login(company) as at:
+        assert at.result(5) == "tg: alice@example.com is blocked; ask an administrator"
+    company.client("logout", "--yes").ok()
+    assert "alice@example.com is blocked" in refusal(company, provider)
+    company.admin("user update", "alice@example.com", "--to", "active").ok()
+    online(company, provider)
 
 
 def test_an_address_that_was_not_verified_is_nobodys(company: Tg, provider: Provider) -> None:
@@ -277,6 +295,43 @@ def test_somebody_elses_device_is_not_taken_over(company: Tg, provider: Provider
     with login(company) as at:
         provider.approve(at.url, "bob")
         assert "somebody else's" in str(at.result(5))
+
+
+def test_silent_connections_do_not_drive_out_who_is_signing_in(company: Tg, provider: Provider) -> None:
+    """Of one source the controller keeps 256 strangers, and one more ends the oldest: who signs in is none of them."""
+    with login(company, address(company)) as at, contextlib.ExitStack() as stack:
+        url = at.url
+        for _ in range(300):
+            stack.enter_context(company.lab.laptop.socket(timeout=5)).connect((CONTROLLER, 8443))
+        provider.approve(url, "alice")
+        assert at.result()["user"] == "alice@example.com"
+
+
+def test_who_begins_too_often_is_told_to_wait(company: Tg, provider: Provider) -> None:
+    at, before = address(company), provider.requests("/device/auth")
+    waiting = [company.lab.laptop.start([*company.words("client login", f"client-{i}"), at, "--json"], "login", env=company.env())
+               for i in range(40)]
+    try:
+        def refused() -> bool:
+            return any("too many sign-ins from here; try again in" in p.text() for p in waiting)
+        wait_for("some are told to wait", refused, 15)
+        assert 15 <= provider.requests("/device/auth") - before <= 30
+    finally:
+        for p in waiting:
+            if p.alive():
+                p.kill()
+            else:
+                p.wait()
+        for i in range(40):
+            shutil.rmtree(company.state(f"client-{i}"), ignore_errors=True)
+
+
+def test_a_provider_that_is_changed_meanwhile_lets_nobody_in(company: Tg, provider: Provider) -> None:
+    with login(company, address(company)) as at:
+        url = at.url
+        company.admin("identity-provider update", "company", "--trust-email", "true").ok()
+        provider.approve(url, "alice")
+        assert at.result(5) == "tg: the identity provider company was changed here meanwhile; sign in again"
 
 
 def test_a_blocked_device_cannot_sign_in(company: Tg, provider: Provider) -> None:
@@ -389,7 +444,7 @@ def test_what_is_missing_or_wrong_is_said_in_one_line(company: Tg, provider: Pro
 
 def test_without_a_provider_people_are_told_of_tokens(tg: Tg) -> None:
     result = tg.run(tg.lab.nas, "client login", address(tg), state="other")
-    assert result.code == 1 and "tg controller device token USER" in result.err, result
+    assert result.code == 1 and "tg controller device token USER" in result.err and "--user EMAIL" in result.err, result
 
 
 def test_the_file_comes_back_as_it_was_and_prune_leaves_people_alone(company: Tg, provider: Provider) -> None:

@@ -1,8 +1,14 @@
 """`tg client login` as a person uses it: started, read while it waits, and waited for."""
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
+import hmac
 import json
+import struct
+import time
+import urllib.parse
 from typing import Any, Iterator
 
 from support.netns import Failed, Process, wait_for
@@ -60,3 +66,12 @@ def login(tg: Tg, *more: str) -> Iterator[Login]:
 def address(tg: Tg) -> str:
     """What people are told to sign in at."""
     return str(json.loads(tg.admin("status", "--json").ok().out)["address"])
+
+
+def code_of(uri: str, at: float | None = None) -> str:
+    """What an authenticator app shows that has read an otpauth:// URI: RFC 6238, by another implementation."""
+    secret = base64.b32decode(urllib.parse.parse_qs(urllib.parse.urlparse(uri).query)["secret"][0])
+    step = int(time.time() if at is None else at) // 30
+    digest = hmac.new(secret, struct.pack(">Q", step), hashlib.sha1).digest()
+    start = digest[19] & 15
+    return f"{(struct.unpack('>I', digest[start:start + 4])[0] & 0x7fffffff) % 1_000_000:06d}"

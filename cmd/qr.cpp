@@ -1,10 +1,10 @@
-#include "cmd/client/qr.h"
+#include "cmd/qr.h"
 
 #include <qrencode.h>
 
 #include <memory>
 
-namespace tg::client {
+namespace tg::cmd {
 namespace {
 
 constexpr int kQuiet = 2;   // modules of white around it: phones need no more
@@ -31,4 +31,4 @@ std::string qr_text(const std::string& text) {
   return out;
 }
 
-}  // namespace tg::client
+}  // namespace tg::cmd
