@@ -124,7 +124,11 @@ Result<> take_claims(Database& db, const Provider& provider, std::int64_t user, 
                   "WHERE provider = ?2 AND value = ?3)", {user, *provider.id, group});
   }
   if (!done) return pass_on(done);
-  // As check_limits does where groups are made.
+  return {};
+}
+
+// check_reach does for one person, who has his session, what check_limits does where groups are made. Errors: exhausted.
+Result<> check_reach(Database& db, std::int64_t user) {
   bool too_many = false;
   auto counted = db.each("SELECT count(DISTINCT r.id) FROM member m JOIN resource_group g ON g.\"group\" = m.\"group\" "
                          "JOIN resource r ON r.id = g.resource WHERE m.user = ? GROUP BY r.network",
@@ -205,6 +209,7 @@ Result<SignedIn> Store::sign_in(const SignIn& who, UnixTime now, const std::stri
                       {*device, from_whom, methods, who.person.context, authenticated, number(now),
                        number(now + provider->session)});
     if (!put) return pass_on(put);
+    if (auto good = check_reach(db, user->id); !good) return good;
     auto after = session_json(db, *device);
     if (!after) return pass_on(after);
     out.device = *device;

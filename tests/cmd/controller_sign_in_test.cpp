@@ -40,7 +40,8 @@ struct SignInTest : testing::Test {
     return store.sign_in(from(subject, email, std::move(groups), device), now, "198.51.100.7");
   }
   std::string refused(Result<SignedIn> in, Errc code = Errc::denied) {
-    if (in) return "it was let in";
+    EXPECT_FALSE(in) << "it was let in";
+    if (in) return "";
     EXPECT_EQ(to_string(in.error().code), to_string(code));
     return in.error().text;
   }
