@@ -4,8 +4,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import re
 import shutil
+import signal
 import time
 from typing import Iterator
 
@@ -185,6 +187,24 @@ def test_access_ends_with_the_session_and_says_so_and_goes_on_with_the_next(comp
     assert result["new_device"] is False
     company.wait_works(5, "signing in again")
     assert company.client("status").code == 0
+
+
+def test_access_ends_with_the_session_whatever_the_client_does(company: Tg, provider: Provider, port: int) -> None:
+    """It is stopped, and neither ends a flow nor shows another grant: the connector does it."""
+    company.apply(policy("10s")).ok()
+    online(company, provider)
+    until = company.status()["session"]["until"]                      # type: ignore[index]
+    with flow(company, port) as pair:
+        clients = company.client_pids()
+        for pid in clients:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            ends([pair], time.monotonic())
+            late = time.time() - until
+            assert 0 <= late < END, f"the flow ended {late:.2f} s after the session"
+        finally:
+            for pid in clients:
+                os.kill(pid, signal.SIGCONT)
 
 
 def test_up_says_that_a_sign_in_is_needed_and_runs_on(company: Tg, provider: Provider) -> None:
