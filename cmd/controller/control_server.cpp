@@ -67,11 +67,7 @@ void ControlServer::admit(net::Fd fd, const Endpoint& from) {
   stream->came_from(from.address);
   stream->stranger = ++last_stranger_;
   const auto gone = crowd_.add(stream->stranger, source_of(from.address).to_string());
-  if (gone) {
-    AgentStream* const oldest = strangers_.extract(*gone).mapped();
-    leave(*oldest);
-    streams_.erase(oldest);
-  }
+  if (gone) streams_.erase(strangers_.extract(*gone).mapped());   // nobody who signs in is a stranger
   strangers_.emplace(stream->stranger, stream.get());
   streams_.emplace(stream.get(), std::move(stream));
 }

@@ -109,7 +109,7 @@ class ControlServer {
 
   // Visitor is somebody who is signing in.
   struct Visitor {
-    std::uint64_t number = 0;           // in visitors_
+    std::uint64_t number = 0;           // in the crowd_of him
     SignIn who;
     std::string csr;                    // of a new device
     std::unique_ptr<SigningIn> signing_in;                     // at a provider, or

@@ -1,6 +1,7 @@
 // Lists of words in one column of the database.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
