@@ -1,6 +1,7 @@
 #include "cmd/connector/session.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/forbidden.h"
 #include "core/idle.h"
@@ -16,6 +17,7 @@ constexpr Duration kReturn = std::chrono::seconds(10);   // devices find the con
 constexpr std::chrono::seconds kLeeway(60);              // as Grant::verify
 constexpr std::chrono::hours kEver(24 * 365);
 constexpr std::size_t kQueriesMax = 1024;                // of one tunnel, at once
+constexpr std::size_t kWaitingMax = 256;                 // of one tunnel, at once
 
 void say_full(DeviceQuota& quota, const std::string& device, const char* what) {
   if (!quota.worth_saying(net::Loop::now())) return;
@@ -137,7 +139,27 @@ std::optional<std::string_view> Session::forbidden(const OpenRequest& request, c
   return why;
 }
 
+// A device that lost one Resource gets a new grant for the others, which may be on its way: for a moment live flows and what
+// is asked for wait for it. One that comes with a revoked grant is refused at once.
+bool Session::awaits_grant() const {
+  return stood_ && doubted_since_ && grant_problem() == Code::revoked && net::Loop::now() - *doubted_since_ < kReplacement;
+}
+
+// keep says whether a request waits for the new grant: take_kept takes it up again. (Datagrams right behind an OPEN are lost.)
+template <class Request>
+bool Session::keep(StreamId id, const Request& request) {
+  return awaits_grant() && waiting_.size() < kWaitingMax && waiting_.emplace(id, request).second;
+}
+
+void Session::take_kept() {
+  for (const auto& [id, request] : std::exchange(waiting_, {})) {
+    if (const auto* open = std::get_if<OpenRequest>(&request)) on_open(id, *open);
+    else on_query(id, std::get<Query>(request));
+  }
+}
+
 void Session::on_open(StreamId id, const OpenRequest& request) {
+  if (keep(id, request)) return;
   const auto decision = decide(request);
   if (decision.code != Code::none) {
     net::log(net::Level::info, "denied {} {}:{} to {}: {}", to_string(request.protocol), request.host, request.port, user(),
@@ -192,6 +214,7 @@ void Session::resolved(StreamId id, Result<std::vector<IpAddress>> found) {
 }
 
 void Session::on_query(StreamId id, const Query& query) {
+  if (keep(id, query)) return;
   const auto decision = decide(query);
   if (decision.code != Code::none) return answer(id, dns::kRcodeRefused, {});
   if (queries_.size() >= kQueriesMax) return answer(id, dns::kRcodeServFail, {});
@@ -240,13 +263,12 @@ void Session::rules_changed() {
   if (!shown_.empty() && is_device() && !shared_.rules.self.grant_key.empty() && try_grant()) {
     net::log(net::Level::info, "the grant of device {} that was refused before holds now", link_.identity()->id);
   }
-  // A device that lost one Resource gets a new grant for the others, which may be on its way: new flows are refused from now
-  // on, live ones wait for it a moment. sweep() looks again.
-  if (grant_problem() == Code::revoked) {
+  if (const Code problem = grant_problem(); problem == Code::revoked) {
     if (!doubted_since_) doubted_since_ = net::Loop::now();
-    if (net::Loop::now() - *doubted_since_ < kReplacement) return;
+    if (awaits_grant()) return;   // sweep() looks again
   } else {
     doubted_since_.reset();
+    stood_ = stood_ || problem == Code::none;
   }
   std::vector<StreamId> unasked;
   for (const auto& [id, question] : queries_) {
@@ -269,6 +291,7 @@ void Session::rules_changed() {
     refuse(id, code);
     remove(id);
   }
+  take_kept();
 }
 
 void Session::sweep() {
@@ -283,7 +306,7 @@ void Session::sweep() {
     remove(id);
   }
   const bool mended = shown_from_ && net::Loop::wall() >= *shown_from_;
-  if (mended || (!flows_.empty() && grant_problem() != Code::none)) rules_changed();
+  if (mended || ((!flows_.empty() || !waiting_.empty()) && grant_problem() != Code::none)) rules_changed();
 }
 
 void Session::close(Code code) { link_.close(code); }
@@ -299,6 +322,7 @@ void Session::on_fin(StreamId id) { with(id, [&](Flow& f) { f.fin(); }); }
 void Session::on_datagram(StreamId id, Bytes b) { with(id, [&](Flow& f) { f.datagram(b); }); }
 void Session::on_echo(StreamId id, const Echo& e) { with(id, [&](Flow& f) { f.echo(e); }); }
 void Session::on_reset(StreamId id, Code) {
+  waiting_.erase(id);
   if (const auto query = queries_.extract(id)) shared_.resolver.cancel(query.mapped().lookup);
   with(id, [&](Flow& f) { f.reset_by_client(); });
   remove(id);

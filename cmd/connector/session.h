@@ -2,10 +2,12 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <variant>
 
 #include "cmd/connector/flow.h"
 #include "core/device_quota.h"
@@ -84,6 +86,10 @@ class Session final : public TunnelHandler {
   };
 
   bool is_device() const;
+  bool awaits_grant() const;
+  template <class Request>
+  bool keep(StreamId id, const Request& request);
+  void take_kept();
   void opened();
   Result<> try_grant();
   Code grant_problem() const;
@@ -108,7 +114,9 @@ class Session final : public TunnelHandler {
   std::string shown_;                      // the last one shown, when it did not hold: kGrantMax bytes at most
   std::optional<UnixTime> shown_from_;     // when time will have mended that
   Code without_grant_ = Code::denied;      // why there is none: none was shown, or it had expired
+  bool stood_ = false;                     // a grant has held on this tunnel
   std::optional<Instant> doubted_since_;   // when the grant was found to be revoked
+  std::map<StreamId, std::variant<OpenRequest, Query>> waiting_;   // for a better grant, in the order of their coming
   std::unordered_map<StreamId, Live> flows_;
   std::unordered_map<StreamId, Question> queries_;
   net::Timer sweep_;

@@ -84,6 +84,42 @@ TEST_F(ConnectorChanges, a_revoked_grant_stays_so_whatever_is_shown_behind_it) {
   EXPECT_EQ(outcome(line, tcp()), Code::revoked);
 }
 
+TEST_F(ConnectorChanges, what_is_asked_for_while_a_better_grant_is_on_its_way_waits_for_it) {
+  zone_.answers["nas.home.int"] = {{"127.0.0.1"}};
+  const Line line = connect(laptop_, good(laptop_));
+  ASSERT_EQ(outcome(line, tcp()), Code::none);
+  const std::size_t before = line.session->flows();
+  rules_.revoked[laptop_.identity.id] = 1;
+  line.session->rules_changed();
+  const StreamId covered = line->begin(udp()), lost = line->begin(tcp(kLoops, "127.1.2.3")), given_up = line->begin(tcp());
+  const StreamId question = line->ask({kNames, "nas.home.int", dns::kTypeA});
+  line->link.tunnel().reset(given_up, Code::none);
+  heard(line);
+  EXPECT_FALSE(line->settled(covered) || line->settled(lost) || line->answers.contains(question));
+  EXPECT_EQ(line.session->flows(), before);
+  EXPECT_TRUE(zone_.asked.empty());
+  Grant next = grant(laptop_);
+  next.generation = 1;
+  next.resources = {kBox, kNames};
+  line->show(next.sign(seed_));
+  EXPECT_TRUE(turner_.until([&] { return line->settled(covered) && line->settled(lost) && line->answers.contains(question); }));
+  EXPECT_TRUE(line->opened.contains(covered));
+  EXPECT_EQ(line->ended[lost], Code::denied);
+  EXPECT_EQ(line->answers[question], dns::kRcodeNoError);
+  EXPECT_FALSE(line->opened.contains(given_up));
+}
+
+TEST_F(ConnectorChanges, not_more_waits_for_a_better_grant_than_has_room) {
+  const Line line = connect(laptop_, good(laptop_));
+  ASSERT_EQ(outcome(line, tcp()), Code::none);
+  rules_.revoked[laptop_.identity.id] = 1;
+  line.session->rules_changed();
+  std::vector<StreamId> asked;
+  for (int i = 0; i < 300; ++i) asked.push_back(line->ask({kNames, "nas.home.int", dns::kTypeA}));
+  heard(line);
+  EXPECT_EQ(std::count_if(asked.begin(), asked.end(), [&](StreamId id) { return line->answers.contains(id); }), 300 - 256);
+}
+
 TEST_F(ConnectorChanges, ends_a_flow_by_its_alias_when_the_resource_has_another_address) {
   const Line line = connect(laptop_, with_alias());
   const Flow f = flow(line, tcp(kAlias, "nas.tg"));

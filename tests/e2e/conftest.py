@@ -1,6 +1,7 @@
 """One lab and one tg for the whole session; each test gets them whole, however the test before left them."""
 from __future__ import annotations
 
+import collections
 import itertools
 import os
 import pathlib
@@ -19,6 +20,12 @@ from support.tg import PEOPLE, RESOURCES, Tg      # noqa: E402
 collect_ignore = ["test_demo.py"]      # unless it is named: it is of the release build
 _ports = itertools.count(20000)
 _given_up: list[str] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files with most tests first: a long one that begins last would keep the other labs waiting."""
+    tests = collections.Counter(item.path for item in items)
+    items.sort(key=lambda item: (-tests[item.path], item.path))
 
 
 @pytest.fixture(scope="session")

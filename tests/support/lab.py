@@ -15,7 +15,7 @@ import pathlib
 import shutil
 import subprocess
 
-from support.netns import Host, Process, Space, wait_for
+from support.netns import Host, Process, Space, stops, wait_for
 
 CONTROLLER, PUBLIC_WEB, ISP_DNS = "203.0.113.10", "203.0.113.80", "198.51.100.1"
 LAPTOP, LAPTOP_AT_HOME, HOME_OUTSIDE = "198.51.100.10", "192.168.1.20", "192.0.2.7"
@@ -204,7 +204,8 @@ class Lab(Space):
         root = self.root / "ssh"
         root.mkdir()
         for key in ("host", "alice"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", root / key], check=True)
+            with stops.held():
+                subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", root / key], check=True)
         self.ssh_key = root / "alice"
         passwd = pathlib.Path("/etc/passwd").read_text()
         (self.nas.etc / "passwd").write_text(passwd.rstrip("\n") + "\nalice:*:61234:65534::/:/bin/sh\n")

@@ -52,6 +52,67 @@ def wait_for(what: str, condition: Callable[[], Any], deadline: float = 5.0, eve
         threading.Event().wait(min(every, left))
 
 
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+class _Stops:
+    """What SIGINT, SIGTERM and SIGHUP do to this process: they end it by an exception, in the main thread. While they are
+    held they wait: an exception between a fork and the return of Popen would leave a child that nobody knows of."""
+
+    def __init__(self) -> None:
+        self._held, self._waiting = 0, 0
+
+    def take(self) -> None:
+        """From now on. SIGINT too: a shell's background job has it ignored."""
+        for number in STOPS:
+            signal.signal(number, self._came)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        own = int(_in_main_thread())      # elsewhere no exception comes
+        self._held += own
+        try:
+            yield
+        finally:
+            self._held -= own
+            if own and not self._held:
+                self._let_in()
+
+    @contextlib.contextmanager
+    def free(self) -> Iterator[None]:
+        """Inside held(): where they may come after all."""
+        if not _in_main_thread():
+            yield
+            return
+        held, self._held = self._held, 0
+        try:
+            self._let_in()
+            yield
+        finally:
+            self._held = held
+
+    def _let_in(self) -> None:
+        number, self._waiting = self._waiting, 0
+        if number:
+            self._end(number)
+
+    def _came(self, number: int, _: object) -> None:
+        if self._held:
+            self._waiting = number
+        else:
+            self._end(number)
+
+    @staticmethod
+    def _end(number: int) -> None:
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + number)
+
+
+stops = _Stops()
+
+
 @dataclass
 class Result:
     """How a command ended. `code` is 124 when it had to be killed at its timeout."""
@@ -221,11 +282,12 @@ class Host:
         shown = command if isinstance(command, str) else " ".join(str(w) for w in command)
         data = input.encode() if isinstance(input, str) else input
         started = time.monotonic()
-        with subprocess.Popen(self.argv(command), stdin=subprocess.PIPE if data is not None else subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-                              env={**os.environ, **(env or {})}, cwd=self.space.root) as p:
+        with stops.held(), subprocess.Popen(
+                self.argv(command), stdin=subprocess.PIPE if data is not None else subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, start_new_session=True, env={**os.environ, **(env or {})}, cwd=self.space.root) as p:
             try:
-                out, err = p.communicate(data, timeout)
+                with stops.free():
+                    out, err = p.communicate(data, timeout)
                 code = p.returncode
             except subprocess.TimeoutExpired as e:
                 held = p.poll() is not None
@@ -246,20 +308,21 @@ class Host:
               deadline: float = 10.0) -> Process:
         """Starts a process that stays; with `ready`, waits until it has printed that."""
         path = self.space.logs / f"{self.name}-{name}.log"
-        with path.open("ab") as log:
+        with path.open("ab") as log, stops.held():
             start, since = log.tell(), time.monotonic()
             popen = subprocess.Popen(self.argv(command), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                                      start_new_session=True, env={**os.environ, **(env or {})}, cwd=self.space.root)
-        started = Process(popen, f"{self.name}-{name}", path, start, self.argv(command), since)
-        self.space.processes.append(started)
+            started = Process(popen, f"{self.name}-{name}", path, start, self.argv(command), since)
+            self.space.processes.append(started)
         if ready is not None:
             started.wait_text(ready, deadline)
         return started
 
     def ip(self, *commands: str) -> None:
         """Runs ip commands in one batch: ip("link set eth0 up", "route add …")."""
-        done = subprocess.run(["ip", "-n", self.namespace, "-batch", "-"], input="\n".join(commands), text=True,
-                              capture_output=True)
+        with stops.held():
+            done = subprocess.run(["ip", "-n", self.namespace, "-batch", "-"], input="\n".join(commands), text=True,
+                                  capture_output=True)
         if done.returncode != 0:
             raise Failed(f"{self.name}: ip -batch: {done.stderr}{commands}")
 
@@ -286,10 +349,8 @@ class Space:
         self.logs.mkdir(parents=True)
         self._watchdog = subprocess.Popen([sys.executable, "-S", "-E", __file__, "watch", self.name], stdin=subprocess.PIPE,
                                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.default_int_handler)     # a shell's background job has it ignored
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, lambda n, _: sys.exit(128 + n))
+        if _in_main_thread():
+            stops.take()
 
     def host(self, name: str) -> Host:
         made = Host(self, name)
@@ -307,12 +368,13 @@ class Space:
 
     def close(self) -> None:
         """Removes everything, or with `keep` leaves it to a later `end`."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if _in_main_thread():
+            for number in STOPS:
                 signal.signal(number, signal.SIG_IGN)
         for host in self.hosts:
             host.close()
         if not self.keep:
+            kill_and_wait([p.pid for p in self.processes if p.alive()])      # one may not have got into its namespace yet
             remove(self.name)
             for process in self.processes:
                 process.popen.wait()
@@ -320,7 +382,7 @@ class Space:
             self._watchdog.stdin.write(b"done")
             self._watchdog.stdin.close()
         self._watchdog.wait()
-        if threading.current_thread() is threading.main_thread():
+        if _in_main_thread():
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -333,7 +395,8 @@ class Space:
 
 
 def ip(*words: str) -> None:
-    done = subprocess.run(["ip", *words], text=True, capture_output=True)
+    with stops.held():
+        done = subprocess.run(["ip", *words], text=True, capture_output=True)
     if done.returncode != 0:
         raise Failed(f"ip {' '.join(words)}: {done.stderr}")
 
