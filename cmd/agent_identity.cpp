@@ -9,6 +9,7 @@
 #include "core/text.h"
 #include "net/files.h"
 #include "net/keys.h"
+#include "net/loop.h"
 
 namespace tg::cmd {
 namespace {
@@ -100,8 +101,10 @@ Result<AgentIdentity> AgentIdentity::obtain(const std::string& state, std::strin
                                                     role == Token::Role::device ? "USER" : "NAME"));
   }
   // The same command line again, as a service manager does it: the token has done its work.
-  if (known && known->token_id_ == hex(token->id)) return known;
-  if (token->role != role) {
+  const bool by_key = token->role == Token::Role::service && role == Token::Role::device;
+  const bool forgotten = by_key && known && known->self_.not_after < net::Loop::wall();
+  if (known && known->token_id_ == hex(token->id) && !forgotten) return known;
+  if (token->role != role && !by_key) {
     return fail(Errc::invalid_argument,
                 fmt::format("this token is for a {}, not for a {}", to_string(token->role), to_string(role)));
   }
@@ -111,7 +114,7 @@ Result<AgentIdentity> AgentIdentity::obtain(const std::string& state, std::strin
   if (!context) return pass_on(context);
   const Json question = {{"type", "enroll"}, {"token_id", hex(token->id)}, {"secret", hex(token->secret)},
                          {"role", to_string(token->role)}, {"name", net::host_name()}, {"csr", fresh->csr}};
-  auto reply = ask_first({token->controller, *context, question, "token"}, dns, timeout);
+  auto reply = ask_first({token->controller, *context, question, by_key ? "key" : "token"}, dns, timeout);
   if (!reply) return pass_on(reply);
   return enrolled(state, token->controller, hex(token->id), fresh->key, *reply);
 }

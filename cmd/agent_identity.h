@@ -21,7 +21,8 @@ class AgentIdentity {
   static Result<AgentIdentity> load(const std::string& state);
 
   // obtain returns the identity in `state`; with a `token` that was not used here yet, it enrolls first, which needs
-  // the controller. It runs an event loop of its own for at most `timeout`.
+  // the controller. A device may have the key of a service for a token, which enrolls it again when its certificate has
+  // run out meanwhile: the controller may have forgotten it. It runs an event loop of its own for at most `timeout`.
   // Errors: login_needed (no token, nothing in `state`); denied or expired (the controller refuses the token);
   // malformed (as load); unreachable, also when this machine's clock is so far off that the controller's certificate is
   // not valid by it (the identity is in `state` all the same); invalid_argument (no token, or one for another role).

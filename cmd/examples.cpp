@@ -8,7 +8,9 @@ namespace {
 constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
     {"client up", "tg client up --token tg1_…            # the first time\n"
                   "tg client up                          # from then on\n"
-                  "tg client up --foreground             # in a service or a container\n"},
+                  "tg client up --foreground             # in a service or a container\n"
+                  "tg client up --key /etc/tg/ci.key     # a machine without a person\n"
+                  "tg client up --key - < ci.key\n"},
     {"client down", "tg client down\n"},
     {"client status", "tg client status\n"
                       "tg client status --json | jq -r .state\n"},
@@ -99,10 +101,23 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
     {"controller user totp", "tg controller user totp alice@example.com\n"
                              "tg controller user totp alice@example.com --remove\n"},
     {"controller user delete", "tg controller user delete alice@example.com\n"},
+    {"controller service list", "tg controller service list\n"},
+    {"controller service show", "tg controller service show ci\n"},
+    {"controller service create", "tg controller service create ci\n"},
+    {"controller service update", "tg controller service update ci --to blocked\n"},
+    {"controller service delete", "tg controller service delete ci\n"},
+    {"controller key list", "tg controller key list\n"
+                            "tg controller key list --json | jq -r '.keys[] | select(.state == \"expired\").id'\n"},
+    {"controller key show", "tg controller key show 1f0c77ab\n"},
+    {"controller key create", "tg controller key create ci > ci.key\n"
+                              "tg controller key create ci --name runners --expires 90d\n"},
+    {"controller key update", "tg controller key update 1f0c77ab --rename runners\n"},
+    {"controller key delete", "tg controller key delete 1f0c77ab\n"},
     {"controller group list", "tg controller group list\n"},
     {"controller group show", "tg controller group show family\n"},
     {"controller group create", "tg controller group create family --member alice@example.com\n"},
     {"controller group update", "tg controller group update family --add bob@example.com\n"
+                                "tg controller group update builders --add ci          # a service\n"
                                 "tg controller group update family --claim company=engineering --claim company=ops\n"},
     {"controller group delete", "tg controller group delete family\n"},
     {"controller resource list", "tg controller resource list\n"},

@@ -27,20 +27,29 @@ class Checker {
     names("relay", state_.relays, &RelaySpec::name);
     const Names providers = names("identity-provider", state_.identity_providers, &IdentityProviderSpec::name);
     const Names users = names("user", state_.users, &UserSpec::email);
+    const Names services = names("service", state_.services, &ServiceSpec::name);
     const Names groups = names("group", state_.groups, &GroupSpec::name);
     names("resource", state_.resources, &ResourceSpec::name);
     for (const ConnectorSpec& c : state_.connectors)
       refer(c.place, "connector " + c.name + ": network", "network", c.network, networks);
     check_relays();
     for (const UserSpec& u : state_.users) check_email(u);
+    for (const ServiceSpec& s : state_.services) {
+      if (is_person(s.name)) add(s.place, "service " + s.name, "must not have an @: that is how people are told from services");
+    }
     for (const IdentityProviderSpec& p : state_.identity_providers) check_provider(p);
     for (const GroupSpec& g : state_.groups) {
-      refer_all(g.place, "group " + g.name + ": members", "user", g.members, users);
+      const std::string key = "group " + g.name + ": members";
+      refer_all(g.place, key, g.members, [&](const std::string& member) {
+        if (is_person(member)) refer(g.place, key, "user", member, users);
+        else refer(g.place, key, "service", member, services);
+      });
       check_claims(g, providers);
     }
     for (const ResourceSpec& r : state_.resources) {
       refer(r.place, "resource " + r.name + ": network", "network", r.network, networks);
-      refer_all(r.place, "resource " + r.name + ": groups", "group", r.groups, groups);
+      const std::string key = "resource " + r.name + ": groups";
+      refer_all(r.place, key, r.groups, [&](const std::string& group) { refer(r.place, key, "group", group, groups); });
     }
     check_aliases();
     std::stable_sort(out_.begin(), out_.end(),
@@ -75,11 +84,11 @@ class Checker {
       add(place, key, "there is no " + kind + " " + quoted(name) + "; add a [[" + kind + "]] for it");
   }
 
-  void refer_all(const Place& place, const std::string& key, const std::string& kind,
-                 const std::vector<std::string>& list, const Names& known) {
+  template <class Refer>
+  void refer_all(const Place& place, const std::string& key, const std::vector<std::string>& list, const Refer& refer_one) {
     std::set<std::string_view> seen;
     for (const std::string& name : list) {
-      refer(place, key, kind, name, known);
+      refer_one(name);
       if (!seen.insert(name).second) add(place, key, quoted(name) + " is written twice");
     }
   }
@@ -208,12 +217,19 @@ class Differences {
   std::string text_;
 };
 
+std::string state_text(bool blocked) { return blocked ? "blocked" : "active"; }
+
 std::string differences(const NetworkSpec&, const NetworkSpec&) { return ""; }
+std::string differences(const ServiceSpec& from, const ServiceSpec& to) {
+  Differences d;
+  d.value("state", state_text(from.blocked), state_text(to.blocked));
+  return d.text();
+}
 std::string differences(const UserSpec& from, const UserSpec& to) {
   const auto kind = [](const UserSpec& u) { return u.by_sign_in ? "by sign-in" : "listed"; };
   Differences d;
   d.value("user", kind(from), kind(to));
-  d.value("state", from.blocked ? "blocked" : "active", to.blocked ? "blocked" : "active");
+  d.value("state", state_text(from.blocked), state_text(to.blocked));
   return d.text();
 }
 std::string differences(const IdentityProviderSpec& from, const IdentityProviderSpec& to) {
@@ -261,6 +277,7 @@ std::string differences(const ResourceSpec& from, const ResourceSpec& to) {
 
 std::string described(const NetworkSpec&) { return ""; }
 std::string described(const UserSpec& u) { return u.blocked ? "blocked" : ""; }
+std::string described(const ServiceSpec& s) { return s.blocked ? "blocked" : ""; }
 std::string described(const ConnectorSpec& c) { return "network " + c.network; }
 std::string described(const RelaySpec& r) { return r.address; }
 std::string described(const IdentityProviderSpec& p) { return p.issuer; }
@@ -316,6 +333,7 @@ std::vector<Change> plan(const DesiredState& now, const DesiredState& wanted, bo
   p.compare("relay", now.relays, wanted.relays, &RelaySpec::name);
   p.compare("identity-provider", now.identity_providers, wanted.identity_providers, &IdentityProviderSpec::name);
   p.compare("user", now.users, wanted.users, &UserSpec::email);
+  p.compare("service", now.services, wanted.services, &ServiceSpec::name);
   p.compare("group", now.groups, wanted.groups, &GroupSpec::name);
   p.compare("resource", now.resources, wanted.resources, &ResourceSpec::name);
   return p.result(prune);
@@ -353,6 +371,7 @@ DesiredState outcome(const DesiredState& now, const DesiredState& wanted, bool p
   out.identity_providers =
       outcome_of(now.identity_providers, wanted.identity_providers, &IdentityProviderSpec::name, prune);
   out.users = outcome_of(now.users, wanted.users, &UserSpec::email, prune);
+  out.services = outcome_of(now.services, wanted.services, &ServiceSpec::name, prune);
   out.groups = outcome_of(now.groups, wanted.groups, &GroupSpec::name, prune);
   out.resources = outcome_of(now.resources, wanted.resources, &ResourceSpec::name, prune);
   out.tests = wanted.tests;

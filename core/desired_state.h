@@ -39,6 +39,8 @@ struct IdentityProviderSpec {
 // by_sign_in: made by the first sign-in of somebody in one of the `domains`, and not listed by an administrator.
 // blocked: he reaches nothing, and nobody lets him in.
 struct UserSpec { std::string email; Place place; bool by_sign_in = false; bool blocked = false; };
+// ServiceSpec is a machine account: its devices come in by its keys. No name of one has an '@', as each e-mail address has.
+struct ServiceSpec { std::string name; Place place; bool blocked = false; };
 // Claim is one value that an identity provider may tell of a person.
 struct Claim {
   std::string provider;                   // by name
@@ -47,7 +49,7 @@ struct Claim {
 };
 struct GroupSpec {
   std::string name;
-  std::vector<std::string> members;
+  std::vector<std::string> members;       // users by e-mail address, services by name
   Place place;
   std::vector<Claim> claims;              // of whom a provider says one of these is a member too
 };
@@ -70,7 +72,7 @@ struct ReachTarget {
 // parse_target errors: Errc::invalid_argument, and the text says what is wrong.
 Result<ReachTarget> parse_target(std::string_view text);
 
-// TestSpec is what must hold of a state: that `user` reaches all of `can`, and none of `cannot`.
+// TestSpec is what must hold of a state: that `user` (or a service) reaches all of `can`, and none of `cannot`.
 struct TestSpec {
   std::string user;
   std::vector<ReachTarget> can;
@@ -86,6 +88,7 @@ struct DesiredState {
   std::vector<RelaySpec> relays;
   std::vector<IdentityProviderSpec> identity_providers;
   std::vector<UserSpec> users;
+  std::vector<ServiceSpec> services;
   std::vector<GroupSpec> groups;
   std::vector<ResourceSpec> resources;
   std::vector<TestSpec> tests;            // must hold of the state that this one leads to; they are not kept
@@ -94,6 +97,9 @@ struct DesiredState {
 
 // groups_of returns the groups of each user who is in any, by the index in state.groups: as a member, or by a claim.
 std::map<std::string, std::vector<std::size_t>> groups_of(const DesiredState& state);
+
+// is_person tells an e-mail address from the name of a service.
+inline bool is_person(std::string_view subject) { return subject.find('@') != std::string_view::npos; }
 
 // other_people says whether a provider that was changed so may mean other people by the same words, so that nothing that it said
 // before counts any more: accounts, sessions, claims.
@@ -129,7 +135,7 @@ std::vector<Problem> failures(const DesiredState& state, const std::vector<TestS
 struct Change {
   enum class Verb : std::uint8_t { create, update, remove };
   Verb verb = Verb::create;
-  std::string kind;       // "network", "connector", "relay", "identity-provider", "user", "group", "resource"
+  std::string kind;       // "network", "connector", "relay", "identity-provider", "user", "service", "group", "resource"
   std::string name;
   std::string detail;     // for update: "address nas.home.int -> nas2.home.int"; otherwise "" or a short description
   bool operator==(const Change&) const = default;

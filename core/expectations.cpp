@@ -14,7 +14,7 @@ tl::unexpected<Error> no_target(std::string_view text, const std::string& why) {
   return fail(Errc::invalid_argument, "\"" + printable(text, 100) + "\" " + why);
 }
 
-// Reach knows which Resources each user is granted, and which of those a host belongs to.
+// Reach knows which Resources each user or service is granted, and which of those a host belongs to.
 class Reach {
  public:
   explicit Reach(const DesiredState& state) : state_(state), matcher_(resources(state)) {
@@ -24,6 +24,10 @@ class Reach {
     for (const UserSpec& u : state.users) {
       users_.insert(u.email);
       if (u.blocked) groups_.erase(u.email);
+    }
+    for (const ServiceSpec& s : state.services) {
+      users_.insert(s.name);
+      if (s.blocked) groups_.erase(s.name);
     }
   }
 
@@ -101,7 +105,10 @@ std::vector<Problem> failures(const DesiredState& state, const std::vector<TestS
   const Reach reach(state);
   for (const TestSpec& t : tests) {
     const std::string key = "test of " + printable(t.user);
-    if (!reach.knows(t.user)) out.push_back({t.place, key + ": user", "there is no user \"" + printable(t.user) + "\""});
+    if (!reach.knows(t.user)) {
+      const std::string kind = is_person(t.user) ? "user" : "service";
+      out.push_back({t.place, key + ": user", "there is no " + kind + " \"" + printable(t.user) + "\""});
+    }
     for (const ReachTarget& target : t.can) {
       std::string winner;
       const std::string why = reach.why_not(t.user, target, winner);

@@ -72,7 +72,8 @@ struct DeviceSelf {
   std::string name;
   bool sign_in = false;               // it is granted nothing before its user signs in (again)
   std::string provider;               // where its session comes from; "" without one
-  UnixTime until{};                   // and when that ends
+  UnixTime until{};                   // and when that, or the service's key that let it in, ends
+  std::string key{};                  // the key's id; "" without one
 };
 Json to_json(const DeviceSelf& s);
 Result<DeviceSelf> device_self_from_json(const Json& j);

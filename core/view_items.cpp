@@ -180,6 +180,7 @@ Json to_json(const DeviceSelf& s) {
   Json out = {{"user", s.user}, {"device", s.device}, {"name", s.name}};
   if (s.sign_in) out["sign_in"] = true;
   if (!s.provider.empty()) out["session"] = {{"provider", s.provider}, {"until", std::uint64_t(s.until.time_since_epoch().count())}};
+  if (!s.key.empty()) out["key"] = {{"id", s.key}, {"until", std::uint64_t(s.until.time_since_epoch().count())}};
   return out;
 }
 
@@ -191,6 +192,12 @@ Result<DeviceSelf> device_self_from_json(const Json& j) {
     out.provider = session.text("provider");
     out.until = UnixTime(std::chrono::seconds(session.number("until", 1ull << 40)));
     if (!session.ok()) return session.error();
+  }
+  if (f.has("key")) {
+    Fields key(*f.any("key"), "key");
+    out.key = key.text("id");
+    out.until = UnixTime(std::chrono::seconds(key.number("until", 1ull << 40)));
+    if (!key.ok()) return key.error();
   }
   if (!f.ok()) return f.error();
   return out;

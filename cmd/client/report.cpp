@@ -67,6 +67,7 @@ Json Agent::status() const {
   if (self_ && !self_->provider.empty()) {
     j["session"] = {{"provider", self_->provider}, {"until", self_->until.time_since_epoch().count()}};
   }
+  if (self_ && !self_->key.empty()) j["key"] = {{"id", self_->key}, {"until", self_->until.time_since_epoch().count()}};
   if (dns_) {
     const auto& c = dns_->counts();
     j["dns"] = {{"owner", kResolvConf},

@@ -26,7 +26,11 @@ std::string other_line(const Json& t) {
 
 void print_status(const Json& j, bool online) {
   fmt::print("client     {}{}\n", text_or(j, "state", ""), online ? "" : ": " + text_or(j, "problem", ""));
-  fmt::print("user       {}\n", text_or(j, "user", "unknown"));
+  fmt::print("{:<11}{}\n", j.contains("key") ? "service" : "user", text_or(j, "user", "unknown"));
+  if (j.contains("key")) {
+    fmt::print("key        {}, until {}\n", text_or(j["key"], "id", ""),
+               utc_text(UnixTime(std::chrono::seconds(number_or(j["key"], "until", 0)))));
+  }
   if (j.contains("session")) {
     fmt::print("session    signed in at {}, until {}\n", text_or(j["session"], "provider", ""),
                utc_text(UnixTime(std::chrono::seconds(number_or(j["session"], "until", 0)))));

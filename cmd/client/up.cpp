@@ -25,9 +25,36 @@ namespace {
 struct Up {
   Common common;
   Options options;
+  std::string key;             // a file, "-" for standard input, or a key itself
   bool foreground = false;
   bool verbose = false;
 };
+
+// read_key makes the key of a service account the token with which this machine is let in.
+Result<> read_key(Up& o) {
+  if (o.key.empty()) return {};
+  if (!o.options.token.empty()) return fail(Errc::invalid_argument, "--token is for a person's device and --key for a service's: give one");
+  const bool itself = Token::parse(o.key).has_value();
+  auto text = itself ? Result<std::string>(o.key) : net::read_file(o.key == "-" ? "/dev/stdin" : o.key);
+  if (!text) return fail(text.error().code, "--key: " + text.error().text);
+  const std::string where = itself ? "it" : o.key == "-" ? "standard input" : o.key;
+  const auto end = text->find_last_not_of(" \t\r\n");
+  text->resize(end == std::string::npos ? 0 : end + 1);
+  const auto key = Token::parse(*text);
+  if (key && key->role == Token::Role::service) {
+    o.options.token = std::move(*text);
+    return {};
+  }
+  const std::string why = key ? fmt::format("is a token for a {}", to_string(key->role)) : "is no key, or a part of one is missing";
+  return fail(Errc::invalid_argument, fmt::format("--key: {} {}; 'tg controller key create SERVICE' on the server makes one", where, why));
+}
+
+// A key is for many machines: on a command line everybody sees it.
+Result<> check_token(const Up& o) {
+  const auto token = Token::parse(o.options.token);
+  if (!token || token->role != Token::Role::service) return {};
+  return fail(Errc::invalid_argument, "--token: this is the key of a service; give the name of its file: --key FILE");
+}
 
 Result<Cidr> range_of(const Up& o) {
   const auto range = Cidr::parse(o.options.range);
@@ -96,6 +123,8 @@ std::string why_not(const Up& o) {
 Result<int> up(Up& o) {
   o.options.state = o.common.state;
   o.options.timeout = o.common.timeout;
+  if (auto good = check_token(o); !good) return pass_on(good);
+  if (auto read = read_key(o); !read) return pass_on(read);
   const auto range = range_of(o);
   if (!range) return tl::unexpected(range.error());
   if (!net::is_interface_name(o.options.interface)) {   // said before a token is spent
@@ -142,6 +171,8 @@ void add_up(cmd::Command client) {
   o->common.add_to(c, std::chrono::seconds(20));
   c.add_option("--token", o->options.token, "Token of 'tg controller device token USER', needed once; or see 'tg client login'")
       .type_name("TOKEN");
+  c.add_option("--key", o->key, "Key of 'tg controller key create SERVICE': in a file, - for standard input; TG_KEY may hold it")
+      .type_name("FILE");
   c.add_flag("--foreground", o->foreground, "Stay in the foreground, for service managers and containers");
   c.add_option("--range", o->options.range, "Addresses that stand for names")
       .type_name("CIDR")

@@ -1,11 +1,15 @@
 #include "cmd/controller/admin_api.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/edits.h"
+#include "cmd/controller/names.h"
 #include "cmd/controller/secrets.h"
 #include "core/controller_address.h"
+#include "core/duration.h"
 #include "core/encoding.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -42,6 +46,21 @@ Result<std::string> device_id(const Model& model, const std::string& name) {
                                            printable(name, 64)));
 }
 
+// key_id finds a key by its id, or by its name when only one has that.
+Result<std::string> key_id(const Model& model, const std::string& name) {
+  std::string found;
+  for (const ServiceKeyRecord& k : model.service_keys) {
+    if (k.id == name) return k.id;
+    if (k.name.empty() || k.name != name) continue;
+    if (!found.empty()) {
+      return fail(Errc::conflict, fmt::format("several keys are called \"{}\"; use the id, see: tg controller key list", name));
+    }
+    found = k.id;
+  }
+  if (!found.empty()) return found;
+  return fail(Errc::not_found, fmt::format("there is no key \"{}\"; see: tg controller key list", printable(name, 64)));
+}
+
 const char* name_key(const std::string& kind) { return kind == "user" ? "email" : "name"; }
 
 }  // namespace
@@ -57,11 +76,12 @@ Json AdminApi::answer(const Json& request, const Stamp& by) const {
   if (type == "audit") out = audit(request);
   if (type == "verify_audit") out = verify_audit(request);
   if (type == "token") out = token(request, by);
+  if (type == "key") out = key(request, by);
   if (type == "secret") out = secret(request, by);
   if (type == "password") out = password(request, by);
   if (type == "totp") out = totp(request, by);
-  if (type == "list") out = list(request);
-  if (type == "show") out = show(request);
+  if (type == "list") out = list(request, by.time);
+  if (type == "show") out = show(request, by.time);
   if (type == "create" || type == "update" || type == "delete") out = edit(type, request, by);
   if (!out) return net::local_error(out.error());
   (*out)["type"] = "ok";
@@ -153,13 +173,53 @@ Result<Json> AdminApi::token(const Json& request, const Stamp& by) const {
   const std::string subject = f.text("subject");
   const std::uint64_t minutes = f.number("minutes", kMaxTokenMinutes);
   const auto role = role_from(role_name);
-  if (!role) f.refuse("role", "is not device, connector or relay");
+  if (!role || *role == Token::Role::service) f.refuse("role", "is not device, connector or relay");
   if (!f.ok()) return f.error();
   auto fresh = store.new_token(*role, *role == Token::Role::device ? lower(subject) : subject, by,
                                std::chrono::minutes(minutes));
   if (!fresh) return pass_on(fresh);
   const Token out{*role, fresh->expires, fresh->id, fresh->secret, pki.pin(), public_address};
   return Json{{"token", out.to_string()}, {"expires", fresh->expires.time_since_epoch().count()}};
+}
+
+Result<Json> AdminApi::key(const Json& request, const Stamp& by) const {
+  Fields f(request, "key");
+  const std::string service = f.text("service");
+  const std::string name = f.text_or_empty("name");
+  const auto lifetime = parse_duration(f.text("expires"));
+  if (!f.ok()) return f.error();
+  if (!lifetime) return fail(Errc::invalid_argument, "--expires: " + lifetime.error().text);
+  if (lifetime->count() == 0) return fail(Errc::invalid_argument, "--expires: 0s is no time; a day is 1d");
+  if (auto good = check_name(name); !name.empty() && !good) return fail(Errc::invalid_argument, "--name: " + good.error().text);
+  auto fresh = store.new_key(service, name, by, *lifetime);
+  if (!fresh) return pass_on(fresh);
+  changed();
+  const Token out{Token::Role::service, fresh->expires, fresh->id, fresh->secret, pki.pin(), public_address};
+  return Json{{"key", out.to_string()}, {"id", hex(Bytes(fresh->id).first(4))}, {"expires", fresh->expires.time_since_epoch().count()}};
+}
+
+Result<Json> AdminApi::edit_key(const std::string& verb, const std::string& name, const Json& fields, const Stamp& by) const {
+  if (verb == "create") return fail(Errc::invalid_argument, "a key is made for a service; see: tg controller key create --help");
+  auto model = store.model();
+  if (!model) return pass_on(model);
+  auto id = key_id(*model, name);
+  if (!id) return pass_on(id);
+  const auto of_id = [&](const ServiceKeyRecord& k) { return k.id == *id; };
+  const ServiceKeyRecord& key = *std::find_if(model->service_keys.begin(), model->service_keys.end(), of_id);
+  Change change{Change::Verb::remove, "key", *id, "of service " + key.service};
+  Result<> done;
+  if (verb == "delete") {
+    done = store.remove_key(*id, by);
+  } else {
+    const std::string fresh = text_or(fields, "rename", "");
+    if (auto good = check_name(fresh); !good) return fail(Errc::invalid_argument, "--rename: " + good.error().text);
+    if (fresh == key.name) return Json{{"changes", Json::array()}};
+    change = {Change::Verb::update, "key", *id, "name " + (key.name.empty() ? "none" : key.name) + " -> " + fresh};
+    done = store.rename_key(*id, fresh, by);
+  }
+  if (!done) return pass_on(done);
+  changed();
+  return Json{{"changes", list_json<Change>({change})}};
 }
 
 Result<Json> AdminApi::secret(const Json& request, const Stamp& by) const {
@@ -222,35 +282,35 @@ Result<Json> AdminApi::forget_accounts(const std::string& name, const Stamp& by)
   return Json{{"changes", list_json<Change>({{Change::Verb::update, "user", email, "accounts forgotten"}})}};
 }
 
-Result<Json> AdminApi::list(const Json& request) const {
+Result<Json> AdminApi::list(const Json& request, UnixTime now) const {
   Fields f(request, "list");
   const std::string kind = f.text("kind");
   if (!f.ok()) return f.error();
   auto model = store.model();
   if (!model) return pass_on(model);
-  auto all = items(*model, online(), kind);
+  auto all = items(*model, online(), kind, now);
   if (!all) return pass_on(all);
   return Json{{"items", std::move(*all)}};
 }
 
-Result<Json> AdminApi::show(const Json& request) const {
+Result<Json> AdminApi::show(const Json& request, UnixTime now) const {
   Fields f(request, "show");
   const std::string kind = f.text("kind");
   std::string name = f.text("name");
   if (!f.ok()) return f.error();
   auto model = store.model();
   if (!model) return pass_on(model);
-  auto all = items(*model, online(), kind);
+  auto all = items(*model, online(), kind, now);
   if (!all) return pass_on(all);
   if (kind == "user") name = lower(name);
-  const bool by_device = kind == "device" || kind == "session";
-  if (by_device) {
-    auto id = device_id(*model, name);
+  const bool by_id = kind == "device" || kind == "session" || kind == "key";
+  if (by_id) {
+    auto id = kind == "key" ? key_id(*model, name) : device_id(*model, name);
     if (!id) return pass_on(id);
     name = *id;
   }
   for (Json& item : *all) {
-    if (item.value(by_device ? "id" : name_key(kind), "") == name) return Json{{"item", std::move(item)}};
+    if (item.value(by_id ? "id" : name_key(kind), "") == name) return Json{{"item", std::move(item)}};
   }
   return fail(Errc::not_found, fmt::format("there is no {0} \"{1}\"; see: tg controller {0} list", kind,
                                            printable(name, 64)));
@@ -265,6 +325,7 @@ Result<Json> AdminApi::edit(const std::string& verb, const Json& request, const 
   if (f.ok() && !fields->is_object()) f.refuse("fields", "is not an object");
   if (!f.ok()) return f.error();
   if (kind == "device") return edit_device(verb, name, *fields, by);
+  if (kind == "key") return edit_key(verb, name, *fields, by);
   if (kind == "session" && verb == "delete") return end_session(name, by);
   if (kind == "user" && verb == "update" && fields->contains("forget_accounts")) {
     if (fields->size() > 1) return fail(Errc::invalid_argument, "--forget-accounts goes alone; change the rest in another step");

@@ -7,6 +7,7 @@
 //   {"type":"state"}                                              -> {"type":"ok","state":{…}}
 //   {"type":"token","role":"device"|"connector","subject":…,"minutes":10}
 //                                                                 -> {"type":"ok","token":"tg1_…","expires":unix}
+//   {"type":"key","service":…,"name":"","expires":"90d"}          -> {"type":"ok","key":"tg1_…","id":…,"expires":unix}
 //   {"type":"list","kind":K}                                      -> {"type":"ok","items":[…]}
 //   {"type":"show","kind":K,"name":N}                             -> {"type":"ok","item":{…}}
 //   {"type":"create"|"update"|"delete","kind":K,"name":N,"fields":{…}}  -> {"type":"ok","changes":[…]}
@@ -52,13 +53,15 @@ struct AdminApi {
   Result<Json> audit(const Json& request) const;
   Result<Json> verify_audit(const Json& request) const;
   Result<Json> token(const Json& request, const Stamp& by) const;
+  Result<Json> key(const Json& request, const Stamp& by) const;
+  Result<Json> edit_key(const std::string& verb, const std::string& name, const Json& fields, const Stamp& by) const;
   Result<Json> secret(const Json& request, const Stamp& by) const;
   Result<Json> password(const Json& request, const Stamp& by) const;
   Result<Json> totp(const Json& request, const Stamp& by) const;
   Result<Json> end_session(const std::string& name, const Stamp& by) const;
   Result<Json> forget_accounts(const std::string& name, const Stamp& by) const;
-  Result<Json> list(const Json& request) const;
-  Result<Json> show(const Json& request) const;
+  Result<Json> list(const Json& request, UnixTime now) const;
+  Result<Json> show(const Json& request, UnixTime now) const;
   Result<Json> edit(const std::string& verb, const Json& request, const Stamp& by) const;
   Result<Json> rename(const std::string& kind, const std::string& name, const Json& fields, const Stamp& by) const;
   Result<Json> edit_device(const std::string& verb, const std::string& name, const Json& fields, const Stamp& by) const;
@@ -66,7 +69,7 @@ struct AdminApi {
 
 // items lists the entries of a kind as JSON, for programs and for tables. Errors: invalid_argument for an unknown kind.
 // Pure.
-Result<Json> items(const Model& model, const std::vector<OnlineAgent>& online, const std::string& kind);
+Result<Json> items(const Model& model, const std::vector<OnlineAgent>& online, const std::string& kind, UnixTime now);
 
 // ask_controller sends one request to the controller of a state directory and returns its answer; see
 // net::local_request. When no controller runs there, the text says how to start it.

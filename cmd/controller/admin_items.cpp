@@ -108,19 +108,52 @@ std::vector<std::string> only_by_claim(const GroupRecord& g) {
   return out;
 }
 
+// Counts what belongs to each subject, by its name.
+template <class Record>
+std::unordered_map<std::string, std::size_t> count_of(const std::vector<Record>& all, std::string Record::*whose) {
+  std::unordered_map<std::string, std::size_t> out;
+  for (const Record& one : all) ++out[one.*whose];
+  return out;
+}
+
 Json users(const Model& model) {
   std::unordered_map<std::string, std::vector<std::string>> groups;
   for (const GroupRecord& g : model.groups) {
     for (const std::string& member : g.members) groups[member].push_back(g.name);
     for (const std::string& member : only_by_claim(g)) groups[member].push_back(g.name);
   }
-  std::unordered_map<std::string, std::size_t> devices;
-  for (const DeviceRecord& d : model.devices) ++devices[d.user];
+  auto devices = count_of(model.devices, &DeviceRecord::user);
   Json out = Json::array();
   for (const UserRecord& u : model.users) {
     out.push_back({{"email", u.email}, {"groups", groups[u.email]}, {"devices", devices[u.email]}, {"accounts", u.accounts}, {"password", u.password}, {"totp", u.totp},
                    {"state", u.blocked ? "blocked" : "active"},
                    {"made", u.by_sign_in ? "by sign-in" : "by an administrator"}});
+  }
+  return out;
+}
+
+Json services(const Model& model) {
+  std::unordered_map<std::string, std::vector<std::string>> groups;
+  for (const GroupRecord& g : model.groups) {
+    for (const std::string& member : g.members) groups[member].push_back(g.name);
+  }
+  auto keys = count_of(model.service_keys, &ServiceKeyRecord::service);
+  auto devices = count_of(model.devices, &DeviceRecord::user);
+  Json out = Json::array();
+  for (const ServiceSpec& s : model.services) {
+    out.push_back({{"name", s.name}, {"state", s.blocked ? "blocked" : "active"}, {"groups", groups[s.name]},
+                   {"keys", keys[s.name]}, {"devices", devices[s.name]}});
+  }
+  return out;
+}
+
+Json keys(const Model& model, UnixTime now) {
+  auto devices = count_of(model.devices, &DeviceRecord::service_key);
+  Json out = Json::array();
+  for (const ServiceKeyRecord& k : model.service_keys) {
+    out.push_back({{"id", k.id}, {"service", k.service}, {"name", k.name}, {"state", k.expires <= now ? "expired" : "active"},
+                   {"created", time_of(k.created)}, {"expires", time_of(k.expires)}, {"last_used", time_of(k.last_used)},
+                   {"devices", devices[k.id]}});
   }
   return out;
 }
@@ -164,7 +197,7 @@ Json devices(const Model& model, const Present& online) {
 
 }  // namespace
 
-Result<Json> items(const Model& model, const std::vector<OnlineAgent>& agents, const std::string& kind) {
+Result<Json> items(const Model& model, const std::vector<OnlineAgent>& agents, const std::string& kind, UnixTime now) {
   const Present online(agents);
   if (kind == "network") return networks(model, online);
   if (kind == "connector") return connectors(model, online);
@@ -172,6 +205,8 @@ Result<Json> items(const Model& model, const std::vector<OnlineAgent>& agents, c
   if (kind == "identity-provider") return identity_providers(model);
   if (kind == "session") return sessions(model);
   if (kind == "user") return users(model);
+  if (kind == "service") return services(model);
+  if (kind == "key") return keys(model, now);
   if (kind == "group") return groups(model);
   if (kind == "resource") return resources(model);
   if (kind == "device") return devices(model, online);

@@ -1,5 +1,5 @@
-// tg controller {network,connector,relay,identity-provider,user,group,resource,device,session} {list,show,create,update,delete},
-// and token and secret.
+// tg controller {network,connector,relay,identity-provider,user,service,key,group,resource,device,session}
+// {list,show,create,update,delete}, and token and secret.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -39,6 +39,9 @@ const std::vector<Kind>& kinds() {
                                      {"SESSION", "lifetime"}, {"DOMAINS", "domains"}}},
       {"user", "EMAIL", {{"EMAIL", "email"}, {"STATE", "state"}, {"GROUPS", "groups"}, {"DEVICES", "devices"},
                           {"ACCOUNTS", "accounts"}}},
+      {"service", "NAME", {{"NAME", "name"}, {"STATE", "state"}, {"GROUPS", "groups"}, {"KEYS", "keys"}, {"DEVICES", "devices"}}},
+      {"key", "KEY", {{"ID", "id"}, {"SERVICE", "service"}, {"NAME", "name"}, {"STATE", "state"}, {"EXPIRES", "expires"},
+                      {"LAST USED", "last_used"}, {"DEVICES", "devices"}}},
       {"group", "NAME", {{"NAME", "name"}, {"MEMBERS", "members"}, {"BY CLAIM", "by_claim"}, {"RESOURCES", "resources"}}},
       {"resource", "NAME", {{"ID", "id"}, {"NAME", "name"}, {"NETWORK", "network"}, {"ADDRESS", "address"},
                             {"ALIAS", "alias"},
@@ -54,8 +57,8 @@ const std::vector<Kind>& kinds() {
 
 std::string cell(const Json& item, const std::string& key) {
   const auto found = item.find(key);
-  if (found == item.end() || found->is_null()) return key == "last_seen" ? "never" : "";
-  if (key == "last_seen" || key == "created" || key == "started" || key == "expires") {
+  if (found == item.end() || found->is_null()) return key == "last_seen" || key == "last_used" ? "never" : "";
+  if (key == "last_seen" || key == "last_used" || key == "created" || key == "started" || key == "expires") {
     return utc_text(UnixTime(std::chrono::seconds(found->get<std::int64_t>())));
   }
   if (found->is_string()) return found->get<std::string>();
@@ -79,6 +82,7 @@ struct Request {
   std::vector<std::string> groups, members, add, remove, claims, scopes, domains;
   bool icmp = true, trust_email = false, forget_accounts = false;
   unsigned minutes = 10;
+  std::string key_name, key_expires = "365d";
 };
 using Shared = std::shared_ptr<Request>;
 
@@ -195,8 +199,8 @@ void add_provider_fields(cmd::Command command, Request& r, bool update) {
 
 void add_fields(cmd::Command command, Request& r, const std::string& kind, bool update) {
   if (update && kind != "device") {
-    command.add_option("--rename", r.rename, "Another name; it stays what it is for agents. Goes alone")
-        .type_name(kind == "user" ? "EMAIL" : "NAME");
+    const char* help = kind == "key" ? "What it is called" : "Another name; it stays what it is for agents. Goes alone";
+    command.add_option("--rename", r.rename, help).type_name(kind == "user" ? "EMAIL" : "NAME");
   }
   if (kind == "connector" || kind == "resource") {
     command.add_option("--network", r.network, "Network that it belongs to").type_name("NAME").required(!update);
@@ -206,9 +210,9 @@ void add_fields(cmd::Command command, Request& r, const std::string& kind, bool 
   }
   if (kind == "group") {
     const char* help = update ? "Exactly these members (repeat it)" : "A member (repeat it)";
-    command.add_option("--member", r.members, help).type_name("EMAIL");
-    if (update) command.add_option("--add", r.add, "One member more (repeat it)").type_name("EMAIL");
-    if (update) command.add_option("--remove", r.remove, "One member less (repeat it)").type_name("EMAIL");
+    command.add_option("--member", r.members, help).type_name("EMAIL|SERVICE");
+    if (update) command.add_option("--add", r.add, "One member more (repeat it)").type_name("EMAIL|SERVICE");
+    if (update) command.add_option("--remove", r.remove, "One member less (repeat it)").type_name("EMAIL|SERVICE");
     command.add_option("--claim", r.claims, "Members are also those of whom a provider says this (repeat it; \"\" for nobody)")
         .type_name("PROVIDER=VALUE");
   }
@@ -219,6 +223,11 @@ void add_fields(cmd::Command command, Request& r, const std::string& kind, bool 
         .one_of({"active", "blocked"});
     command.add_flag("--forget-accounts", r.forget_accounts,
                      "Let the next sign-in go by the e-mail address again: the person has a new account. Goes alone");
+  }
+  if (kind == "service" && update) {
+    command.add_option("--to", r.state, "active or blocked; a blocked one's flows end at once, and its keys let nobody in")
+        .type_name("STATE")
+        .one_of({"active", "blocked"});
   }
   if (kind == "resource") {
     command.add_option("--address", r.address, "FQDN, wildcard (* and ?), IP or CIDR")
@@ -287,6 +296,22 @@ void add_token(cmd::Command group, const char* verb, const std::string& role, co
       .capture_default_str();
 }
 
+void add_key(cmd::Command group) {
+  auto r = std::make_shared<Request>();
+  cmd::Command command = group.add_command("create", "Print a key that lets in machines of a service, as many as come; it is shown only now",
+                                           [r]() -> Result<int> {
+    auto answer = r->common.ask({{"type", "key"}, {"service", r->name}, {"name", r->key_name}, {"expires", r->key_expires}});
+    if (!answer) return pass_on(answer);
+    if (r->common.json) cmd::print_json({{"key", (*answer)["key"]}, {"id", (*answer)["id"]}, {"expires", (*answer)["expires"]}});
+    else std::puts((*answer)["key"].get<std::string>().c_str());
+    return 0;
+  });
+  r->common.add_to(command);
+  command.add_option("SERVICE", r->name, "Whose key").required();
+  command.add_option("--name", r->key_name, "What it is called in lists").type_name("NAME");
+  command.add_option("--expires", r->key_expires, "How long it is good for").type_name("DURATION").capture_default_str();
+}
+
 void add_secret(cmd::Command group) {
   auto r = std::make_shared<Request>();
   cmd::Command command = group.add_command("secret", "Take the client secret from standard input; nothing there takes it away",
@@ -304,8 +329,9 @@ void add_secret(cmd::Command group) {
   command.add_option("NAME", r->name, "Which one").required();
 }
 
-// Which of the verbs a kind has not.
+// Which of the verbs a kind has in the common way.
 bool has(const std::string& kind, const std::string& verb) {
+  if (kind == "key") return verb != "create";
   if (kind == "session") return verb == "delete";
   return kind != "device" || verb != "create";
 }
@@ -323,7 +349,9 @@ void add_entry_commands(cmd::Command controller) {
     const char* block = "Block a device, or let it in again";
     if (has(name, "update")) add_edit(group, kind, "update", name == "device" ? block : fmt::format("Change {} {}", a, name));
     const char* end = "End the session of a device: it reaches nothing before the next sign-in";
-    add_edit(group, kind, "delete", name == "session" ? end : fmt::format("Delete {} {}", a, name));
+    const char* revoke = "Revoke a key, and let out at once the machines that came in by it";
+    add_edit(group, kind, "delete", name == "session" ? end : name == "key" ? revoke : fmt::format("Delete {} {}", a, name));
+    if (name == "key") add_key(group);
     if (name == "identity-provider") add_secret(group);
     if (name == "user") add_password_commands(group);
     if (name == "connector") {

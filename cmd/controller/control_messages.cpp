@@ -65,7 +65,8 @@ void ControlServer::enroll(AgentStream& s, const Json& message) {
   auto id = store_.enroll(*who, now, s.source().to_string());
   if (!id && (id.error().code == Errc::denied || id.error().code == Errc::expired)) return refuse(id.error());
   if (!id) return refuse({Errc::io, "the controller could not write its state; ask an administrator"});
-  auto issued = pki_.issue(to_string(who->role), *id, csr, now);
+  const auto role = who->role == Token::Role::service ? Token::Role::device : who->role;   // what comes in by its key
+  auto issued = pki_.issue(to_string(role), *id, csr, now);
   if (!issued) return refuse(issued.error());
   s.send({{"type", "enrolled"}, {"uri", issued->uri}, {"chain", issued->chain}, {"root", pki_.files().root},
           {"time", now.time_since_epoch().count()}});

@@ -17,6 +17,8 @@ namespace tg::controller {
 namespace {
 
 constexpr Duration kUpkeep = std::chrono::seconds(10);
+constexpr Duration kForgetEvery = std::chrono::hours(1);
+constexpr std::chrono::hours kIdleDevice(24 * 7);          // of a service: it comes in again by its key
 constexpr Duration kRemembered = std::chrono::hours(24);   // that a process lost its place
 
 // A peer that is gone without a word is noticed after 10 + 3 x 5 s: connectors are shown as online no longer than that.
@@ -49,6 +51,7 @@ ControlServer::ControlServer(net::Loop& loop, net::Fd listener, Store& store, co
   push_ = net::Timer(loop_, [this] { tell_all(); });
   upkeep_ = net::Timer(loop_, [this] { upkeep(); });
   upkeep_.after(kUpkeep);
+  next_forgetting_ = net::Loop::now() + kForgetEvery;   // after a long absence agents come back first
   acceptor_ = net::Acceptor(loop_, std::move(listener), [this](net::Fd fd, const Endpoint& from) {
     admit(std::move(fd), from);
   });
@@ -103,7 +106,7 @@ Result<> ControlServer::permitted(const AgentStream& s) const {
   }
   if (directory_->model().key(who.role, who.id) != who.key_thumbprint) {
     return fail(Errc::denied, fmt::format("this {} has been removed{}", who.role,
-                                          device ? "; ask an administrator for a new token, or 'sudo tg client logout' and sign in anew"
+                                          device ? "; ask an administrator for a new token or key, or 'sudo tg client logout' and sign in anew"
                                                  : ", or another machine was let in in its place; ask an administrator for a new token"));
   }
   if (!device) return {};
@@ -169,20 +172,21 @@ Result<> ControlServer::reload() {
   must_reload_ = false;
   session_ends_ = UnixTime::max();
   for (const DeviceRecord& d : directory_->model().devices) {
-    if (d.session) session_ends_ = std::min(session_ends_, d.session->expires);
+    if (const UnixTime until = d.reaches_until(); until > UnixTime()) session_ends_ = std::min(session_ends_, until);
   }
   end_sessions();
   return {};
 }
 
-// Sessions end by the wall clock, which may be set: upkeep() looks as well.
+// Sessions, and what came in by a key that expires, end by the wall clock, which may be set: upkeep() looks as well.
 void ControlServer::end_sessions() {
   if (session_ends_ == UnixTime::max()) return sessions_.cancel();
   const UnixTime now = net::Loop::wall();
   if (now < session_ends_) return sessions_.after(std::min<Duration>(session_ends_ - now, kUpkeep));
   auto any = store_.end_sessions(now);
+  if (any) any = store_.end_keys(now);
   if (!any) {
-    net::log(net::Level::error, "sessions that are over could not be ended: {}", any.error().text);
+    net::log(net::Level::error, "sessions and keys that are over could not be ended: {}", any.error().text);
     return sessions_.after(std::chrono::seconds(1));
   }
   session_ends_ = UnixTime::max();
@@ -203,9 +207,23 @@ void ControlServer::tell_all() {
   for (const auto& [key, s] : agents_) tell(*s, now);
 }
 
+// Containers and jobs come in by a service's key, and do not say goodbye.
+void ControlServer::forget_idle() {
+  if (net::Loop::now() < next_forgetting_) return;
+  next_forgetting_ = net::Loop::now() + kForgetEvery;
+  const UnixTime now = net::Loop::wall();
+  for (const auto& [key, s] : agents_) note_seen(*s, now);
+  save_seen();
+  if (!seen_.empty()) return;   // the disk is ill, and nobody is idle for that
+  auto any = store_.forget_idle(now - kIdleDevice, now);
+  if (!any) return net::log(net::Level::error, "idle devices of services could not be forgotten: {}", any.error().text);
+  if (*any) changed();
+}
+
 void ControlServer::upkeep() {
   upkeep_.after(kUpkeep);
   save_seen();
+  forget_idle();
   end_sessions();
   std::erase_if(lost_, [now = net::Loop::now()](const auto& one) { return now - one.second.back().when > kRemembered; });
   const UnixTime now = net::Loop::wall();

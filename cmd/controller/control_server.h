@@ -137,6 +137,7 @@ class ControlServer {
   void vouched_for(AgentStream& s, Result<Person> person);
   void leave(AgentStream& s);
   void end_sessions();
+  void forget_idle();
   void hello(AgentStream& s, const Json& message);
   Result<> take_place(AgentStream& s);
   void alarm(const AgentStream& s, const std::string& other);
@@ -189,6 +190,7 @@ class ControlServer {
   std::vector<std::unique_ptr<SigningIn>> over_;       // to be destroyed when nothing of them is running
   UnixTime session_ends_ = UnixTime::max();            // the first of all sessions to end
   UnixTime last_upkeep_{};
+  Instant next_forgetting_{};
   Instant last_told_{};
   bool must_reload_ = false;
 

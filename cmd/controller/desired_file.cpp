@@ -25,7 +25,7 @@ std::string read_name(TableReader& reader, std::string_view kind, std::string_vi
     auto email = canonical_email(*name);
     if (!email) reader.error(key, email.error().text);
     else *name = *email;
-  } else if (auto good = check_name(*name); !good) {
+  } else if (auto good = kind == "service" ? check_service_name(*name) : check_name(*name); !good) {
     reader.error(key, good.error().text);
   }
   if (!name->empty()) reader.set_entry(titled(kind, *name));
@@ -151,6 +151,15 @@ UserSpec read_user(TableReader& reader) {
   return out;
 }
 
+ServiceSpec read_service(TableReader& reader) {
+  ServiceSpec out;
+  out.name = read_name(reader, "service");
+  out.place = reader.place();
+  reader.only({"name", "blocked"});
+  out.blocked = reader.boolean("blocked").value_or(false);
+  return out;
+}
+
 // read_claims reads claims = { PROVIDER = ["value", …], … }.
 std::vector<Claim> read_claims(TableReader& entry, Notes& notes) {
   std::vector<Claim> out;
@@ -170,9 +179,9 @@ GroupSpec read_group(TableReader& reader, Notes& notes) {
   out.place = reader.place();
   reader.only({"name", "members", "claims"});
   for (const std::string& member : reader.texts("members")) {
-    auto email = canonical_email(member);
-    if (email) out.members.push_back(*email);
-    else reader.error("members", email.error().text);
+    auto subject = canonical_subject(member);
+    if (subject) out.members.push_back(*subject);
+    else reader.error("members", subject.error().text);
   }
   out.claims = read_claims(reader, notes);
   return out;
@@ -215,9 +224,9 @@ TestSpec read_test(TableReader& reader) {
   out.place = reader.place();
   reader.only({"user", "can", "cannot"});
   if (const auto user = reader.text("user", true)) {
-    auto email = canonical_email(*user);
-    if (email) out.user = *email;
-    else reader.error("user", email.error().text);
+    auto subject = canonical_subject(*user);
+    if (subject) out.user = *subject;
+    else reader.error("user", subject.error().text);
     reader.set_entry("test of " + printable(*user, 64));
   }
   out.can = read_targets(reader, "can");
@@ -235,7 +244,7 @@ const std::string& name_of(const Spec& s) { return s.name; }
 DesiredState read_state(const toml::table& root, Notes& notes, Places& places) {
   DesiredState out;
   TableReader file(root, "", notes);
-  file.only({"network", "connector", "relay", "identity-provider", "user", "group", "resource", "test"});
+  file.only({"network", "connector", "relay", "identity-provider", "user", "service", "group", "resource", "test"});
   const auto each = [&](std::string_view kind, auto& into, auto read) {
     for (const toml::table* table : file.tables(kind)) {
       TableReader reader(*table, std::string(kind), notes);
@@ -248,6 +257,7 @@ DesiredState read_state(const toml::table& root, Notes& notes, Places& places) {
   each("relay", out.relays, read_relay);
   each("identity-provider", out.identity_providers, read_identity_provider);
   each("user", out.users, read_user);
+  each("service", out.services, read_service);
   each("group", out.groups, [&](TableReader& reader) { return read_group(reader, notes); });
   each("resource", out.resources, [&](TableReader& reader) { return read_resource(reader, notes); });
   for (const toml::table* table : file.tables("test")) {

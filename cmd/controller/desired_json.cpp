@@ -44,6 +44,12 @@ std::string email(Fields& f, const char* key, const std::string& text) {
   return out ? *out : std::string();
 }
 
+std::string subject(Fields& f, const char* key, const std::string& text) {
+  auto out = canonical_subject(text);
+  if (f.ok() && !out) f.refuse(key, out.error().text);
+  return out ? *out : std::string();
+}
+
 Result<NetworkSpec> network(const Json& j) {
   Fields f(j, "network");
   NetworkSpec out{name_of(f), place_of(j)};
@@ -93,10 +99,18 @@ Result<UserSpec> user(const Json& j) {
   return out;
 }
 
+Result<ServiceSpec> service(const Json& j) {
+  Fields f(j, "service");
+  ServiceSpec out{f.text("name"), place_of(j), f.has("blocked") && f.flag("blocked")};
+  if (auto good = check_service_name(out.name); f.ok() && !good) f.refuse("name", good.error().text);
+  if (!f.ok()) return f.error();
+  return out;
+}
+
 Result<GroupSpec> group(const Json& j) {
   Fields f(j, "group");
   GroupSpec out{name_of(f), {}, place_of(j), {}};
-  for (const std::string& member : f.texts("members", kListMax)) out.members.push_back(email(f, "members", member));
+  for (const std::string& member : f.texts("members", kListMax)) out.members.push_back(subject(f, "members", member));
   if (!f.ok()) return f.error();
   if (f.has("claims")) {
     auto claims = claims_from_json(*f.any("claims"));
@@ -143,7 +157,7 @@ std::vector<ReachTarget> targets(Fields& f, const char* key) {
 
 Result<TestSpec> test(const Json& j) {
   Fields f(j, "test");
-  TestSpec out{email(f, "user", f.text("user")), targets(f, "can"), targets(f, "cannot"), place_of(j)};
+  TestSpec out{subject(f, "user", f.text("user")), targets(f, "can"), targets(f, "cannot"), place_of(j)};
   if (!f.ok()) return f.error();
   return out;
 }
@@ -183,6 +197,11 @@ Json to_json(const UserSpec& u) {
   if (u.blocked) out["blocked"] = true;
   return out;
 }
+Json to_json(const ServiceSpec& s) {
+  Json out = {{"name", s.name}};
+  if (s.blocked) out["blocked"] = true;
+  return out;
+}
 Json to_json(const GroupSpec& g) {
   Json out = {{"name", g.name}, {"members", g.members}};
   if (!g.claims.empty()) out["claims"] = to_json(g.claims);
@@ -214,7 +233,8 @@ Json to_json(const TestSpec& t) { return {{"user", t.user}, {"can", texts(t.can)
 
 Json to_json(const DesiredState& state) {
   return {{"networks", all(state.networks)}, {"connectors", all(state.connectors)}, {"relays", all(state.relays)},
-          {"identity_providers", all(state.identity_providers)}, {"users", all(state.users)}, {"groups", all(state.groups)}, {"resources", all(state.resources)},
+          {"identity_providers", all(state.identity_providers)}, {"users", all(state.users)}, {"services", all(state.services)},
+          {"groups", all(state.groups)}, {"resources", all(state.resources)},
           {"tests", all(state.tests)}};
 }
 
@@ -226,6 +246,7 @@ Result<DesiredState> desired_from_json(const Json& j) {
   if (read) read = each(j, "relays", out.relays, relay);
   if (read) read = each(j, "identity_providers", out.identity_providers, identity_provider);
   if (read) read = each(j, "users", out.users, user);
+  if (read) read = each(j, "services", out.services, service);
   if (read) read = each(j, "groups", out.groups, group);
   if (read) read = each(j, "resources", out.resources, resource);
   if (read) read = each(j, "tests", out.tests, test);

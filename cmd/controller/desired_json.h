@@ -12,6 +12,7 @@ Json to_json(const ConnectorSpec& c);
 Json to_json(const RelaySpec& r);
 Json to_json(const IdentityProviderSpec& p);
 Json to_json(const UserSpec& u);
+Json to_json(const ServiceSpec& s);
 Json to_json(const GroupSpec& g);
 Json to_json(const ResourceSpec& r);
 Json to_json(const TestSpec& t);

@@ -115,6 +115,11 @@ std::string to_toml(const DesiredState& state) {
     pair(out, "email", in_quotes(u.email));
     if (u.blocked) pair(out, "blocked", "true");
   }
+  for (const ServiceSpec& s : state.services) {
+    begin("service");
+    pair(out, "name", in_quotes(s.name));
+    if (s.blocked) pair(out, "blocked", "true");
+  }
   for (const GroupSpec& g : state.groups) {
     begin("group");
     pair(out, "name", in_quotes(g.name));

@@ -32,28 +32,31 @@ Result<> missing(const std::string& kind, const std::string& name) {
                                            printable(name, 64)));
 }
 
-Result<std::vector<std::string>> emails(Fields& f, const char* key) {
+Result<std::vector<std::string>> subjects(Fields& f, const char* key) {
   std::vector<std::string> out;
   if (!f.has(key)) return out;
   for (const std::string& text : f.texts(key, kMembersMax)) {
-    auto email = canonical_email(text);
-    if (!email) return fail(Errc::invalid_argument, email.error().text);
-    if (std::find(out.begin(), out.end(), *email) == out.end()) out.push_back(*email);
+    auto subject = canonical_subject(text);
+    if (!subject) return fail(Errc::invalid_argument, subject.error().text);
+    if (std::find(out.begin(), out.end(), *subject) == out.end()) out.push_back(*subject);
   }
   return out;
 }
 
 Result<> change(NetworkSpec&, const Json&) { return {}; }
 
-Result<> change(UserSpec& u, const Json& fields) {
-  Fields f(fields, "user");
+Result<> change_state(bool& blocked, const Json& fields) {
+  Fields f(fields, "fields");
   if (!f.has("state")) return {};
   const std::string state = f.text("state");
   if (f.ok() && state != "active" && state != "blocked") return fail(Errc::invalid_argument, "--to must be active or blocked");
   if (!f.ok()) return f.error();
-  u.blocked = state == "blocked";
+  blocked = state == "blocked";
   return {};
 }
+
+Result<> change(UserSpec& u, const Json& fields) { return change_state(u.blocked, fields); }
+Result<> change(ServiceSpec& s, const Json& fields) { return change_state(s.blocked, fields); }
 
 Result<> change(ConnectorSpec& c, const Json& fields) {
   Fields f(fields, "connector");
@@ -97,9 +100,9 @@ Result<> change(IdentityProviderSpec& p, const Json& fields) {
 
 Result<> change(GroupSpec& g, const Json& fields) {
   Fields f(fields, "group");
-  auto members = emails(f, "members");
-  auto add = emails(f, "add");
-  auto remove = emails(f, "remove");
+  auto members = subjects(f, "members");
+  auto add = subjects(f, "add");
+  auto remove = subjects(f, "remove");
   for (auto* list : {&members, &add, &remove}) {
     if (!*list) return pass_on(*list);
   }
@@ -162,6 +165,7 @@ Result<> with(DesiredState& state, const std::string& kind, Work work) {
   if (kind == "relay") return work(state.relays);
   if (kind == "identity-provider") return work(state.identity_providers);
   if (kind == "user") return work(state.users);
+  if (kind == "service") return work(state.services);
   if (kind == "group") return work(state.groups);
   if (kind == "resource") return work(state.resources);
   return fail(Errc::invalid_argument, fmt::format("there is no kind \"{}\"", printable(kind, 64)));
@@ -203,7 +207,7 @@ Result<> check_references(DesiredState& state) {
 
 Result<std::string> canonical(const std::string& kind, const std::string& name) {
   if (kind == "user") return canonical_email(name);
-  if (auto good = check_name(name); !good) {
+  if (auto good = kind == "service" ? check_service_name(name) : check_name(name); !good) {
     return fail(Errc::invalid_argument, fmt::format("the name {}", good.error().text));
   }
   if (kind == "identity-provider" && name == kByPassword) {
@@ -242,7 +246,7 @@ Result<> delete_entry(DesiredState& state, const std::string& kind, const std::s
   if (kind == "network") {
     if (auto empty = must_be_empty(state, wanted); !empty) return empty;
   }
-  if (kind == "user") {
+  if (kind == "user" || kind == "service") {
     for (GroupSpec& g : state.groups) std::erase(g.members, wanted);
   }
   if (kind == "group") {

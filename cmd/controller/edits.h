@@ -12,13 +12,13 @@ namespace tg::controller {
 // canonical returns the name of an entry as the state has it. Errors: invalid_argument.
 Result<std::string> canonical(const std::string& kind, const std::string& name);
 
-// `kind`: network, connector, relay, user, group or resource. `fields` by kind: connector {network}; relay {address};
-// group {members, add, remove}; resource {network, address, alias, groups, tcp, udp, icmp}; what is missing keeps its
+// `kind`: network, connector, relay, user, service, group or resource. `fields` by kind: connector {network}; relay {address};
+// user, service {state}; group {members, add, remove}; resource {network, address, alias, groups, tcp, udp, icmp}; what is missing keeps its
 // value, or the usual one.
 // Errors: conflict (exists already; still in use), not_found, invalid_argument.
 Result<> create_entry(DesiredState& state, const std::string& kind, const std::string& name, const Json& fields);
 Result<> update_entry(DesiredState& state, const std::string& kind, const std::string& name, const Json& fields);
-// delete_entry takes a user out of its groups and a group out of its Resources; a network must be empty.
+// delete_entry takes a user or service out of its groups and a group out of its Resources; a network must be empty.
 Result<> delete_entry(DesiredState& state, const std::string& kind, const std::string& name);
 
 }  // namespace tg::controller

@@ -48,6 +48,7 @@ std::size_t measure(const DesiredState& state) {
            texts(p.scopes) + texts(p.domains);
   }
   for (const UserSpec& u : state.users) sum += kEntry + text(u.email);
+  for (const ServiceSpec& s : state.services) sum += kEntry + text(s.name);
   for (const GroupSpec& g : state.groups) {
     sum += kEntry + text(g.name) + texts(g.members) + g.members.size() * text(g.name);
     for (const Claim& c : g.claims) sum += text(c.provider) + text(c.value);

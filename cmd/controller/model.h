@@ -48,9 +48,19 @@ struct UserRecord {
   bool totp = false;                  // and then also has to type a code
 };
 
+// ServiceKeyRecord is a key that lets in devices of a service account, as many as come.
+struct ServiceKeyRecord {
+  std::string id;                     // 8 hex digits: the beginning of the key's own id
+  std::string service;
+  std::string name;                   // what an administrator calls it; may be empty
+  UnixTime created{};
+  UnixTime expires{};
+  std::optional<UnixTime> last_used;  // when it let in a device
+};
+
 struct GroupRecord {
   std::string name;
-  std::vector<std::string> members;   // e-mail addresses, sorted: those that an administrator names
+  std::vector<std::string> members;   // e-mail addresses and services, sorted: those that an administrator names
   std::vector<Claim> claims;          // sorted
   std::vector<std::string> by_claim;  // whom a provider says one of these of, with a session from there, sorted; may be members too
   std::vector<std::string> once_by_claim;   // likewise, with or without a session: who would be, after signing in
@@ -72,7 +82,7 @@ struct SessionRecord {
 
 struct DeviceRecord {
   std::string id;                     // 16 hex digits
-  std::string user;                   // e-mail address
+  std::string user;                   // e-mail address, or the name of a service
   std::string name;                   // what the machine called itself
   std::string key;
   bool blocked = false;
@@ -81,9 +91,15 @@ struct DeviceRecord {
   bool user_blocked = false;
   bool signs_in = false;              // it came by a sign-in, and reaches nothing without a session
   std::optional<SessionRecord> session{};
+  std::string service_key{};          // the id of the one that let it in, or ""
+  UnixTime key_expires = UnixTime::max();
 
   // let_in says whether it may be granted anything at `now`.
-  bool let_in(UnixTime now) const { return !blocked && !user_blocked && (!signs_in || (session && now < session->expires)); }
+  bool let_in(UnixTime now) const {
+    return !blocked && !user_blocked && now < key_expires && (!signs_in || (session && now < session->expires));
+  }
+  // reaches_until is when that ends by itself: with the session, or the key.
+  UnixTime reaches_until() const { return signs_in ? (session ? session->expires : UnixTime()) : key_expires; }
 };
 
 // Revocation voids the grants of a device that have a lower generation. It outlives its device by more than a grant lives.
@@ -100,6 +116,8 @@ struct Model {
   std::vector<RelayRecord> relays;           // sorted by id
   std::vector<IdentityProviderRecord> identity_providers;   // sorted by name
   std::vector<UserRecord> users;             // sorted by e-mail address
+  std::vector<ServiceSpec> services;         // sorted by name
+  std::vector<ServiceKeyRecord> service_keys;   // sorted by service and age
   std::vector<GroupRecord> groups;
   std::vector<ResourceRecord> resources;
   std::vector<DeviceRecord> devices;         // sorted by id

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/desired_state.h"
 #include "core/resource.h"
 #include "core/text.h"
 
@@ -39,6 +40,18 @@ Result<std::string> canonical_email(std::string_view email) {
   for (const char c : email) good = good && c != ' ' && c != '"' && c != ',' && c != ';' && c != '<' && c != '>';
   if (!good) return fail(Errc::invalid_argument, fmt::format("\"{}\" is not an e-mail address", printable(email, 64)));
   return lower(email);
+}
+
+Result<> check_service_name(std::string_view name) {
+  if (auto good = check_name(name); !good) return good;
+  if (!is_person(name)) return {};
+  return fail(Errc::invalid_argument, fmt::format("\"{}\" must not contain \"@\": that is how people are told from services", name));
+}
+
+Result<std::string> canonical_subject(std::string_view subject) {
+  if (is_person(subject)) return canonical_email(subject);
+  if (auto good = check_name(subject); !good) return pass_on(good);
+  return std::string(subject);
 }
 
 Result<std::string> canonical_alias(std::string_view alias) {

@@ -18,6 +18,12 @@ Result<> check_name(std::string_view name);
 // without spaces.
 Result<std::string> canonical_email(std::string_view email);
 
+// check_service_name takes check_name's, but for those with an '@': that is how people are told from services.
+Result<> check_service_name(std::string_view name);
+
+// canonical_subject takes the e-mail address of a user or the name of a service. Errors: invalid_argument.
+Result<std::string> canonical_subject(std::string_view subject);
+
 // kByPassword is what a session is called that no identity provider vouched for; none can have this name.
 inline constexpr const char* kByPassword = "password";
 

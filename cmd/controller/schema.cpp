@@ -100,6 +100,15 @@ constexpr const char* kSteps[] = {R"(
     p INTEGER NOT NULL, verifier BLOB NOT NULL) STRICT;
   CREATE TABLE totp (
     user INTEGER PRIMARY KEY REFERENCES user (id) ON DELETE CASCADE, secret BLOB NOT NULL, last INTEGER NOT NULL) STRICT;
+)",
+                                  R"(
+  ALTER TABLE user ADD COLUMN service INTEGER NOT NULL DEFAULT 0;
+  CREATE TABLE service_key (
+    id BLOB PRIMARY KEY, short TEXT NOT NULL UNIQUE, user INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    name TEXT NOT NULL, secret_hash BLOB NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL, last_used INTEGER) STRICT;
+  CREATE INDEX service_key_user ON service_key (user);
+  ALTER TABLE device ADD COLUMN service_key BLOB REFERENCES service_key (id) ON DELETE CASCADE;
+  CREATE INDEX device_service_key ON device (service_key);
 )"};
 constexpr std::int64_t kVersion = std::size(kSteps);
 

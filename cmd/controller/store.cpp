@@ -98,7 +98,7 @@ Result<> read_claims(Database& db, Model& model) {
 Result<> read_people(Database& db, Model& model) {
   auto users = db.each("SELECT u.email, u.by_sign_in, p.name, w.user IS NOT NULL, t.user IS NOT NULL, u.blocked FROM user u "
                        "LEFT JOIN password w ON w.user = u.id LEFT JOIN totp t ON t.user = u.id LEFT JOIN account a ON a.user = u.id "
-                       "LEFT JOIN \"identity-provider\" p ON p.id = a.provider ORDER BY u.email, p.name", {},
+                       "LEFT JOIN \"identity-provider\" p ON p.id = a.provider WHERE u.service = 0 ORDER BY u.email, p.name", {},
                        [&](const Row& row) {
                          if (model.users.empty() || model.users.back().email != row.text(0)) {
                            model.users.push_back({row.text(0), row.number(1) != 0, row.number(5) != 0, {}, row.number(3) != 0,
@@ -107,6 +107,15 @@ Result<> read_people(Database& db, Model& model) {
                          if (!row.null(2)) model.users.back().accounts.push_back(row.text(2));
                        });
   if (!users) return users;
+  auto services = db.each("SELECT email, blocked FROM user WHERE service = 1 ORDER BY email", {},
+                          [&](const Row& row) { model.services.push_back({row.text(0), {}, row.number(1) != 0}); });
+  if (!services) return services;
+  auto keys = db.each("SELECT k.short, u.email, k.name, k.created, k.expires, k.last_used FROM service_key k JOIN user u ON u.id = k.user "
+                      "ORDER BY u.email, k.created, k.short", {}, [&](const Row& row) {
+                        model.service_keys.push_back(
+                            {row.text(0), row.text(1), row.text(2), time_at(row, 3), time_at(row, 4), maybe_time_at(row, 5)});
+                      });
+  if (!keys) return keys;
   auto groups = db.each("SELECT g.name, u.email FROM \"group\" g LEFT JOIN membership m ON m.\"group\" = g.id "
                         "LEFT JOIN user u ON u.id = m.user ORDER BY g.name, u.email",
                         {}, [&](const Row& row) {
@@ -118,13 +127,18 @@ Result<> read_people(Database& db, Model& model) {
   if (!groups) return groups;
   if (auto claims = read_claims(db, model); !claims) return claims;
   return db.each("SELECT d.id, u.email, d.name, d.key, d.blocked, d.created, d.last_seen, d.signs_in, s.device, "
-                 "coalesce(p.name, 'password'), s.methods, s.context, s.started, s.expires, u.blocked FROM device d JOIN user u ON u.id = d.user "
+                 "coalesce(p.name, 'password'), s.methods, s.context, s.started, s.expires, u.blocked, "
+                 "k.short, k.expires FROM device d JOIN user u ON u.id = d.user LEFT JOIN service_key k ON k.id = d.service_key "
                  "LEFT JOIN session s ON s.device = d.id LEFT JOIN \"identity-provider\" p ON p.id = s.provider ORDER BY d.id",
                  {}, [&](const Row& row) {
                    DeviceRecord device{row.text(0), row.text(1), row.text(2), row.text(3), row.number(4) != 0,
                                        time_at(row, 5), maybe_time_at(row, 6), row.number(14) != 0, row.number(7) != 0, {}};
                    if (!row.null(8)) {
                      device.session = {row.text(9), split(row.text(10)), row.text(11), time_at(row, 12), time_at(row, 13)};
+                   }
+                   if (!row.null(15)) {
+                     device.service_key = row.text(15);
+                     device.key_expires = time_at(row, 16);
                    }
                    model.devices.push_back(std::move(device));
                  });
@@ -312,18 +326,21 @@ Result<std::vector<Change>> Store::replace(const DesiredState& now_state, const 
 }
 
 Result<> Store::rename(const std::string& kind, std::string_view from, std::string_view to, const Stamp& by) {
-  static const std::set<std::string> kinds = {"network", "connector", "relay", "identity-provider", "user", "group", "resource"};
+  static const std::set<std::string> kinds = {"network", "connector", "relay", "identity-provider", "user", "service", "group",
+                                              "resource"};
   if (!kinds.contains(kind)) return fail(Errc::invalid_argument, "there is no kind \"" + printable(kind, 64) + "\"");
-  const std::string column = kind == "user" ? "email" : "name";
+  const bool is_user = kind == "user" || kind == "service";
+  const std::string table = is_user ? "user" : kind;
+  const std::string column = is_user ? "email" : "name";
   const auto quoted = [&](std::string_view name) { return fmt::format("{} \"{}\"", kind, printable(name, 64)); };
   return change(by, Effect::grows, [&](Database& db, Notes& notes) -> Result<> {
     notes.push_back({"rename", kind, std::string(to), json_text(Json{{column, from}}), json_text(Json{{column, to}})});
     bool taken = false;
-    auto read = db.each(fmt::format("SELECT 1 FROM \"{}\" WHERE {} = ?", kind, column).c_str(), {to},
+    auto read = db.each(fmt::format("SELECT 1 FROM \"{}\" WHERE {} = ?", table, column).c_str(), {to},
                         [&](const Row&) { taken = true; });
     if (!read) return read;
     if (taken) return fail(Errc::conflict, fmt::format("the {} exists already", quoted(to)));
-    auto done = db.run(fmt::format("UPDATE \"{0}\" SET {1} = ? WHERE {1} = ?", kind, column).c_str(), {to, from});
+    auto done = db.run(fmt::format("UPDATE \"{0}\" SET {1} = ? WHERE {1} = ?", table, column).c_str(), {to, from});
     if (!done) return pass_on(done);
     if (*done == 0) {
       return fail(Errc::not_found, fmt::format("there is no {}; see: tg controller {} list", quoted(from), kind));

@@ -134,6 +134,18 @@ class Store {
   // the token's doing, from `from`.
   Result<std::string> enroll(const Enrolment& who, UnixTime now, const std::string& from = {});
 
+  // The keys of service accounts, by the 8 hex digits of ServiceKeyRecord, let in as many devices as come. new_key errors: not_found,
+  // conflict (it has one of that name), exhausted (kServiceKeysMax). remove_key takes the devices that came in by it with it. Errors
+  // of both others: not_found; rename_key's conflict.
+  static constexpr std::size_t kServiceKeysMax = 100;
+  Result<FreshToken> new_key(const std::string& service, const std::string& name, const Stamp& by, std::chrono::seconds lifetime);
+  Result<> rename_key(const std::string& id, const std::string& name, const Stamp& by);
+  Result<> remove_key(const std::string& id, const Stamp& by);
+  // end_keys takes out the devices of keys that have expired, and returns whether there were any. forget_idle does so with devices of
+  // keys that were not seen since `since`: containers do not say goodbye.
+  Result<bool> end_keys(UnixTime now);
+  Result<bool> forget_idle(UnixTime since, UnixTime now);
+
   // sign_in begins a session of a device, in the place of one that it has, and makes the device when it is new, and the user when
   // he is of one of the provider's domains. What the provider told holds until the last session that it gave him is over. Errors:
   // denied (no user here, or a blocked one, another account, somebody else's device, a provider that is gone or was changed

@@ -36,12 +36,13 @@ class ByName {
 struct Wanted {
   explicit Wanted(const DesiredState& s)
       : connectors(s.connectors), relays(s.relays), identity_providers(s.identity_providers), groups(s.groups),
-        users(s.users), resources(s.resources) {}
+        users(s.users), services(s.services), resources(s.resources) {}
   ByName<ConnectorSpec> connectors;
   ByName<RelaySpec> relays;
   ByName<IdentityProviderSpec> identity_providers;
   ByName<GroupSpec> groups;
   ByName<UserSpec> users;
+  ByName<ServiceSpec> services;
   ByName<ResourceSpec> resources;
 };
 
@@ -143,6 +144,13 @@ Result<> put_user(Database& db, const UserSpec& u) {
                      {u.email, std::int64_t{u.by_sign_in}, std::int64_t{u.blocked}}));
 }
 
+// A service is a user without a person: what it may reach, and its devices, are the same.
+Result<> put_service(Database& db, const ServiceSpec& s) {
+  return done(db.run("INSERT INTO user (email, service, blocked) VALUES (?, 1, ?) ON CONFLICT (email) DO UPDATE SET blocked = "
+                     "excluded.blocked",
+                     {s.name, std::int64_t{s.blocked}}));
+}
+
 Result<> put_group(Database& db, const GroupSpec& g, Verb verb) {
   if (verb == Verb::create) {
     if (auto r = done(db.run("INSERT INTO \"group\" (name) VALUES (?)", {g.name})); !r) return r;
@@ -171,7 +179,7 @@ Result<> remove(Database& db, const Change& c) {
   if (c.kind == "connector") return done(db.run("DELETE FROM connector WHERE name = ?", {c.name}));
   if (c.kind == "relay") return done(db.run("DELETE FROM relay WHERE name = ?", {c.name}));
   if (c.kind == "identity-provider") return done(db.run("DELETE FROM \"identity-provider\" WHERE name = ?", {c.name}));
-  if (c.kind == "user") return done(db.run("DELETE FROM user WHERE email = ?", {c.name}));
+  if (c.kind == "user" || c.kind == "service") return done(db.run("DELETE FROM user WHERE email = ?", {c.name}));
   if (c.kind == "group") return done(db.run("DELETE FROM \"group\" WHERE name = ?", {c.name}));
   if (c.kind == "resource") return done(db.run("DELETE FROM resource WHERE name = ?", {c.name}));
   return fail(Errc::unsupported, "unknown kind " + c.kind);
@@ -183,6 +191,7 @@ Result<> put(Database& db, const Wanted& wanted, const Change& c, UnixTime now) 
   if (c.kind == "relay") return put_relay(db, wanted.relays[c.name], c.verb, now);
   if (c.kind == "identity-provider") return put_identity_provider(db, wanted.identity_providers[c.name], c.verb);
   if (c.kind == "user") return put_user(db, wanted.users[c.name]);
+  if (c.kind == "service") return put_service(db, wanted.services[c.name]);
   if (c.kind == "group") return put_group(db, wanted.groups[c.name], c.verb);
   if (c.kind == "resource") return put_resource(db, wanted.resources[c.name], c.verb);
   return fail(Errc::unsupported, "unknown kind " + c.kind);

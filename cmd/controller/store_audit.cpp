@@ -21,6 +21,7 @@ class Entries {
     add("relay", s.relays, &RelaySpec::name);
     add("identity-provider", s.identity_providers, &IdentityProviderSpec::name);
     add("user", s.users, &UserSpec::email);
+    add("service", s.services, &ServiceSpec::name);
     add("group", s.groups, &GroupSpec::name);
     add("resource", s.resources, &ResourceSpec::name);
   }

@@ -10,7 +10,7 @@ namespace {
 // user_id errors: not_found.
 Result<std::int64_t> user_id(Database& db, const std::string& email) {
   std::optional<std::int64_t> id;
-  auto read = db.each("SELECT id FROM user WHERE email = ?", {email}, [&](const Row& row) { id = row.number(0); });
+  auto read = db.each("SELECT id FROM user WHERE email = ? AND service = 0", {email}, [&](const Row& row) { id = row.number(0); });
   if (!read) return pass_on(read);
   if (!id) return fail(Errc::not_found, fmt::format("there is no user \"{}\"; see: tg controller user list", printable(email)));
   return *id;

@@ -15,20 +15,22 @@ constexpr std::size_t kMaxName = 64;
 
 std::int64_t number(UnixTime t) { return t.time_since_epoch().count(); }
 
-// Each role's agents have a table of their own, with the role's name.
+// Each role's agents have a table of their own, with the role's name. (What comes in by a service's key is a device.)
 const std::string& table_of(Token::Role role) {
   static const std::string kDevice = "device", kConnector = "connector", kRelay = "relay";
-  return role == Token::Role::device ? kDevice : role == Token::Role::connector ? kConnector : kRelay;
+  return role == Token::Role::connector ? kConnector : role == Token::Role::relay ? kRelay : kDevice;
 }
 
-bool is_table(std::string_view role) { return role_from(role).has_value(); }
+bool is_device(Token::Role role) { return role == Token::Role::device || role == Token::Role::service; }
+
+bool is_table(std::string_view role) { return role == "device" || role == "connector" || role == "relay"; }
 
 // The subject of a token is the id of the user, connector or relay, so that one made for somebody who was deleted is no good
 // for a namesake.
 Result<std::string> subject_id(Database& db, Token::Role role, std::string_view subject) {
   std::optional<std::string> id;
   const bool device = role == Token::Role::device;
-  const std::string sql = device ? "SELECT id FROM user WHERE email = ?"
+  const std::string sql = device ? "SELECT id FROM user WHERE email = ? AND service = 0"
                                  : fmt::format("SELECT id FROM {} WHERE name = ?", table_of(role));
   auto read = db.each(sql.c_str(), {subject}, [&](const Row& row) { id = row.text(0); });
   if (!read) return pass_on(read);
@@ -47,15 +49,16 @@ struct Machine {
 };
 
 Result<Machine> machine_of(Database& db, Token::Role role, const std::string& id) {
-  const char* sql = role == Token::Role::device
+  const bool device = is_device(role);
+  const char* sql = device
                         ? "SELECT d.name, u.email, d.key FROM device d JOIN user u ON u.id = d.user WHERE d.id = ?"
                     : role == Token::Role::connector
                         ? "SELECT c.name, n.name, c.key FROM connector c JOIN network n ON n.id = c.network WHERE c.id = ?"
                         : "SELECT name, address, key FROM relay WHERE id = ?";
-  const char* of = role == Token::Role::device ? "user" : role == Token::Role::connector ? "network" : "address";
+  const char* of = device ? "user" : role == Token::Role::connector ? "network" : "address";
   Machine out;
   auto read = db.each(sql, {id}, [&](const Row& row) {
-    out.name = role == Token::Role::device ? id : row.text(0);
+    out.name = device ? id : row.text(0);
     if (row.text(2).empty()) return;   // a place where no machine has been
     out.text = json_text(Json{{"id", id}, {"name", row.text(0)}, {of, row.text(1)}, {"key", row.text(2)}});
   });
@@ -63,6 +66,7 @@ Result<Machine> machine_of(Database& db, Token::Role role, const std::string& id
   return out;
 }
 
+// Record is a token, or the key of a service: that is never spent.
 struct Record {
   Buffer secret_hash;
   Token::Role role{};
@@ -74,9 +78,10 @@ struct Record {
 Result<> check(const std::optional<Record>& record, const Enrolment& who, UnixTime now) {
   // A wrong secret is told the same as an unknown token: nothing about a token is said to somebody who does not hold
   // it.
+  const char* what = who.role == Token::Role::service ? "key" : "token";
   if (!record || !same_secret(record->secret_hash, sha256(who.secret))) {
-    return fail(Errc::denied,
-                "the token is not known here: it may be mistyped, or from another controller; ask for a new one");
+    const char* why = who.role == Token::Role::service ? "revoked" : "mistyped";
+    return fail(Errc::denied, fmt::format("the {} is not known here: it may be {}, or from another controller; ask for a new one", what, why));
   }
   if (record->role != who.role) {
     return fail(Errc::denied, fmt::format("the token is for a {}, not for a {}", to_string(record->role),
@@ -86,7 +91,7 @@ Result<> check(const std::optional<Record>& record, const Enrolment& who, UnixTi
     return fail(Errc::denied, "the token has been used already: each lets in one machine, once; ask for a new one");
   }
   if (record->expires <= now) {
-    return fail(Errc::expired, fmt::format("the token expired at {}; ask for a new one", utc_text(record->expires)));
+    return fail(Errc::expired, fmt::format("the {} expired at {}; ask for a new one", what, utc_text(record->expires)));
   }
   return {};
 }
@@ -94,12 +99,38 @@ Result<> check(const std::optional<Record>& record, const Enrolment& who, UnixTi
 Result<std::string> let_in_device(Database& db, const Record& record, const Enrolment& who, UnixTime now) {
   const std::string id = random_id();
   const std::string name = who.name.empty() ? "device-" + id.substr(0, 4) : printable(who.name, kMaxName);
-  auto made = db.run("INSERT INTO device (id, user, name, key, created) SELECT ?, u.id, ?, ?, ? FROM user u "
+  const bool by_key = who.role == Token::Role::service;
+  const Value key = by_key ? Value(Bytes(who.token_id)) : Value(nullptr);
+  auto made = db.run("INSERT INTO device (id, user, name, key, created, service_key) SELECT ?, u.id, ?, ?, ?, ? FROM user u "
                      "WHERE u.id = CAST(? AS INTEGER) AND u.blocked = 0",
-                     {id, name, who.key, number(now), record.subject});
+                     {id, name, who.key, number(now), key, record.subject});
   if (!made) return pass_on(made);
-  if (*made == 0) return fail(Errc::denied, "the user that the token was made for is blocked or has been deleted; ask an administrator");
-  return id;
+  if (*made > 0) return id;
+  return fail(Errc::denied, by_key ? "the service account is blocked; ask an administrator"
+                                   : "the user that the token was made for is blocked or has been deleted; ask an administrator");
+}
+
+// spend takes what a token is good for, and notes the use of a key.
+Result<> spend(Database& db, const Enrolment& who, UnixTime now) {
+  const char* sql = who.role == Token::Role::service ? "UPDATE service_key SET last_used = ? WHERE id = ?"
+                                                     : "UPDATE token SET spent = ? WHERE id = ? AND spent IS NULL";
+  auto spent = db.run(sql, {number(now), Bytes(who.token_id)});
+  if (!spent) return pass_on(spent);
+  TG_CHECK(*spent == 1);
+  return {};
+}
+
+Result<std::optional<Record>> record_of(Database& db, const Enrolment& who) {
+  const char* sql = who.role == Token::Role::service
+                        ? "SELECT secret_hash, 4, user, expires, NULL FROM service_key WHERE id = ?"
+                        : "SELECT secret_hash, role, subject, expires, spent FROM token WHERE id = ?";
+  std::optional<Record> out;
+  auto read = db.each(sql, {Bytes(who.token_id)}, [&](const Row& row) {
+    out = Record{row.blob(0), static_cast<Token::Role>(row.number(1)), row.text(2), UnixTime(std::chrono::seconds(row.number(3))),
+                 !row.null(4)};
+  });
+  if (!read) return pass_on(read);
+  return out;
 }
 
 // A machine that takes the place of another gets a new id, and the other tokens for that place with it: what was stolen
@@ -149,30 +180,21 @@ Result<FreshToken> Store::new_token(Token::Role role, std::string_view subject, 
 
 Result<std::string> Store::enroll(const Enrolment& who, UnixTime now, const std::string& from) {
   std::string id;
-  const Stamp by(now, "token " + token_name(who.token_id), from);
+  const Stamp by(now, (who.role == Token::Role::service ? "key " : "token ") + token_name(who.token_id), from);
   auto done = change(by, Effect::grows, [&](Database& db, Notes& notes) -> Result<> {
-    std::optional<Record> record;
-    auto read = db.each("SELECT secret_hash, role, subject, expires, spent FROM token WHERE id = ?",
-                        {Bytes(who.token_id)},
-                        [&](const Row& row) {
-                          record = Record{row.blob(0), static_cast<Token::Role>(row.number(1)), row.text(2),
-                                          UnixTime(std::chrono::seconds(row.number(3))), !row.null(4)};
-                        });
-    if (!read) return read;
-    if (auto good = check(record, who, now); !good) return good;
-    auto spent = db.run("UPDATE token SET spent = ? WHERE id = ? AND spent IS NULL",
-                        {number(now), Bytes(who.token_id)});
-    if (!spent) return pass_on(spent);
-    TG_CHECK(*spent == 1);
-    const bool device = who.role == Token::Role::device;
-    auto before = device ? Result<Machine>() : machine_of(db, who.role, record->subject);
+    auto record = record_of(db, who);
+    if (!record) return pass_on(record);
+    if (auto good = check(*record, who, now); !good) return good;
+    if (auto spent = spend(db, who, now); !spent) return spent;
+    const bool device = is_device(who.role);
+    auto before = device ? Result<Machine>() : machine_of(db, who.role, (*record)->subject);
     if (!before) return pass_on(before);
-    auto in = device ? let_in_device(db, *record, who, now) : let_in_place(db, *record, who);
+    auto in = device ? let_in_device(db, **record, who, now) : let_in_place(db, **record, who);
     if (!in) return pass_on(in);
     id = std::move(*in);
     auto after = machine_of(db, who.role, id);
     if (!after) return pass_on(after);
-    notes.push_back({"enroll", std::string(to_string(who.role)), after->name, std::move(before->text), std::move(after->text)});
+    notes.push_back({"enroll", table_of(who.role), after->name, std::move(before->text), std::move(after->text)});
     return {};
   });
   if (!done) return pass_on(done);

@@ -82,6 +82,9 @@ View device_view(const Directory& directory, const Presence& presence, const std
   if (record->session && now < record->session->expires) {
     self.provider = record->session->provider;
     self.until = record->session->expires;
+  } else if (!record->service_key.empty()) {
+    self.key = record->service_key;
+    self.until = record->key_expires;
   }
   out.emplace("self", to_json(self));
   std::map<std::string, std::vector<ResourceId>> networks;
@@ -89,7 +92,7 @@ View device_view(const Directory& directory, const Presence& presence, const std
     out.emplace(resource_key(r->resource), to_json(r->resource));
     if (!self.sign_in) networks[r->resource.network].push_back(r->resource.id);
   }
-  const UnixTime until = record->signs_in ? self.until : UnixTime::max();
+  const UnixTime until = record->reaches_until();
   const Generation generation = directory.generation(device);
   for (const auto& [network, resources] : networks) {
     out.emplace("grant/" + network, leases.grant(keys, network, resources, generation, now, until));

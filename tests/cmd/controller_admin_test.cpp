@@ -29,6 +29,9 @@ TEST(DesiredJson, comes_back_as_it_went) {
   state.resources[0].alias = "nas.tg";
   state.resources[0].protocols = {Ports({{22, 22}, {8000, 8100}}), Ports::none(), false};
   state.resources.push_back(resource("LAN", "10.0.0.0/8", "guests"));
+  state.services = {{"ci", {}}, {"old", {}, true}};
+  state.groups[1].members = {"ci"};
+  state.tests = {{"ci", {must(parse_target("nas.home.int:22"))}, {}, {}}};
   const DesiredState back = must(desired_from_json(must(Result<Json>(Json::parse(to_json(state).dump())))));
   EXPECT_TRUE(plan(state, back, true).empty());
   EXPECT_TRUE(plan(back, state, true).empty());
@@ -36,7 +39,7 @@ TEST(DesiredJson, comes_back_as_it_went) {
 
 TEST(DesiredJson, is_checked_like_a_file) {
   for (const char* text : {R"(7)", R"({"networks":7})", R"({"networks":[7]})", R"({"networks":[{"name":"a/b"}]})",
-                           R"({"users":[{"email":"x"}]})",
+                           R"({"users":[{"email":"x"}]})", R"({"services":[{"name":"a@b"}]})", R"({"services":[{}]})",
                            R"({"resources":[{"name":"a","network":"b","address":"10.0.0.1/8","groups":[],)"
                            R"("protocols":{"tcp":"all","udp":"all","icmp":true}}]})",
                            R"({"resources":[{"name":"a","network":"b","address":"x.int","alias":"x","groups":[],)"
@@ -72,6 +75,18 @@ TEST(Edits, make_change_and_delete_entries_of_every_kind) {
   must(update_entry(s, "group", "staff", {{"add", {"bob@example.com", "carol@example.com"}},
                                           {"remove", {"carol@example.com"}}}));
   EXPECT_EQ(s.groups.back().members, std::vector<std::string>{"bob@example.com"});
+  must(create_entry(s, "service", "CI", {}));
+  must(update_entry(s, "group", "staff", {{"add", {"CI"}}}));
+  EXPECT_EQ(s.groups.back().members, (std::vector<std::string>{"bob@example.com", "CI"})) << "names of services keep their case";
+  must(update_entry(s, "service", "CI", {{"state", "blocked"}}));
+  EXPECT_TRUE(s.services.back().blocked);
+  must(delete_entry(s, "service", "CI"));
+  EXPECT_EQ(s.groups.back().members, std::vector<std::string>{"bob@example.com"});
+  EXPECT_EQ(error_of(create_entry(s, "service", "ci@example.com", {})),
+            "invalid_argument: the name \"ci@example.com\" must not contain \"@\": that is how people are told from services");
+  EXPECT_EQ(error_of(update_entry(s, "group", "staff", {{"add", {"nobody"}}})),
+            "not_found: group staff: members: there is no service \"nobody\"");
+  std::erase(s.groups.back().members, "nobody");
   must(update_entry(s, "connector", "office-1", {{"network", "home"}}));
   must(delete_entry(s, "user", "BOB@example.com"));
   EXPECT_TRUE(s.groups.back().members.empty());

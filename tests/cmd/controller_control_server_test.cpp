@@ -227,7 +227,7 @@ TEST_F(AControlServer, sends_away_a_device_that_is_blocked_or_deleted_and_lets_i
   ASSERT_TRUE(turner.until([&] { return agent->closed; }));
   agent = up(laptop);
   ASSERT_NE(agent->last("error"), nullptr) << "its certificate is good for another day, it is not";
-  EXPECT_EQ((*agent->last("error"))["text"], "this device has been removed; ask an administrator for a new token, or 'sudo tg client logout' and sign in anew");
+  EXPECT_EQ((*agent->last("error"))["text"], "this device has been removed; ask an administrator for a new token or key, or 'sudo tg client logout' and sign in anew");
 }
 
 TEST_F(AControlServer, sends_away_a_connector_that_is_deleted) {

@@ -167,7 +167,10 @@ RC_GTEST_PROP(DesiredFileText, holds_whatever_a_state_may_hold, ()) {
   p.domains = maybe(std::string("example.com"));
   p.session = std::chrono::seconds(*rc::gen::inRange(10, 1'000'000));
   s.identity_providers.push_back(p);
+  s.services.push_back({*rc::gen::suchThat(rc::gen::exec(name), [](const std::string& n) { return !is_person(n); }), {},
+                        *rc::gen::arbitrary<bool>()});
   s.groups.push_back({name(), maybe(std::string("alice@example.com")), {}, maybe(Claim{p.name, name()})});
+  if (*rc::gen::arbitrary<bool>()) s.groups.back().members.push_back(s.services.back().name);
   ResourceSpec r{name(), s.networks[0].name, *Address::parse("*.a.int"), "", {s.groups[0].name}, {}, {}};
   const auto ports = [] {
     std::vector<PortRange> out;
@@ -235,6 +238,18 @@ TEST(DesiredFile, says_what_is_wrong_with_an_identity_provider) {
             Lines{R"(f:8: group "x": claims: there is no identity-provider "firm"; add a [[identity-provider]] for it)"});
   EXPECT_EQ(errors("[[group]]\nname = \"x\"\nclaims = { company = [\"a\"] }"),
             Lines{R"(f:7: group "x": claims: identity-provider company has no groups_claim, so it tells no groups)"});
+}
+
+TEST(DesiredFile, reads_services) {
+  const DesiredFile f = parse_desired("[[service]]\nname = \"ci\"\n[[service]]\nname = \"old\"\nblocked = true\n[[group]]\nname = \"g\"\n"
+                                      "members = [\"ci\"]\n[[test]]\nuser = \"ci\"\ncannot = [\"a.int:1\"]\n", "f");
+  EXPECT_EQ(f.errors, Lines{});
+  ASSERT_EQ(f.state.services.size(), 2u);
+  EXPECT_TRUE(f.state.services[1].blocked && !f.state.services[0].blocked);
+  EXPECT_EQ(f.state.groups.at(0).members, Lines{"ci"});
+  EXPECT_EQ(f.state.tests.at(0).user, "ci");
+  EXPECT_EQ(parse_desired("[[service]]\nname = \"a@b\"\n", "f").errors,
+            Lines{R"(f:2: service: name: "a@b" must not contain "@": that is how people are told from services)"});
 }
 
 TEST(DesiredFileText, leaves_out_users_who_came_by_signing_in) {

@@ -7,6 +7,7 @@
 #include "controller_agent.h"
 #include "core/json.h"
 #include "net/files.h"
+#include "net/keys.h"
 
 namespace tg::controller {
 namespace {
@@ -39,17 +40,25 @@ struct AControllerLink : testing::Test {
     thread.join();
     controller.reset();
   }
+  Store open_store() { return must(Store::open(folder / "controller/controller.db")); }
+  Secrets secrets(Store& store) {
+    return must(load_secrets(store, must(Vault::open(folder / "controller/master.key", false)), now));
+  }
+  std::string text_of(Store& store, Token::Role role, const FreshToken& fresh) {
+    return Token{role, fresh.expires, fresh.id, fresh.secret, secrets(store).pki.pin(), {"127.0.0.1", controller->listening().port}}
+        .to_string();
+  }
+  // obtain returns the id of the device that a state directory is.
+  static std::string obtain(const std::string& state, const std::string& token) {
+    const auto nobody = [](net::Loop&) { return [](const std::string&, auto) {}; };
+    return must(AgentIdentity::obtain(state, token, Token::Role::device, nobody, std::chrono::seconds(20))).self().id;
+  }
   // enroll makes a state directory for a device of alice.
   void enroll(const std::string& state) {
-    Store store = must(Store::open(folder / "controller/controller.db"));
-    const FreshToken fresh = must(store.new_token(Token::Role::device, "alice@example.com", now,
-                                                  std::chrono::minutes(10)));
-    const Secrets secrets = must(load_secrets(store, must(Vault::open(folder / "controller/master.key", false)), now));
-    const Token token{Token::Role::device, fresh.expires, fresh.id, fresh.secret, secrets.pki.pin(),
-                      {"127.0.0.1", controller->listening().port}};
+    Store store = open_store();
     std::filesystem::create_directory(state);
-    const auto nobody = [](net::Loop&) { return [](const std::string&, auto) {}; };
-    must(AgentIdentity::obtain(state, token.to_string(), Token::Role::device, nobody, std::chrono::seconds(20)));
+    obtain(state, text_of(store, Token::Role::device, must(store.new_token(Token::Role::device, "alice@example.com", now,
+                                                                           std::chrono::minutes(10)))));
   }
   struct Line {
     AgentIdentity identity;
@@ -82,6 +91,24 @@ struct AControllerLink : testing::Test {
   }
   static constexpr std::chrono::hours kHour{1};
 };
+
+TEST_F(AControllerLink, a_key_lets_a_device_in_anew_whose_certificate_has_run_out) {
+  Store store = open_store();
+  DesiredState wanted = home();
+  wanted.services = {{"ci", {}}};
+  must(store.apply(wanted, false, now));
+  const std::string key = text_of(store, Token::Role::service, must(store.new_key("ci", "", now, std::chrono::hours(24))));
+  const std::string state = folder / "device";
+  std::filesystem::create_directory(state);
+  const std::string id = obtain(state, key);
+  EXPECT_EQ(obtain(state, key), id) << "as a service manager starts it again";
+  const std::string csr = must(net::make_csr(must(net::read_file(state + "/key.pem"))));
+  must(net::write_file(state + "/chain.pem", must(secrets(store).pki.issue("device", id, csr, now - std::chrono::hours(24 * 8))).chain));
+  EXPECT_EQ(obtain(state, ""), id) << "without the key it is asked for another certificate";
+  const std::string again = obtain(state, key);
+  EXPECT_NE(again, id);
+  EXPECT_EQ(must(store.model()).device(again)->user, "ci");
+}
 
 TEST_F(AControllerLink, is_told_what_concerns_its_agent) {
   enroll(folder / "one");

@@ -48,13 +48,15 @@ TEST_F(AStore, keeps_everything_across_a_restart) {
 
 TEST_F(AStore, takes_the_state_of_the_first_tg_a_step_further) {
   must(store.apply(home(), false, kNow));
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
   sqlite3* raw = nullptr;
   ASSERT_EQ(sqlite3_open((folder / "controller.db").c_str(), &raw), SQLITE_OK);
   ASSERT_EQ(sqlite3_exec(raw, 
                          "DROP VIEW member; DROP VIEW told_now; DROP TABLE session; DROP TABLE group_claim; DROP TABLE told; DROP TABLE account; "
                          "DROP TABLE \"identity-provider\"; ALTER TABLE user DROP COLUMN by_sign_in; ALTER TABLE user DROP COLUMN blocked; "
                          "DROP TABLE password; DROP TABLE totp; "
-                         "ALTER TABLE device DROP COLUMN signs_in; "
+                         "ALTER TABLE device DROP COLUMN signs_in; DROP INDEX device_service_key; ALTER TABLE device DROP COLUMN service_key; "
+                         "DROP TABLE service_key; ALTER TABLE user DROP COLUMN service; "
                          "DROP TABLE relay; DROP TABLE audit; DROP TABLE audit_head; DROP TABLE grant_floor; PRAGMA user_version = 1; "
                          "DROP TABLE revocation; CREATE TABLE revocation (device TEXT PRIMARY KEY, before INTEGER NOT NULL); "
                          "INSERT INTO revocation VALUES ('00000000000000d1', 1800000000); "
@@ -63,6 +65,8 @@ TEST_F(AStore, takes_the_state_of_the_first_tg_a_step_further) {
   sqlite3_close(raw);
   store = must(Store::open(folder / "controller.db"));
   EXPECT_TRUE(plan(desired(must(store.model())), home(), true).empty());
+  EXPECT_TRUE(must(store.model()).device(device)->let_in(kNow + std::chrono::hours(100'000)));
+  EXPECT_TRUE(must(store.model()).device(device)->service_key.empty());
   DesiredState wanted = home();
   wanted.relays = {{"relay-1", "relay.example.com:8444", {}}};
   must(store.apply(wanted, false, kNow));
@@ -96,7 +100,7 @@ TEST_F(AStore, refuses_the_state_of_a_newer_tg) {
   const auto again = Store::open(folder / "controller.db");
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error().code, Errc::unsupported);
-  EXPECT_NE(again.error().text.find("newer tg (its version is 99, this tg knows 5)"), std::string::npos)
+  EXPECT_NE(again.error().text.find("newer tg (its version is 99, this tg knows 6)"), std::string::npos)
       << again.error().text;
 }
 

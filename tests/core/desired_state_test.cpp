@@ -67,6 +67,36 @@ TEST(DesiredState, complains_of_references_to_nothing) {
                    "20 resource Corp: groups: there is no group \"friends\"; add a [[group]] for it"}));
 }
 
+TEST(DesiredState, tells_services_from_people_by_the_at_sign) {
+  DesiredState s = good();
+  s.services = {{"ci", {40}}};
+  s.groups[0].members = {"alice@example.com", "ci"};
+  EXPECT_EQ(lines(problems(s)), Lines{});
+  s.groups[0].members.push_back("backup");
+  s.services.push_back({"ci@example.com", {41}});
+  s.services.push_back({"ci", {42}});
+  EXPECT_EQ(lines(problems(s)),
+            (Lines{"10 group family: members: there is no service \"backup\"; add a [[service]] for it",
+                   "41 service ci@example.com: must not have an @: that is how people are told from services",
+                   "42 service ci: is there twice (first in line 40); give one another name"}));
+}
+
+TEST(DesiredState, plans_services_after_users_and_before_groups) {
+  DesiredState now = good(), wanted = good();
+  now.services = {{"old", {}}, {"ci", {}}};
+  wanted.services = {{"ci", {}, true}, {"backup", {}}};
+  const auto texts = [](const std::vector<Change>& changes) {
+    Lines out;
+    for (const Change& c : changes) out.push_back(to_string(c));
+    return out;
+  };
+  EXPECT_EQ(texts(plan(now, wanted, true)), (Lines{"+ service backup", "~ service ci: state active -> blocked", "- service old"}));
+  EXPECT_EQ(outcome(now, wanted, false).services.size(), 3u);
+  EXPECT_TRUE(plan(outcome(now, wanted, true), wanted, true).empty());
+  wanted.groups[0].members.push_back("backup");
+  EXPECT_EQ(texts(plan({}, wanted, true))[4], "+ service ci (blocked)");
+}
+
 TEST(DesiredState, complains_of_what_is_written_twice) {
   DesiredState s = good();
   s.groups[0].members = {"alice@example.com", "alice@example.com"};

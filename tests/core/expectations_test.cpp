@@ -60,6 +60,15 @@ TEST(Expectation, says_why_it_does_not_hold) {
       << "nobody reaches nothing, but a name that is mistyped must not pass";
 }
 
+TEST(Expectation, is_of_services_as_of_people) {
+  DesiredState s = company();
+  s.services = {{"ci", {}}, {"old", {}, true}};
+  for (const char* name : {"ci", "old"}) s.groups[0].members.push_back(name);
+  EXPECT_EQ(failed(s, test("ci", {"nas.home.int:22"}, {"nas.home.int:80"})), Lines{});
+  EXPECT_EQ(failed(s, test("old", {}, {"nas.home.int:22"})), Lines{}) << "it is blocked";
+  EXPECT_EQ(failed(s, test("nobody", {}, {"nas.home.int:22"})), Lines{"test of nobody: user: there is no service \"nobody\""});
+}
+
 TEST(Expectation, knows_aliases) {
   DesiredState s = company();
   s.resources[1].alias = "nas.tg";

@@ -67,6 +67,13 @@ TEST(View, reads_back_what_it_wrote) {
   EXPECT_TRUE(again.sign_in && !d.sign_in);
   EXPECT_EQ(again.provider, "company");
   EXPECT_EQ(again.until, out.until);
+  DeviceSelf machine{"ci", "d2", "runner"};
+  machine.key = "1f0c77ab";
+  machine.until = out.until;
+  const auto known = device_self_from_json(to_json(machine)).value();
+  EXPECT_EQ(known.key, machine.key);
+  EXPECT_EQ(known.until, machine.until);
+  EXPECT_TRUE(known.provider.empty() && again.key.empty());
   const ConnectorSelf s{"00000000000000ff",   "home-1", "home", "c0ffee", Buffer(32, 9), {"r.example.com:443"},
                         kGenerationMax, std::chrono::hours(3)};
   const auto back = connector_self_from_json(to_json(s)).value();
