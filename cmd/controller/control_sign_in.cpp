@@ -26,12 +26,14 @@ Result<OidcProvider> ControlServer::provider_of(const Json& message) const {
   const auto& all = directory_->model().identity_providers;
   const std::string name = name_field(message, "provider");
   if (all.empty() || !means_) {
-    return fail(Errc::unsupported, "this controller has no identity provider: sign in with a password (--user EMAIL), if you have one, or ask "
-                                   "an administrator for a token ('tg controller device token USER')");
+    return fail(Errc::unsupported, "this controller has no identity provider: sign in with a password (--user EMAIL), if you "
+                                   "have one, or ask an administrator for a token ('tg controller device token USER')");
   }
   std::string names;
   for (const IdentityProviderRecord& p : all) names += (names.empty() ? "" : ", ") + p.spec.name;
-  if (name.empty() && all.size() > 1) return fail(Errc::invalid_argument, "say at which provider to sign in: --provider with one of " + names);
+  if (name.empty() && all.size() > 1) {
+    return fail(Errc::invalid_argument, "say at which provider to sign in: --provider with one of " + names);
+  }
   const auto found = std::find_if(all.begin(), all.end(), [&](const auto& p) { return name.empty() || p.spec.name == name; });
   if (found == all.end()) {
     return fail(Errc::not_found, fmt::format("there is no identity provider \"{}\" here, only {}", printable(name, 64), names));
@@ -41,7 +43,8 @@ Result<OidcProvider> ControlServer::provider_of(const Json& message) const {
   if (!sealed) return own_trouble(sealed.error());
   auto secret = *sealed ? means_->unseal(kProviderSecret, **sealed) : Result<Buffer>();
   if (!secret) return own_trouble(secret.error());
-  return OidcProvider{spec.name, spec.issuer, spec.client_id, std::string(as_text(*secret)), spec.scopes, spec.email_claim, spec.trust_email, spec.groups_claim};
+  return OidcProvider{spec.name,   spec.issuer,      spec.client_id,   std::string(as_text(*secret)),
+                      spec.scopes, spec.email_claim, spec.trust_email, spec.groups_claim};
 }
 
 void ControlServer::sign_in(AgentStream& s, const Json& message) {
@@ -50,7 +53,8 @@ void ControlServer::sign_in(AgentStream& s, const Json& message) {
   if (must_reload_ && !reload()) return refuse({Errc::io, "the controller can't read its state"});
   const std::string source = source_of(s.source()).to_string();
   if (const auto wait = pace_.wait(source, net::Loop::now())) {
-    return refuse({Errc::exhausted, fmt::format("too many sign-ins from here; try again in {} s", std::chrono::ceil<std::chrono::seconds>(*wait).count())});
+    const auto left = std::chrono::ceil<std::chrono::seconds>(*wait);
+    return refuse({Errc::exhausted, fmt::format("too many sign-ins from here; try again in {} s", left.count())});
   }
   pace_.count(source, net::Loop::now());
   Visitor visitor;
@@ -68,10 +72,12 @@ void ControlServer::sign_in(AgentStream& s, const Json& message) {
   visitor.who.name = name_field(message, "name");
   visitor.number = ++last_visitor_;
   const bool by_password = !text_or(message, "user", "").empty();
-  if (auto begun = by_password ? ask_password(s, visitor, message) : at_provider(s, visitor, message); !begun) return refuse(begun.error());
+  auto begun = by_password ? ask_password(s, visitor, message) : at_provider(s, visitor, message);
+  if (!begun) return refuse(begun.error());
   no_longer_counted(s);   // among the strangers, of whom silent ones would drive it out
   if (const auto gone = crowd_of(visitor).add(visitor.number, source)) {
-    const auto oldest = std::find_if(signing_in_.begin(), signing_in_.end(), [&](const auto& one) { return one.second.number == *gone; });
+    const auto oldest = std::find_if(signing_in_.begin(), signing_in_.end(),
+                                     [&](const auto& one) { return one.second.number == *gone; });
     AgentStream* const other = oldest->first;
     signing_in_.erase(oldest);
     other->refuse(Errc::exhausted, "too many people are signing in; try again", now);
@@ -100,8 +106,13 @@ void ControlServer::show_code(AgentStream& s, const DeviceCode& code) {
   const Duration left = code.expires - net::Loop::now();
   const UnixTime expires = net::Loop::wall() + std::chrono::duration_cast<std::chrono::seconds>(left);
   s.wait_for(left + kAfterTheCode);
-  s.send({{"type", "sign_in_at"}, {"provider", signing_in_.at(&s).who.provider.name}, {"url", code.url}, {"complete_url", code.complete_url},
-          {"code", code.code}, {"expires", expires.time_since_epoch().count()}, {"time", net::Loop::wall().time_since_epoch().count()}});
+  s.send({{"type", "sign_in_at"},
+          {"provider", signing_in_.at(&s).who.provider.name},
+          {"url", code.url},
+          {"complete_url", code.complete_url},
+          {"code", code.code},
+          {"expires", expires.time_since_epoch().count()},
+          {"time", net::Loop::wall().time_since_epoch().count()}});
 }
 
 void ControlServer::vouched_for(AgentStream& s, Result<Person> person) {

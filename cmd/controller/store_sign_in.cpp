@@ -32,12 +32,16 @@ Result<Provider> provider_of(Database& db, const SignIn& who) {
   auto read = db.each("SELECT id, domains, session, issuer, client_id, email_claim, trust_email, groups_claim FROM "
                       "\"identity-provider\" WHERE name = ?", {asked.name}, [&](const Row& row) {
                         out = Provider{row.number(0), split(row.text(1)), std::chrono::seconds(row.number(2))};
-                        same = row.text(3) == asked.issuer && row.text(4) == asked.client_id && row.text(5) == asked.email_claim &&
-                               (row.number(6) != 0) == asked.trust_email && row.text(7) == asked.groups_claim;
+                        same = row.text(3) == asked.issuer && row.text(4) == asked.client_id &&
+                               row.text(5) == asked.email_claim && (row.number(6) != 0) == asked.trust_email &&
+                               row.text(7) == asked.groups_claim;
                       });
   if (!read) return pass_on(read);
   if (!out) return fail(Errc::denied, fmt::format("the identity provider {} has been removed here", printable(asked.name)));
-  if (!same) return fail(Errc::denied, fmt::format("the identity provider {} was changed here meanwhile; sign in again", printable(asked.name)));
+  if (!same) {
+    return fail(Errc::denied, fmt::format("the identity provider {} was changed here meanwhile; sign in again",
+                                          printable(asked.name)));
+  }
   return std::move(*out);
 }
 
@@ -81,9 +85,9 @@ Result<> bind(Database& db, std::int64_t provider, const SignIn& who, const User
   return {};
 }
 
-// user_of returns the user whom the account of a provider stands for. The subject decides, once it is known here: an e-mail address
-// may be given to somebody else. The first sign-in goes by the address, and binds the two; it makes a user of somebody who is of
-// one of the provider's domains. A provider that has some vouches for nobody else.
+// user_of returns the user whom the account of a provider stands for. The subject decides, once it is known here: an e-mail
+// address may be given to somebody else. The first sign-in goes by the address, and binds the two; it makes a user of
+// somebody who is of one of the provider's domains. A provider that has some vouches for nobody else.
 Result<User> user_of(Database& db, const Provider& provider, const SignIn& who, const std::string& email, bool& made) {
   auto user = provider.id ? one_user(db, "JOIN account a ON a.user = u.id WHERE a.provider = ? AND a.subject = ?",
                                      {*provider.id, who.person.subject})
@@ -138,7 +142,8 @@ Result<> check_reach(Database& db, std::int64_t user) {
   if (!counted) return counted;
   if (too_many) {
     return fail(Errc::exhausted, fmt::format("with these groups you would reach more than {} Resources of one Network; ask an "
-                                             "administrator for wildcards and CIDRs, or for several Networks", kGrantResourcesMax));
+                                             "administrator for wildcards and CIDRs, or for several Networks",
+                                             kGrantResourcesMax));
   }
   return {};
 }
@@ -163,8 +168,9 @@ Result<std::string> device_of(Database& db, const SignIn& who, std::int64_t user
 // session_json returns what the audit log says of a device's session; "null" for none.
 Result<std::string> session_json(Database& db, const std::string& device) {
   std::string out = "null";
-  auto read = db.each("SELECT u.email, coalesce(p.name, 'password'), s.methods, s.started, s.expires, d.name FROM session s JOIN device d ON d.id = s.device "
-                      "JOIN user u ON u.id = d.user LEFT JOIN \"identity-provider\" p ON p.id = s.provider WHERE s.device = ?",
+  auto read = db.each("SELECT u.email, coalesce(p.name, 'password'), s.methods, s.started, s.expires, d.name "
+                      "FROM session s JOIN device d ON d.id = s.device JOIN user u ON u.id = d.user "
+                      "LEFT JOIN \"identity-provider\" p ON p.id = s.provider WHERE s.device = ?",
                       {device}, [&](const Row& row) {
                         out = json_text(Json{{"user", row.text(0)}, {"provider", row.text(1)}, {"methods", split(row.text(2))},
                                              {"started", row.number(3)}, {"expires", row.number(4)}, {"name", row.text(5)}});
@@ -184,7 +190,9 @@ std::vector<std::string> without_spaces(std::vector<std::string> words) {
 Result<SignedIn> Store::sign_in(const SignIn& who, UnixTime now, const std::string& from) {
   const std::string by_whom = who.provider.name.empty() ? kByPassword : who.provider.name;
   auto email = canonical_email(who.person.email);
-  if (!email) return fail(Errc::denied, fmt::format("what {} calls your e-mail address {}", printable(by_whom), email.error().text));
+  if (!email) {
+    return fail(Errc::denied, fmt::format("what {} calls your e-mail address {}", printable(by_whom), email.error().text));
+  }
   SignedIn out;
   Stamp by(now, {}, from);
   auto done = change(by, Effect::may_shrink, [&](Database& db, Notes& notes) -> Result<> {
@@ -195,7 +203,10 @@ Result<SignedIn> Store::sign_in(const SignIn& who, UnixTime now, const std::stri
     if (!user) return pass_on(user);
     by.who = fmt::format("{} by {}", user->email, by_whom);
     out.user = user->email;
-    if (made) notes.push_back({"create", "user", user->email, "null", json_text(Json{{"email", user->email}, {"by_sign_in", true}})});
+    if (made) {
+      const Json created{{"email", user->email}, {"by_sign_in", true}};
+      notes.push_back({"create", "user", user->email, "null", json_text(created)});
+    }
     if (auto taken = take_claims(db, *provider, user->id, who.person.groups); !taken) return taken;
     auto device = device_of(db, who, user->id, now);
     if (!device) return pass_on(device);
@@ -227,7 +238,9 @@ Result<> Store::end_session(const std::string& device, const Stamp& by) {
     if (!before) return pass_on(before);
     auto done = db.run("DELETE FROM session WHERE device = ?", {device});
     if (!done) return pass_on(done);
-    if (*done == 0) return fail(Errc::not_found, fmt::format("the device {} has no session; see: tg controller session list", device));
+    if (*done == 0) {
+      return fail(Errc::not_found, fmt::format("the device {} has no session; see: tg controller session list", device));
+    }
     notes.push_back({"end", "session", device, std::move(*before)});
     return {};
   });
@@ -257,10 +270,13 @@ Result<> Store::forget_accounts(const std::string& email, const Stamp& by) {
   return change(by, Effect::may_shrink, [&](Database& db, Notes& notes) -> Result<> {
     auto user = one_user(db, "WHERE u.email = ?", {email});
     if (!user) return pass_on(user);
-    if (!*user) return fail(Errc::not_found, fmt::format("there is no user \"{}\"; see: tg controller user list", printable(email)));
+    if (!*user) {
+      return fail(Errc::not_found, fmt::format("there is no user \"{}\"; see: tg controller user list", printable(email)));
+    }
     auto done = db.run("DELETE FROM account WHERE user = ?", {(*user)->id});
     if (done) {
-      done = db.run("DELETE FROM session WHERE provider IS NOT NULL AND device IN (SELECT id FROM device WHERE user = ?)", {(*user)->id});
+      done = db.run("DELETE FROM session WHERE provider IS NOT NULL AND device IN (SELECT id FROM device WHERE user = ?)",
+                    {(*user)->id});
     }
     if (!done) return pass_on(done);
     notes.push_back({"forget-accounts", "user", email});
