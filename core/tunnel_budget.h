@@ -24,6 +24,8 @@ class Budget {
   }
   // left says whether take would succeed.
   bool left(Instant now) const noexcept { return std::max(due_, now) + cost_ - now <= slack_; }
+  // whole says whether the burst is there again.
+  bool whole(Instant now) const noexcept { return due_ <= now; }
   // earn gives back `events` that were spent.
   void earn(std::int64_t events) noexcept { due_ -= cost_ * events; }
 

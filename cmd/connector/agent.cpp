@@ -137,7 +137,7 @@ void Agent::take_client(net::Fd fd, const std::string& way) {
     if (s->known()) strangers_.remove(other);
   }
   if (const auto gone = strangers_.add(number, way)) sessions_.erase(*gone);
-  const Session::Shared shared{loop_, resolver_, rules_, own_addresses_, flows_, tunnels_, kept_};
+  const Session::Shared shared{loop_, resolver_, rules_, own_addresses_, flows_, tunnels_, kept_, lines_};
   const auto ended = [this, number](const Error& e) {
     net::log(net::Level::debug, "a tunnel ended: {}", e.text);
     strangers_.remove(number);

@@ -59,6 +59,7 @@ class Agent {
   std::vector<IpAddress> own_;
   std::function<std::vector<IpAddress>()> own_addresses_;
   DeviceQuota flows_, tunnels_, kept_;
+  LogQuota lines_;
   std::unique_ptr<cmd::ControllerLink> controller_;
   std::map<std::string, std::unique_ptr<net::RelayClient>> relays_;
   net::Acceptor listener_;

@@ -25,6 +25,16 @@ void say_full(DeviceQuota& quota, const std::string& device, const char* what) {
            quota.open());
 }
 
+// say writes a line that a device can cause at will, within its quota.
+template <class... Args>
+void say(LogQuota& quota, const std::string& device, net::Level level, fmt::format_string<Args...> format, Args&&... args) {
+  if (!net::logs(level)) return;
+  const auto left_out = quota.take(device, net::Loop::now());
+  if (!left_out) return;
+  const std::string text = fmt::format(format, std::forward<Args>(args)...);
+  net::log_line(level, *left_out == 0 ? text : fmt::format("{} (and {} more like it)", text, *left_out));
+}
+
 }  // namespace
 
 std::chrono::seconds Rules::grace(Instant now) const {
@@ -62,6 +72,11 @@ const std::string& Session::user() const noexcept {
   return grant_ ? grant_->user : none;
 }
 
+const std::string& Session::device() const noexcept {
+  static const std::string none;
+  return link_.identity() ? link_.identity()->id : none;
+}
+
 bool Session::is_device() const {
   const auto& who = link_.identity();
   return who && who->role == "device" && who->network == shared_.rules.self.issuer;
@@ -84,7 +99,7 @@ void Session::on_grant(std::string_view jws) {
   if (!is_device() || shared_.rules.self.grant_key.empty()) return;   // what came with the handshake is heard before the end
   shown_ = jws;
   if (const auto held = try_grant(); !held) {
-    net::log(net::Level::warning, "a grant of device {} was refused: {}", link_.identity()->id, held.error().text);
+    say(shared_.lines, device(), net::Level::warning, "a grant of device {} was refused: {}", device(), held.error().text);
     return;
   }
   rules_changed();
@@ -162,8 +177,8 @@ void Session::on_open(StreamId id, const OpenRequest& request) {
   if (keep(id, request)) return;
   const auto decision = decide(request);
   if (decision.code != Code::none) {
-    net::log(net::Level::info, "denied {} {}:{} to {}: {}", to_string(request.protocol), request.host, request.port, user(),
-             to_string(decision.code));
+    say(shared_.lines, device(), net::Level::info, "denied {} {}:{} to {}: {}", to_string(request.protocol), request.host,
+        request.port, user(), to_string(decision.code));
     return refuse(id, decision.code);
   }
   auto place = shared_.flows.take(grant_->device);
@@ -201,7 +216,8 @@ void Session::resolved(StreamId id, Result<std::vector<IpAddress>> found) {
   std::vector<Endpoint> targets;
   for (const IpAddress& ip : *found) {
     if (const auto why = forbidden(request, ip, own)) {
-      net::log(net::Level::warning, "denied {} to {}: it resolves to {} ({})", request.host, user(), ip.to_string(), *why);
+      say(shared_.lines, device(), net::Level::warning, "denied {} to {}: it resolves to {} ({})", request.host, user(),
+          ip.to_string(), *why);
       continue;
     }
     targets.push_back({ip, request.port});

@@ -11,6 +11,7 @@
 
 #include "cmd/connector/flow.h"
 #include "core/device_quota.h"
+#include "core/log_quota.h"
 #include "core/policy.h"
 #include "core/view.h"
 #include "net/resolver.h"
@@ -42,6 +43,7 @@ class Session final : public TunnelHandler {
     DeviceQuota& flows;
     DeviceQuota& tunnels;
     DeviceQuota& kept;         // bytes for servers that do not read
+    LogQuota& lines;           // of the log, about what devices are refused
   };
 
   // `ended` is called once, when the tunnel is gone, and destroys this.
@@ -85,6 +87,7 @@ class Session final : public TunnelHandler {
     net::Resolver::RequestId lookup = 0;
   };
 
+  const std::string& device() const noexcept;   // empty when the tunnel is gone
   bool is_device() const;
   bool awaits_grant() const;
   template <class Request>

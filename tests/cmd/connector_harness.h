@@ -206,7 +206,7 @@ class ConnectorTest : public ::testing::Test {
   }
   Line join(const Device& d, net::Fd near, net::Fd far) {
     Line line;
-    const Session::Shared shared{loop_, resolver_, rules_, own_addresses_, flows_, tunnels_, kept_};
+    const Session::Shared shared{loop_, resolver_, rules_, own_addresses_, flows_, tunnels_, kept_, lines_};
     line.session = std::make_unique<Session>(shared, std::move(far), server_, [](const Error&) {});
     line.client = std::make_unique<Client>(loop_, std::move(near), must(net::TlsContext::client(d.credentials, net::kAlpnTunnel)));
     return line;
@@ -290,6 +290,7 @@ class ConnectorTest : public ::testing::Test {
     return std::vector<IpAddress>{must(IpAddress::parse("10.9.0.1"))};
   };
   DeviceQuota flows_{{8, 3}}, tunnels_{{8, 3}}, kept_{{24u << 20, 9u << 20}};
+  LogQuota lines_;
   const Device laptop_ = device("d1");
   const Device other_ = device("d2");
 };
