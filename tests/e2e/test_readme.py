@@ -22,6 +22,7 @@ from support.tg import REPOSITORY, Tg, binary
 PASSWORD = "correct horse battery staple"
 SERVICE = 61235                # the user id of the services
 RELAY = "203.0.113.90"        # relay.example.com, as the ISP's DNS says
+RUNNER = "198.18.0.9"         # a machine without a person
 STAYS = re.compile(r"tg (controller serve|connector run|relay run)\b")
 # What differs from one machine or day to another.
 VARIES = [
@@ -52,7 +53,7 @@ def section(text: str, number: int) -> str:
 def steps(text: str) -> list[Step]:
     out: list[Step] = []
     for line in re.findall(r"^    (.+)$", text, re.M):
-        prompt = re.match(r"(server|home|laptop|relay)\$ (.*)", line)
+        prompt = re.match(r"(server|home|laptop|relay|runner)\$ (.*)", line)
         if prompt:
             out.append(Step(prompt[1], prompt[2]))
         elif out:
@@ -197,7 +198,8 @@ def test_three_machines_by_the_readme_alone(newcomer: Newcomer, lab: Lab) -> Non
 def test_a_team_by_the_readme_alone(newcomer: Newcomer, lab: Lab) -> None:
     """The chapter for a team, after the first two steps of the one before. The provider's CA is one of its own, and the laptop
     was never enrolled."""
-    first, text = chapter("Three real machines, step by step"), chapter("Running it for a team")
+    first = chapter("Three real machines, step by step")
+    text, machines = chapter("Running it for a team").split("\n### Machines without people\n")
     tomls = [re.search(r"```toml\n(.*?)```", part, re.S) for part in (section(first, 1), text)]
     assert all(tomls) and "`--ca-bundle FILE`" in text
     home = lab.root / "newcomer/home.toml"
@@ -228,8 +230,22 @@ def test_a_team_by_the_readme_alone(newcomer: Newcomer, lab: Lab) -> None:
                 wait_for("what the claim gives is there", lambda: newcomer.run("laptop", "curl -s http://web.home.int/").code == 0, 10)
         assert newcomer.works()
         newcomer.run("laptop", "tg client down").ok()
+    without_people(newcomer, machines)
     for machine in ("home", "server"):
         assert newcomer.stays.pop(machine).stop() == 0
+
+
+def without_people(newcomer: Newcomer, text: str) -> None:
+    toml = re.search(r"```toml\n(.*?)```", text, re.S)
+    assert toml and len(steps(text)) >= 6
+    with (newcomer.lab.root / "newcomer/home.toml").open("a") as f:
+        f.write("\n" + toml[1])
+    newcomer.hosts["runner"] = newcomer.lab.internet_host("runner", RUNNER)
+    try:
+        newcomer.follow(text)
+        wait_for("the runner is out", lambda: newcomer.run("runner", "curl -sS -m 1 http://192.168.1.50/").code != 0, 5)
+    finally:
+        newcomer.run("runner", "tg client down")
 
 
 def more_relays(newcomer: Newcomer, text: str) -> None:
