@@ -4,6 +4,7 @@
 
 #include "cmd/system_dns.h"
 #include "core/json.h"
+#include "core/text.h"
 #include "net/local_socket.h"
 #include "net/log.h"
 
@@ -78,6 +79,10 @@ Result<int> say_health(const Ask& ask, const Result<Json>& status, std::string (
 std::string controller_line(const Json& status) {
   const Json& c = status["controller"];
   return text_or(c, "address", "") + ": " + (c.value("connected", false) ? "connected" : text_or(c, "problem", ""));
+}
+
+std::string rules_text(const Json& status) {
+  return "what the controller said until " + utc_text(UnixTime(std::chrono::seconds(number_or(status, "rules_as_of", 0))));
 }
 
 }  // namespace tg::cmd

@@ -60,5 +60,7 @@ Result<int> say_health(const Ask& ask, const Result<Json>& status, std::string (
 
 // controller_line is "ADDRESS: connected", or why not, from the status of an agent.
 std::string controller_line(const Json& status);
+// rules_text says what an agent goes by that was started while the controller is away: its status has "rules_as_of" then.
+std::string rules_text(const Json& status);
 
 }  // namespace tg::cmd

@@ -75,6 +75,11 @@ struct DeviceSelf {
   UnixTime until{};                   // and when that, or the service's key that let it in, ends
   std::string key{};                  // the key's id; "" without one
 };
+// reminder tells a person that what lets this device in ends soon: a session within kRemindSession, a key within kRemindKey. "" when it
+// does not, or has. It stays the same from one minute to the next, so that a log has it once.
+inline constexpr std::chrono::minutes kRemindSession(15);
+inline constexpr std::chrono::hours kRemindKey(24 * 7);
+std::string reminder(const DeviceSelf& s, UnixTime now);
 Json to_json(const DeviceSelf& s);
 Result<DeviceSelf> device_self_from_json(const Json& j);
 

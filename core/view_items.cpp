@@ -4,6 +4,7 @@
 
 #include "core/encoding.h"
 #include "core/json.h"
+#include "core/text.h"
 #include "core/view.h"
 
 namespace tg {
@@ -174,6 +175,19 @@ Result<ConnectorInfo> connector_from_json(const Json& j) {
   out.relays = relay_ways(f, "relays");
   if (!f.ok()) return f.error();
   return out;
+}
+
+std::string reminder(const DeviceSelf& s, UnixTime now) {
+  const bool by_key = !s.key.empty();
+  if ((!by_key && s.provider.empty()) || s.until <= now) return "";
+  if (by_key && s.until - now <= kRemindKey) {
+    return "the key " + s.key + " ends at " + utc_text(s.until) + ", and all flows with it; an administrator makes another: tg controller key create " +
+           printable(s.user, 64);
+  }
+  if (!by_key && s.until - now <= kRemindSession) {
+    return "the session ends at " + utc_text(s.until) + ", and all flows with it; 'sudo tg client login' begins another now";
+  }
+  return "";
 }
 
 Json to_json(const DeviceSelf& s) {

@@ -21,6 +21,7 @@ constexpr Duration kCheck = std::chrono::seconds(2);             // whether DNS 
 constexpr Duration kNap = std::chrono::seconds(1);               // a shorter sleep is none
 constexpr Duration kFarewell = std::chrono::milliseconds(200);   // for goodbyes to leave, and the last packets of flows
 constexpr int kPacketsPerTurn = 256;
+constexpr std::chrono::hours kKeptFor(24);   // what the controller said: as a certificate, without which no tunnel opens
 
 }  // namespace
 
@@ -78,7 +79,8 @@ Result<> Agent::start() {
 
   controller_ = std::make_unique<cmd::ControllerLink>(
       loop_, identity_, resolve_, [] { return Json::object(); },
-      cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [] {}});
+      cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [] {}},
+      cmd::ControllerLink::KeptView{options_.state + "/view.json", [](const View&) { return kKeptFor; }});
   follow_dns_ = std::make_unique<cmd::FollowDns>(
       loop_, upstream, [this](std::vector<Endpoint> servers) { dns_changed(std::move(servers)); },
       [this] { return system_->dns_text().value_or(""); });
@@ -147,6 +149,11 @@ std::string Agent::why_not() const {
   std::string out = trouble();
   if (out.empty() && self_ && self_->sign_in) out = "sign-in needed: run 'sudo tg client login'";
   return out;
+}
+
+// Applications can use Resources though the controller is away: we go by what it said before.
+bool Agent::goes_by_kept() const {
+  return controller_ && controller_->kept_as_of() && self_ && !self_->sign_in && interface_problem_.empty() && dns_problem_.empty();
 }
 
 bool Agent::sign_in_needed() const { return self_ && self_->sign_in && trouble().empty(); }
@@ -249,11 +256,11 @@ void Agent::check_system() {
   if (!dns_problem_.empty() && dns_problem_ != before) net::log(net::Level::error, "{}", dns_problem_);
   if (taken && *taken) net::log(net::Level::info, "{} leads to tg's resolvers", kResolvConf);
   follow_dns_->look();
-  if (tell_arrived_ && (online() || sign_in_needed())) {
+  if (tell_arrived_ && (online() || sign_in_needed() || goes_by_kept())) {
     const auto tell = std::exchange(tell_arrived_, nullptr);
     const std::string missing = why_not();
     net::log(net::Level::info, "{}", missing.empty() ? "online as " + self_->user : missing);
-    tell(missing);
+    tell(goes_by_kept() ? "" : missing);
   }
 }
 

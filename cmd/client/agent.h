@@ -39,8 +39,8 @@ struct Options {
 // when it ends.
 class Agent {
  public:
-  // Arrived is called once: with "" when applications can use Resources for the first time, or with why not when only a sign-in
-  // is missing.
+  // Arrived is called once: with "" when applications can use Resources for the first time, be it by what the controller said
+  // before this was started, or with why not when only a sign-in is missing.
   using Arrived = std::function<void(const std::string& sign_in)>;
   Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, Cidr range, Arrived arrived);
   ~Agent();
@@ -63,6 +63,7 @@ class Agent {
   void view_changed();
   void look_for_collisions();
   std::string trouble() const;
+  bool goes_by_kept() const;
   std::vector<std::string> warnings() const;
   void tell_warnings();
   void read_tun();

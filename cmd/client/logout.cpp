@@ -21,7 +21,7 @@ struct Logout {
 };
 
 // agent.json goes first: without it, what is there counts as nothing.
-constexpr const char* kForgotten[] = {"agent.json", "key.pem", "chain.pem", "root.pem", "addresses", "addresses.lent",
+constexpr const char* kForgotten[] = {"agent.json", "key.pem", "chain.pem", "root.pem", "addresses", "addresses.lent", "view.json",
                                       "client.log", "control.sock", "resolv.conf.original", "resolv.conf.taken"};
 
 Result<> forget(const std::string& state) {

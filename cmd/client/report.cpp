@@ -64,6 +64,7 @@ Json Agent::status() const {
   j["warnings"] = warnings();
   if (controller_ && !controller_->clock().empty()) j["clock"] = controller_->clock();
   if (self_) j["user"] = self_->user;
+  if (const auto as_of = controller_ ? controller_->kept_as_of() : std::nullopt) j["rules_as_of"] = as_of->time_since_epoch().count();
   if (self_ && !self_->provider.empty()) {
     j["session"] = {{"provider", self_->provider}, {"until", self_->until.time_since_epoch().count()}};
   }
@@ -85,6 +86,9 @@ Json Agent::status() const {
 // What does not keep the client from being online, and yet is not as a person expects it.
 std::vector<std::string> Agent::warnings() const {
   std::vector<std::string> out;
+  if (self_) {
+    if (std::string ends = reminder(*self_, net::Loop::wall()); !ends.empty()) out.push_back(std::move(ends));
+  }
   if (std::string p = targets_.problem(); !p.empty()) out.push_back(std::move(p));
   const std::size_t told = std::min(collisions_.told.size(), kCollisions);
   const std::size_t more = collisions_.told.size() - told + collisions_.more;

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "cmd/agent_command.h"
 #include "cmd/client/commands.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -37,6 +38,7 @@ void print_status(const Json& j, bool online) {
   }
   fmt::print("controller {}: {}\n", j["controller"].value("address", ""),
              j["controller"].value("connected", false) ? "connected" : "not connected");
+  if (j.contains("rules_as_of")) fmt::print("rules      {}\n", cmd::rules_text(j));
   if (j.contains("clock")) fmt::print("clock      {}\n", text_or(j, "clock", ""));
   for (const Json& w : j.value("warnings", Json::array())) fmt::print("warning    {}\n", w.get<std::string>());
   fmt::print("resources  {}\n", number_or(j, "resources", 0));

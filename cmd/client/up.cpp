@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "cmd/agent_command.h"
 #include "cmd/client/agent.h"
 #include "cmd/client/background.h"
 #include "cmd/client/commands.h"
@@ -154,6 +155,9 @@ Result<int> up(Up& o) {
   if (o.common.json && s) {
     s->erase("type");
     cmd::print_json(*s);
+  } else if (s && s->contains("rules_as_of")) {
+    std::fputs(fmt::format("tg: {}; going by {}, as {}, {} Resources\n", printable(text_or(*s, "problem", "")), cmd::rules_text(*s),
+                           text_or(*s, "user", ""), number_or(*s, "resources", 0)).c_str(), stderr);
   } else if (s) {
     std::fputs(
         fmt::format("tg: online as {}, {} Resources\n", text_or(*s, "user", ""), number_or(*s, "resources", 0)).c_str(),

@@ -54,9 +54,7 @@ void print_status(const Json& j) {
              text_or(j, "state", ""));
   fmt::print("controller {}\n", cmd::controller_line(j));
   if (j.contains("clock")) fmt::print("clock      {}\n", text_or(j, "clock", ""));
-  if (const auto as_of = number_or(j, "rules_as_of", 0)) {
-    fmt::print("rules      what the controller said until {}\n", utc_text(UnixTime(std::chrono::seconds(as_of))));
-  }
+  if (j.contains("rules_as_of")) fmt::print("rules      {}\n", cmd::rules_text(j));
   for (const Json& r : j["relays"]) {
     fmt::print("relay      {}: {}\n", text_or(r, "relay", ""),
                r.value("connected", false) ? "connected" : "not connected");

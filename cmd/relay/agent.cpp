@@ -115,6 +115,7 @@ Json Agent::status() const {
             {"connectors", relay_ ? relay_->connectors() : 0},
             {"joined", relay_ ? relay_->joined() : 0}};
   if (!controller_->clock().empty()) j["clock"] = controller_->clock();
+  if (const auto as_of = controller_->kept_as_of()) j["rules_as_of"] = as_of->time_since_epoch().count();
   return j;
 }
 

@@ -34,6 +34,7 @@ void print_status(const Json& j) {
   fmt::print("relay      {}: {}\n", text_or(j, "name", ""), text_or(j, "state", ""));
   fmt::print("agents     {}, which they reach as {}\n", text_or(j, "listen", ""), text_or(j, "address", ""));
   fmt::print("controller {}\n", cmd::controller_line(j));
+  if (j.contains("rules_as_of")) fmt::print("rules      {}\n", cmd::rules_text(j));
   if (j.contains("clock")) fmt::print("clock      {}\n", text_or(j, "clock", ""));
   fmt::print("serves     {} connectors, {} connections\n", number_or(j, "connectors", 0), number_or(j, "joined", 0));
 }

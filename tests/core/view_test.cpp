@@ -126,6 +126,24 @@ TEST(View, refuses_items_with_missing_or_wrong_fields) {
   refuses_bad_fields(to_json(s), connector_self_from_json);
 }
 
+TEST(View, a_device_is_reminded_before_what_lets_it_in_ends) {
+  const UnixTime end(std::chrono::seconds(1'800'000'000));
+  const DeviceSelf person{"a@b", "d1", "laptop", false, "company", end};
+  DeviceSelf machine{"ci", "d2", "runner", false, "", end};
+  machine.key = "1f0c77ab";
+  const auto before = [&](const DeviceSelf& s, std::chrono::seconds left) { return reminder(s, end - left); };
+  EXPECT_EQ(before(person, kRemindSession + std::chrono::seconds(1)), "");
+  EXPECT_EQ(before(person, kRemindSession),
+            "the session ends at 2027-01-15 08:00 UTC, and all flows with it; 'sudo tg client login' begins another now");
+  EXPECT_EQ(before(person, std::chrono::seconds(1)), before(person, kRemindSession)) << "one line in the log";
+  EXPECT_EQ(before(person, std::chrono::seconds(0)), "") << "then it is over, which is said elsewhere";
+  EXPECT_EQ(before(machine, kRemindKey + std::chrono::seconds(1)), "");
+  EXPECT_EQ(before(machine, kRemindKey),
+            "the key 1f0c77ab ends at 2027-01-15 08:00 UTC, and all flows with it; an administrator makes another: tg controller key create ci");
+  EXPECT_EQ(before(machine, std::chrono::seconds(-1)), "");
+  EXPECT_EQ(reminder(DeviceSelf{"a@b", "d1", "laptop"}, end), "") << "a device by token has no end";
+}
+
 TEST(View, a_relay_is_the_same_way_only_with_the_same_id_and_address) {
   const ConnectorInfo c{"00000000000000ff", "home-1", "home", true, {"192.0.2.1:8443"}, {{"e1", "r.example.com:443", "aaaa"}}};
   ConnectorInfo renewed = c, replaced = c, moved = c, gone = c;

@@ -15,6 +15,7 @@ from support.netns import wait_for
 from support.tg import PEOPLE, RELAY_LISTEN, RESOURCES, Tg
 
 SOON = 5.0
+RULES = r"^rules      what the controller said until \d{4}-\d\d-\d\d \d\d:\d\d UTC$"
 RELAY = f'[[relay]]\nname = "relay-1"\naddress = "{PUBLIC_WEB}"\n'     # and the usual port
 POLICY = PEOPLE + RESOURCES + RELAY
 
@@ -171,12 +172,62 @@ def test_relay_and_connector_start_again_while_the_controller_is_away(own: Tg) -
         print(f"{took:.2f} s after the connector came back")
         as_of = connector_status(own)["rules_as_of"]
         assert isinstance(as_of, int) and 0 <= time.time() - as_of < 120, as_of
-        text = own.run(own.lab.connector, "connector status").ok().out
-        assert re.search(r"^rules      what the controller said until \d{4}-\d\d-\d\d \d\d:\d\d UTC$", text, re.M), text
+        for host, role in ((own.lab.connector, "connector"), (own.lab.internet, "relay")):
+            text = own.run(host, f"{role} status").ok().out
+            assert re.search(RULES, text, re.M), text
     finally:
         own.start_controller()
     wait_for("the connector hears the controller", lambda: "rules_as_of" not in connector_status(own), SOON, explain=own.explain)
     assert own.works()
+
+
+def test_a_client_is_started_while_the_controller_is_away(own: Tg, port: int) -> None:
+    """It goes by what it was told last, and says so."""
+    assert own.controller
+    (own.state("client") / "view.json").stat()
+    own.controller.kill()
+    try:
+        own.client("down").ok()
+        up = own.client_up().ok()
+        assert up.err.count("\n") == 1 and "going by what the controller said until" in up.err, up
+        assert "as alice@example.com, " in up.err and "could not connect" in up.err, up
+        with flow(own, port) as (near, far):
+            near.sendall(b"x")
+            assert far.recv(1) == b"x"
+        said = own.client("status")
+        assert said.code == 3 and said.out.startswith("client     offline: controller ") and re.search(RULES, said.out, re.M), said
+        as_of = json.loads(own.client("status", "--json").out)["rules_as_of"]
+        assert isinstance(as_of, int) and 0 <= time.time() - as_of < 120, as_of
+    finally:
+        own.start_controller()
+    wait_for("the client hears the controller", lambda: own.client("status").code == 0, 10, explain=own.explain)
+    assert "rules_as_of" not in own.status() and own.works()
+
+
+def test_what_a_client_was_told_is_not_for_ever_and_not_for_others(own: Tg) -> None:
+    assert own.controller
+    kept = own.state("client") / "view.json"
+    own.client("down").ok()
+    own.controller.kill()
+    try:
+        old = time.time() - 25 * 3600
+        os.utime(kept, (old, old))
+        refused = own.client("up", "--timeout", "5")
+        assert refused.code == 3 and refused.err.startswith("tg: not online after 5 s: "), refused
+        os.utime(kept)
+        kept.write_text("{")
+        assert own.client("up", "--timeout", "5").code == 3
+    finally:
+        own.start_controller()
+    own.client_up().ok()
+    own.wait_works(SOON, "the controller came back")
+    device = str(own.status()["device"])
+    own.admin("device update", device, "--to", "blocked").ok()
+    wait_for("who is out keeps nothing", lambda: not kept.exists(), SOON)
+    own.admin("device update", device, "--to", "active").ok()
+    own.client("down").ok()
+    own.client_up().ok()
+    own.wait_works(SOON, "the device was let in again")
 
 
 def test_a_connector_does_not_go_by_rules_that_are_older_than_a_grant_may_be(own: Tg) -> None:

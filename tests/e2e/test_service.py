@@ -69,6 +69,7 @@ def test_a_machine_comes_in_by_a_key_and_says_so(site: Tg) -> None:
     status = site.status()
     (key,) = keys(site)
     assert status["user"] == "ci" and status["key"] == {"id": key["id"], "until": key["expires"]}, status
+    assert status["warnings"] == []
     assert 89 * 86400 < int(str(key["expires"])) - time.time() <= 90 * 86400
     assert (key["service"], key["name"], key["state"], key["devices"]) == ("ci", "runners", "active", 1), key
     shown = site.client("status").ok().out
@@ -127,9 +128,12 @@ def test_the_same_machine_again_is_the_same_device(site: Tg) -> None:
 
 def test_a_file_of_settings_may_name_the_key(site: Tg) -> None:
     config = site.lab.root / "client.toml"
-    config.write_text(f'key = "{new_key(site)}"\n')
+    config.write_text(f'key = "{new_key(site, "--expires", "6d")}"\n')
     site.client("up", "--config", str(config), timeout=30).ok()
-    assert site.status()["user"] == "ci"
+    status = site.status()
+    assert status["user"] == "ci"
+    (said,) = status["warnings"]                                          # type: ignore[misc]
+    assert "tg controller key create ci" in said
 
 
 # -- what takes it away ---------------------------------------------------------------------------------------------------------

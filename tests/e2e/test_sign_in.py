@@ -242,6 +242,20 @@ def test_a_session_that_ends_takes_a_thousand_flows_with_it(company: Tg, provide
         within(ends(flows, since), "session ended")
 
 
+def test_a_person_is_reminded_before_a_session_ends_and_goes_on_without_a_break(company: Tg, provider: Provider, port: int) -> None:
+    company.apply(policy("14m")).ok()
+    online(company, provider)
+    (said,) = company.status()["warnings"]                                # type: ignore[misc]
+    assert re.fullmatch(r"the session ends at \S+ \S+ UTC, and all flows with it; 'sudo tg client login' begins another now", said)
+    assert f"warning    {said}" in company.client("status").ok().out.splitlines()
+    company.apply(policy("8h")).ok()
+    with flow(company, port) as (near, far):
+        sign_in(company, provider)
+        wait_for("no warning is left", lambda: company.status()["warnings"] == [], 5, explain=company.explain)
+        near.sendall(b"x")
+        assert far.recv(1) == b"x"
+
+
 def test_a_group_that_the_provider_no_longer_tells_is_lost_at_the_next_sign_in(company: Tg, provider: Provider, port: int) -> None:
     online(company, provider)
     provider.set_claims("alice", email="alice@example.com", email_verified=True, groups=["engineering"])
