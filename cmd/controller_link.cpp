@@ -48,6 +48,7 @@ struct ControllerLink::State {
   std::optional<ViewFile> file{};
   std::function<std::chrono::seconds(const View&)> good_for{};
   std::optional<UnixTime> kept_as_of{};
+  bool somebody_else = false;
   bool looked = false;             // at the file, or need not
   bool unsaved = false;
   Instant save_again{};            // earlier only without what was saved before
@@ -120,7 +121,8 @@ struct ControllerLink::State {
     if (const auto request = identity.renewal()) stream->send(*request);
   }
 
-  void down(const std::string& why) {
+  void down(const std::string& why, Errc code = Errc::unreachable) {
+    somebody_else = code == Errc::denied;
     const bool news = up_since || problem != why;
     save();
     if (news) net::log(net::Level::warning, "controller {}: {}", identity.controller().to_string(), why);
@@ -202,6 +204,7 @@ struct ControllerLink::State {
     const bool was = up_since.has_value();
     if (!was) up_since = net::Loop::now();
     refused = false;
+    somebody_else = false;
     conflicts.reset();
     problem.clear();
     if (!was) net::log(net::Level::info, "controller {}: connected", identity.controller().to_string());
@@ -239,7 +242,7 @@ ControllerLink::ControllerLink(net::Loop& loop, AgentIdentity& identity, net::Re
       identity.self().network, "controller",
       identity.self().role == "device" ? net::ControlStream::Watchful::no : net::ControlStream::Watchful::yes,
       net::ControlStream::Callbacks{[s] { s->say_hello(); }, [s](const Json& m) { s->on_message(m); },
-                                    [s](const Error& e) { s->down(e.text); }});
+                                    [s](const Error& e) { s->down(e.text, e.code); }});
 }
 ControllerLink::~ControllerLink() = default;
 
@@ -248,6 +251,7 @@ std::optional<Instant> ControllerLink::up_since() const noexcept { return state_
 const std::string& ControllerLink::problem() const noexcept { return state_->problem; }
 const std::string& ControllerLink::clock() const noexcept { return state_->clock; }
 bool ControllerLink::refused() const noexcept { return state_->refused; }
+bool ControllerLink::somebody_else() const noexcept { return state_->somebody_else; }
 std::optional<UnixTime> ControllerLink::kept_as_of() const noexcept { return state_->kept_as_of; }
 void ControllerLink::check_now() {
   if (!state_->stream->up()) return state_->stream->retry_now();

@@ -50,6 +50,9 @@ class ControllerLink {
   // machine was enrolled in its place, or another process uses its identity. The View is then empty.
   bool refused() const noexcept;
 
+  // somebody_else says that where the controller should be another one answers, which this agent does not believe.
+  bool somebody_else() const noexcept;
+
   // kept_as_of is when the controller last meant the View, where that is a kept one and was not told to this process.
   std::optional<UnixTime> kept_as_of() const noexcept;
 

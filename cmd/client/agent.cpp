@@ -153,7 +153,8 @@ std::string Agent::why_not() const {
 
 // Applications can use Resources though the controller is away: we go by what it said before.
 bool Agent::goes_by_kept() const {
-  return controller_ && controller_->kept_as_of() && self_ && !self_->sign_in && interface_problem_.empty() && dns_problem_.empty();
+  return controller_ && controller_->kept_as_of() && !controller_->somebody_else() && self_ && !self_->sign_in &&
+         interface_problem_.empty() && dns_problem_.empty();
 }
 
 bool Agent::sign_in_needed() const { return self_ && self_->sign_in && trouble().empty(); }

@@ -184,7 +184,7 @@ def test_relay_and_connector_start_again_while_the_controller_is_away(own: Tg) -
 def test_a_client_is_started_while_the_controller_is_away(own: Tg, port: int) -> None:
     """It goes by what it was told last, and says so."""
     assert own.controller
-    (own.state("client") / "view.json").stat()
+    wait_for("it is kept", (own.state("client") / "view.json").exists, SOON)
     own.controller.kill()
     try:
         own.client("down").ok()
