@@ -16,6 +16,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+from table import markdown, write_json      # noqa: E402
 from support.lab import CONNECTOR, NAS, Lab      # noqa: E402
 from support.netns import Failed, Host, wait_for      # noqa: E402
 from support.tg import PEOPLE, Tg, resource      # noqa: E402
@@ -157,10 +158,7 @@ def table(medians: dict[str, dict[str, float]]) -> str:
             mine, theirs = medians["tg"][metric], medians[other][metric]
             row.append(f"{mine / theirs if more_is_better else theirs / mine:.2f}")
         rows.append(row)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths))) + " |" for row in rows]
-    rule = "|" + "|".join("-" * (w + 2) if not i else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]])
+    return markdown(rows)
 
 
 def aims(medians: dict[str, dict[str, float]]) -> str:
@@ -197,8 +195,7 @@ def main() -> int:
     print(table(medians))
     print("\n" + aims(medians))
     if args.json:
-        pathlib.Path(args.json).write_text(json.dumps({"schema_version": 1, "rounds": rounds, "seconds": seconds, "medians": medians,
-                                                       "readings": readings}, indent=1) + "\n")
+        write_json(args.json, {"rounds": rounds, "seconds": seconds, "medians": medians, "readings": readings})
     return 0
 
 
