@@ -9,10 +9,11 @@
 #include "core/text.h"
 #include "net/files.h"
 #include "net/keys.h"
-#include "net/loop.h"
 
 namespace tg::cmd {
 namespace {
+
+constexpr std::chrono::seconds kAskPatience(5);
 
 // Fresh is a new key, and the request for a certificate of it.
 struct Fresh {
@@ -65,6 +66,7 @@ Result<AgentIdentity> AgentIdentity::load(const std::string& state) {
   }
   out.controller_ = std::move(*controller);
   out.token_id_ = text_or(j, "token", "");
+  out.by_key_ = j.value("by_key", Json(false)) == true;
   out.credentials_ = {std::move(*key), std::move(*chain), std::move(*root)};
   if (auto read = out.read_leaf(); !read) return damaged("chain.pem holds no certificate");
   const auto thumbprint = net::key_thumbprint(out.credentials_.key);
@@ -75,7 +77,8 @@ Result<AgentIdentity> AgentIdentity::load(const std::string& state) {
 }
 
 Result<> AgentIdentity::save() const {
-  const Json about = {{"controller", controller_.to_string()}, {"uri", net::to_uri(self_)}, {"token", token_id_}};
+  Json about = {{"controller", controller_.to_string()}, {"uri", net::to_uri(self_)}, {"token", token_id_}};
+  if (by_key_) about["by_key"] = true;
   const std::string about_text = about.dump(2) + "\n";
   // agent.json goes first and comes last: without it, what is there counts as nothing.
   std::error_code gone;
@@ -102,8 +105,16 @@ Result<AgentIdentity> AgentIdentity::obtain(const std::string& state, std::strin
   }
   // The same command line again, as a service manager does it: the token has done its work.
   const bool by_key = token->role == Token::Role::service && role == Token::Role::device;
-  const bool forgotten = by_key && known && known->self_.not_after < net::Loop::wall();
-  if (known && known->token_id_ == hex(token->id) && !forgotten) return known;
+  if (known && by_key && !known->by_key_) {
+    return fail(Errc::conflict, fmt::format("{} is the device of a person, or came in by a token; 'sudo tg client logout' makes it forget "
+                                            "that, or give a service another --state", state));
+  }
+  if (known && known->token_id_ == hex(token->id)) {
+    if (!by_key) return known;
+    auto still = known->still_known(dns, std::min(timeout, kAskPatience));
+    if (!still) return pass_on(still);
+    if (*still) return known;
+  }
   if (token->role != role && !by_key) {
     return fail(Errc::invalid_argument,
                 fmt::format("this token is for a {}, not for a {}", to_string(token->role), to_string(role)));
@@ -116,11 +127,24 @@ Result<AgentIdentity> AgentIdentity::obtain(const std::string& state, std::strin
                          {"role", to_string(token->role)}, {"name", net::host_name()}, {"csr", fresh->csr}};
   auto reply = ask_first({token->controller, *context, question, by_key ? "key" : "token"}, dns, timeout);
   if (!reply) return pass_on(reply);
-  return enrolled(state, token->controller, hex(token->id), fresh->key, *reply);
+  return enrolled(state, token->controller, &*token, fresh->key, *reply);
+}
+
+// still_known asks the controller; where it can't be asked, the answer is yes. Errors: denied, above all for one that is blocked.
+Result<bool> AgentIdentity::still_known(const MakeResolver& dns, std::chrono::seconds timeout) const {
+  auto context = client_context(net::kAlpnControl);
+  if (!context) return pass_on(context);
+  const Json question = {{"type", "known"}};
+  auto reply = ask_first({controller_, *context, question, "identity"}, dns, timeout);
+  if (reply) return true;
+  if (reply.error().code == Errc::removed) return false;
+  if (reply.error().code == Errc::denied) return pass_on(reply);
+  return true;
 }
 
 // enrolled makes an identity of the controller's answer, and keeps it.
-Result<AgentIdentity> AgentIdentity::enrolled(const std::string& state, const HostPort& controller, std::string token_id,
+// `token`: null after a sign-in.
+Result<AgentIdentity> AgentIdentity::enrolled(const std::string& state, const HostPort& controller, const Token* token,
                                               std::string key, const Reply& reply) {
   if (reply.message["type"] != "enrolled") {
     return fail(Errc::protocol, fmt::format("{} sent an {}", controller.to_string(),
@@ -129,7 +153,8 @@ Result<AgentIdentity> AgentIdentity::enrolled(const std::string& state, const Ho
   AgentIdentity out;
   out.state_ = state;
   out.controller_ = controller;
-  out.token_id_ = std::move(token_id);
+  out.token_id_ = token != nullptr ? hex(token->id) : "";
+  out.by_key_ = token != nullptr && token->role == Token::Role::service;
   // The root that was pinned, whatever the message says.
   out.credentials_ = {std::move(key), text_or(reply.message, "chain", ""), reply.root};
   if (auto read = out.read_leaf(); !read) return pass_on(read);
@@ -171,7 +196,7 @@ Result<AgentIdentity::Session> AgentIdentity::sign_in(const std::string& state, 
     return fail(Errc::protocol, fmt::format("{} sent an {}", controller.to_string(), unknown_message(reply->message["type"].get<std::string>())));
   }
   if (!known) {
-    if (auto in = enrolled(state, controller, "", fresh.key, *reply); !in) return pass_on(in);
+    if (auto in = enrolled(state, controller, nullptr, fresh.key, *reply); !in) return pass_on(in);
   }
   return Session{text_or(reply->message, "user", ""), UnixTime(std::chrono::seconds(number_or(reply->message, "until", 0))), !known};
 }

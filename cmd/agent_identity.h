@@ -21,8 +21,8 @@ class AgentIdentity {
   static Result<AgentIdentity> load(const std::string& state);
 
   // obtain returns the identity in `state`; with a `token` that was not used here yet, it enrolls first, which needs
-  // the controller. A device may have the key of a service for a token, which enrolls it again when its certificate has
-  // run out meanwhile: the controller may have forgotten it. It runs an event loop of its own for at most `timeout`.
+  // the controller. A device may have the key of a service for a token: with it the controller is asked whether it still
+  // knows the device, which is enrolled anew when not; it takes the place of no other identity (conflict). It runs an event loop of its own for at most `timeout`.
   // Errors: login_needed (no token, nothing in `state`); denied or expired (the controller refuses the token);
   // malformed (as load); unreachable, also when this machine's clock is so far off that the controller's certificate is
   // not valid by it (the identity is in `state` all the same); invalid_argument (no token, or one for another role).
@@ -62,8 +62,9 @@ class AgentIdentity {
   Result<> renewed(const Json& answer);
 
  private:
-  static Result<AgentIdentity> enrolled(const std::string& state, const HostPort& controller, std::string token_id,
+  static Result<AgentIdentity> enrolled(const std::string& state, const HostPort& controller, const Token* token,
                                         std::string key, const Reply& reply);
+  Result<bool> still_known(const MakeResolver& dns, std::chrono::seconds timeout) const;
   Result<> read_leaf();
   Result<> save() const;
 
@@ -72,6 +73,7 @@ class AgentIdentity {
   net::Identity self_;
   HostPort controller_;
   std::string token_id_;
+  bool by_key_ = false;        // the token is a service's key
   UnixTime renewal_due_{};
 };
 

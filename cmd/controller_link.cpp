@@ -49,6 +49,7 @@ struct ControllerLink::State {
   std::function<std::chrono::seconds(const View&)> good_for{};
   std::optional<UnixTime> kept_as_of{};
   bool somebody_else = false;
+  bool removed = false;
   bool looked = false;             // at the file, or need not
   bool unsaved = false;
   Instant save_again{};            // earlier only without what was saved before
@@ -179,7 +180,8 @@ struct ControllerLink::State {
 
   void turned_away(const std::string& code, const std::string& why) {
     const bool conflict = code == to_string(Errc::conflict);
-    refused = conflict || code == to_string(Errc::denied);
+    removed = code == to_string(Errc::removed);
+    refused = conflict || removed || code == to_string(Errc::denied);
     down(why);
     if (refused && file) file->forget();
     if (refused && !view.empty()) {   // whoever is not let in any more has no use for what it was told
@@ -204,7 +206,7 @@ struct ControllerLink::State {
     const bool was = up_since.has_value();
     if (!was) up_since = net::Loop::now();
     refused = false;
-    somebody_else = false;
+    somebody_else = removed = false;
     conflicts.reset();
     problem.clear();
     if (!was) net::log(net::Level::info, "controller {}: connected", identity.controller().to_string());
@@ -251,6 +253,7 @@ std::optional<Instant> ControllerLink::up_since() const noexcept { return state_
 const std::string& ControllerLink::problem() const noexcept { return state_->problem; }
 const std::string& ControllerLink::clock() const noexcept { return state_->clock; }
 bool ControllerLink::refused() const noexcept { return state_->refused; }
+bool ControllerLink::removed() const noexcept { return state_->removed; }
 bool ControllerLink::somebody_else() const noexcept { return state_->somebody_else; }
 std::optional<UnixTime> ControllerLink::kept_as_of() const noexcept { return state_->kept_as_of; }
 void ControllerLink::check_now() {

@@ -50,6 +50,8 @@ class ControllerLink {
   // machine was enrolled in its place, or another process uses its identity. The View is then empty.
   bool refused() const noexcept;
 
+  // removed says that it is refused since the controller knows it no more.
+  bool removed() const noexcept;
   // somebody_else says that where the controller should be another one answers, which this agent does not believe.
   bool somebody_else() const noexcept;
 

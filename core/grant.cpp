@@ -91,8 +91,20 @@ Result<Grant> read_claims(std::string_view part) {
 
 bool Grant::covers(ResourceId id) const noexcept { return std::binary_search(resources.begin(), resources.end(), id); }
 
-std::string Grant::sign(Bytes seed) const {
+Ed25519Key::Ed25519Key(Bytes seed) {
   TG_CHECK(seed.size() == 32);
+  std::array<std::uint8_t, ED25519_PUBLIC_KEY_LEN> public_key{};
+  static_assert(ED25519_PRIVATE_KEY_LEN == sizeof pair_);
+  ED25519_keypair_from_seed(public_key.data(), pair_.data(), seed.data());
+}
+
+Buffer Ed25519Key::sign(Bytes message) const {
+  Buffer signature(ED25519_SIGNATURE_LEN);
+  TG_CHECK(ED25519_sign(signature.data(), message.data(), message.size(), pair_.data()) == 1);
+  return signature;
+}
+
+std::string Grant::sign(const Ed25519Key& key) const {
   std::vector<ResourceId> ids = resources;
   std::sort(ids.begin(), ids.end());
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
@@ -109,13 +121,7 @@ std::string Grant::sign(Bytes seed) const {
                        {"exp", unix_seconds(expires)},
                        {"cnf", {{"jkt", key_thumbprint}}}};
   std::string out = encoded({{"alg", "EdDSA"}, {"typ", "JWT"}}) + "." + encoded(claims);
-  std::array<std::uint8_t, ED25519_PUBLIC_KEY_LEN> public_key{};
-  std::array<std::uint8_t, ED25519_PRIVATE_KEY_LEN> private_key{};
-  std::array<std::uint8_t, ED25519_SIGNATURE_LEN> signature{};
-  ED25519_keypair_from_seed(public_key.data(), private_key.data(), seed.data());
-  const Bytes message = as_bytes(out);
-  TG_CHECK(ED25519_sign(signature.data(), message.data(), message.size(), private_key.data()) == 1);
-  return out + "." + base64url(signature);
+  return out + "." + base64url(key.sign(as_bytes(out)));
 }
 
 Result<Grant> Grant::verify(std::string_view jws, Bytes public_key, std::string_view issuer, std::string_view network,
@@ -137,13 +143,7 @@ Result<Grant> Grant::verify(std::string_view jws, Bytes public_key, std::string_
   return grant;
 }
 
-Buffer ed25519_public_key(Bytes seed) {
-  TG_CHECK(seed.size() == 32);
-  Buffer public_key(ED25519_PUBLIC_KEY_LEN);
-  std::array<std::uint8_t, ED25519_PRIVATE_KEY_LEN> private_key{};
-  ED25519_keypair_from_seed(public_key.data(), private_key.data(), seed.data());
-  return public_key;
-}
+Buffer ed25519_public_key(Bytes seed) { return Ed25519Key(seed).public_key(); }
 
 Result<std::string> jwk_thumbprint(Bytes point) {
   if (point.size() != 65 || point[0] != 4) return fail(Errc::malformed, "not an uncompressed P-256 point");

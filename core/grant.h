@@ -20,6 +20,19 @@ inline constexpr Generation kGenerationMax = (1ull << 63) - 1;
 // kGrantLifetime is how long a grant is good for that the controller issues.
 inline constexpr std::chrono::seconds kGrantLifetime = std::chrono::hours(1);
 
+// Ed25519Key is a private key that is ready to sign: making it of its seed takes as long as a signature.
+class Ed25519Key {
+ public:
+  explicit Ed25519Key(Bytes seed);   // 32 bytes (RFC 8032)
+  Bytes seed() const noexcept { return Bytes(pair_).first(32); }
+  Buffer public_key() const { return {pair_.begin() + 32, pair_.end()}; }
+  Buffer sign(Bytes message) const;
+
+ private:
+  std::array<std::uint8_t, 64> pair_{};   // the seed, and the public key
+};
+
+
 // Grant is a JWS in compact form (RFC 7515), alg EdDSA (RFC 8037), bound to the device's TLS key by cnf.jkt (RFC 7800,
 // RFC 7638). Claims: iss, sub, device, network, resources, gen, iat, exp,
 // cnf.
@@ -37,7 +50,8 @@ struct Grant {
   bool covers(ResourceId id) const noexcept;
 
   // sign returns the compact JWS. `seed`: the 32-byte Ed25519 private seed.
-  std::string sign(Bytes seed) const;
+  std::string sign(const Ed25519Key& key) const;
+  std::string sign(Bytes seed) const { return sign(Ed25519Key(seed)); }
 
   // verify checks form, algorithm (EdDSA only), signature, issuer, network, times (60 s leeway) and that the grant is
   // bound to `thumbprint`. Errors: malformed, denied (signature, issuer, network or binding), expired. `grace`: how

@@ -37,12 +37,13 @@ std::string_view to_string(Errc e) noexcept {
     case Errc::closed: return "closed";
     case Errc::io: return "io";
     case Errc::failed: return "failed";
+    case Errc::removed: return "removed";
   }
   return "unknown";
 }
 
 std::optional<Errc> errc_named(std::string_view name) noexcept {
-  for (int i = static_cast<int>(Errc::invalid_argument); i <= static_cast<int>(Errc::failed); ++i) {
+  for (int i = static_cast<int>(Errc::invalid_argument); i <= static_cast<int>(Errc::removed); ++i) {
     if (to_string(static_cast<Errc>(i)) == name) return static_cast<Errc>(i);
   }
   return std::nullopt;
@@ -56,7 +57,8 @@ int exit_code(Errc e) noexcept {
     case Errc::timed_out: return 3;
     case Errc::login_needed:
     case Errc::expired: return 4;
-    case Errc::denied: return 5;
+    case Errc::denied:
+    case Errc::removed: return 5;
     case Errc::conflict: return 6;
     default: return 1;
   }

@@ -29,6 +29,7 @@ enum class Errc {
   closed,
   io,                    // the operating system said no
   failed,                // it was tried, and does not hold
+  removed,               // denied: who asks was known, and is not any more
 };
 
 const std::error_category& category() noexcept;

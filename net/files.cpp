@@ -1,6 +1,7 @@
 #include "net/files.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +11,8 @@
 #include <filesystem>
 
 #include <fmt/format.h>
+
+#include "net/loop.h"
 
 namespace tg::net {
 
@@ -24,6 +27,29 @@ Result<std::string> read_file(const std::string& path) {
     if (n < 0) return tl::unexpected(os_error(errno, "read " + path));
     if (n == 0) return out;
     out.append(chunk, static_cast<std::size_t>(n));
+  }
+}
+
+Result<std::string> read_secret(const std::string& path, std::size_t most, Instant until) {
+  const bool standard = path == "-";
+  const std::string name = standard ? "standard input" : path;
+  if (standard && ::isatty(STDIN_FILENO) == 1) return fail(Errc::invalid_argument, "standard input is a terminal; give it a file: < FILE");
+  const Fd own(standard ? -1 : ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!standard && !own) return tl::unexpected(os_error(errno, "read " + path));
+  const int fd = standard ? STDIN_FILENO : own.get();
+  std::string out;
+  char chunk[4096];
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Loop::now()).count();
+    pollfd p{fd, POLLIN, 0};
+    const int ready = ::poll(&p, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, 3'600'000)));
+    if (ready == 0) return fail(Errc::timed_out, "nothing more came from " + name + " in time");
+    const ssize_t n = ready < 0 ? -1 : ::read(fd, chunk, sizeof chunk);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (n < 0) return tl::unexpected(os_error(errno, "read " + name));
+    if (n == 0) return out;
+    out.append(chunk, static_cast<std::size_t>(n));
+    if (out.size() > most) return fail(Errc::exhausted, fmt::format("{} is longer than {} bytes", name, most));
   }
 }
 

@@ -7,12 +7,17 @@
 #include <string_view>
 
 #include "core/result.h"
+#include "core/time.h"
 #include "net/socket.h"
 
 namespace tg::net {
 
 // read_file returns the whole file. Errors: not_found, denied, io.
 Result<std::string> read_file(const std::string& path);
+
+// read_secret returns what is in a file, a pipe, or ("-") standard input, up to `most` bytes. Errors: not_found, denied, io; exhausted
+// when there is more; timed_out at `until`; invalid_argument when standard input is a terminal.
+Result<std::string> read_secret(const std::string& path, std::size_t most, Instant until);
 
 // write_file replaces the file in one step (a new file, fsync, rename, fsync of the directory), so that a reader and a
 // crash see the old or the new content, never a part, and the new one once it has returned. An error leaves the old

@@ -37,6 +37,7 @@ struct Tls::State : std::enable_shared_from_this<Tls::State> {
   std::optional<Error> refused;   // why there is no handshake
   Watch watch;
   Timer deadline;
+  std::optional<Result<Identity>> shown;   // whom the client's leaf names, before its handshake is done
   std::optional<Identity> identity;
   std::string root_pem;
   Endpoint peer;
@@ -109,8 +110,15 @@ BIO* new_bio(Tls::State* state) {
 
 }  // namespace
 
+void client_leaf(SSL* ssl, X509* leaf) {
+  auto* state = static_cast<Tls::State*>(SSL_get_app_data(ssl));
+  if (leaf != nullptr) state->shown = read_identity(leaf);
+}
+
 void Tls::State::start(const std::string& server_name) {
   ssl.reset(SSL_new(context.state()->context.get()));
+  SSL_set_app_data(ssl.get(), this);
+  SSL_set_shed_handshake_config(ssl.get(), 1);
   BIO* bio = new_bio(this);
   SSL_set_bio(ssl.get(), bio, bio);
   set_nodelay(fd.get());
@@ -180,7 +188,7 @@ void Tls::State::receive(Bytes first) {
     process();
     if (finished) return;
     held.assign(in.begin(), in.end());
-    if (held.empty() && held.capacity() > 4096) Buffer().swap(held);
+    if (held.empty() && (held.capacity() > 4096 || !context.state()->bulk)) Buffer().swap(held);
     in = {};
     if (got == 0) {
       // What a close_notify did not end may have been cut short by anybody on the way (RFC 9112 section 9.8).
@@ -207,13 +215,15 @@ void Tls::State::handshake() {
   if (finished) return;
   if (result == 1) {
     deadline.cancel();
-    if (const bssl::UniquePtr<X509> leaf(SSL_get_peer_certificate(ssl.get())); leaf && !context.state()->web) {
-      auto who = read_identity(leaf.get());
-      if (!who) return end(std::move(who.error()));
-      if (!expect_uri.empty() && to_uri(*who) != expect_uri) {
-        return end({Errc::denied, fmt::format("the peer is {}, not {}", to_uri(*who), expect_uri)});
+    const bssl::UniquePtr<X509> leaf(SSL_get_peer_certificate(ssl.get()));   // a server's
+    if (leaf && !context.state()->web) shown = read_identity(leaf.get());
+    if (shown) {
+      if (!*shown) return end(std::move(shown->error()));
+      if (!expect_uri.empty() && to_uri(**shown) != expect_uri) {
+        return end({Errc::denied, fmt::format("the peer is {}, not {}", to_uri(**shown), expect_uri)});
       }
-      identity = std::move(*who);
+      identity = std::move(**shown);
+      shown.reset();
     }
     if (!context.state()->pin.empty()) root_pem = pinned_root_pem(ssl.get(), context.state()->pin);
     open = true;
@@ -265,7 +275,7 @@ void Tls::State::send_out() {
   if (queued() == 0) {
     out_at = 0;
     out.clear();
-    if (out.capacity() > 64 * 1024 && !open) Buffer().swap(out);
+    if (!open || !context.state()->bulk) Buffer().swap(out);
   } else if (out_at > kHighWater) {
     out.erase(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(out_at));
     out_at = 0;

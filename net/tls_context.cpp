@@ -76,8 +76,14 @@ bool forgivable(X509_STORE_CTX* context, long late, long early) {
   return error == X509_V_ERR_CERT_NOT_YET_VALID && X509_cmp_time(X509_get0_notBefore(certificate), &then) < 0;
 }
 
-// Called for each finding of the chain check.
+void tell_leaf(X509_STORE_CTX* context) {
+  auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(context, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  if (X509_STORE_CTX_get_error_depth(context) == 0 && SSL_is_server(ssl)) client_leaf(ssl, X509_STORE_CTX_get_current_cert(context));
+}
+
+// Called for each finding of the chain check, and for each certificate that is well.
 int forgive_small_clock_difference(int ok, X509_STORE_CTX* context) {
+  tell_leaf(context);
   return ok != 0 || forgivable(context, kLeeway, kLeeway) ? 1 : 0;
 }
 
@@ -85,6 +91,7 @@ int forgive_small_clock_difference(int ok, X509_STORE_CTX* context) {
 // lasts, or that was given one while the controller's clock was ahead, may still ask for the next. In the second case
 // the issuing CA may be from the future as well.
 int forgive_dates_of_agents(int ok, X509_STORE_CTX* context) {
+  tell_leaf(context);
   const bool leaf = X509_STORE_CTX_get_error_depth(context) == 0;
   return ok != 0 || forgivable(context, leaf ? kAwayMax : kLeeway, kAwayMax) ? 1 : 0;
 }
@@ -133,6 +140,7 @@ int select_alpn(SSL*, const std::uint8_t** out, std::uint8_t* out_size, const st
 Result<std::shared_ptr<TlsContext::State>> make(bool server, std::string_view alpn) {
   auto state = std::make_shared<TlsContext::State>();
   state->server = server;
+  state->bulk = alpn == kAlpnTunnel;
   state->context.reset(SSL_CTX_new(TLS_method()));
   SSL_CTX* context = state->context.get();
   SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
@@ -356,6 +364,7 @@ Result<TlsContext> TlsContext::server(const Credentials& own, std::string_view a
   SSL_CTX* context = (*state)->context.get();
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (require_client ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
                      require_client ? forgive_small_clock_difference : forgive_dates_of_agents);
+  SSL_CTX_set_retain_only_sha256_of_client_certs(context, 1);
   // A peer at its first contact knows only the root's hash, so it has to be shown the root.
   if (auto done = install(context, own, !require_client); !done) return pass_on(done);
   TlsContext out;

@@ -11,6 +11,7 @@ struct TlsContext::State {
   bssl::UniquePtr<SSL_CTX> context;
   bool server = false;
   bool web = false;   // TlsContext::web
+  bool bulk = false;  // for much data: buffers are worth keeping
   Buffer alpn;   // one protocol, length-prefixed (RFC 7301)
   Buffer pin;    // 32 bytes for TlsContext::pinned, otherwise empty
 };
@@ -18,6 +19,10 @@ struct TlsContext::State {
 // read_identity reads the SAN URI and the key of a verified leaf. Errors: Errc::denied when there is not exactly one
 // URI.
 Result<Identity> read_identity(X509* leaf);
+
+// client_leaf is told the leaf that a client shows while its chain is checked, for a server keeps no certificate of its peers:
+// they take 10 KiB each. Who was shown counts once the handshake is done.
+void client_leaf(SSL* ssl, X509* leaf);
 
 // verify_error says in one line why a peer's certificate was refused. Errc::unreachable when it is a matter of dates,
 // which pass or are mended by setting a clock; otherwise denied. `web`: for a connection of TlsContext::web.

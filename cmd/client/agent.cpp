@@ -79,7 +79,12 @@ Result<> Agent::start() {
 
   controller_ = std::make_unique<cmd::ControllerLink>(
       loop_, identity_, resolve_, [] { return Json::object(); },
-      cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [] {}},
+      cmd::ControllerLink::Callbacks{[this] { view_changed(); },
+                                     [this] {
+                                       if (stopping_ || !options_.ends_when_removed || !controller_->removed()) return;
+                                       removed_ = controller_->problem();
+                                       stop();
+                                     }},
       cmd::ControllerLink::KeptView{options_.state + "/view.json", [](const View&) { return kKeptFor; }});
   follow_dns_ = std::make_unique<cmd::FollowDns>(
       loop_, upstream, [this](std::vector<Endpoint> servers) { dns_changed(std::move(servers)); },

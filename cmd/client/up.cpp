@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 
 #include <fmt/format.h>
 
@@ -31,19 +32,33 @@ struct Up {
   bool verbose = false;
 };
 
-// read_key makes the key of a service account the token with which this machine is let in.
+constexpr std::size_t kKeyMax = 4096;
+
+std::string trimmed(std::string text) {
+  const auto end = text.find_last_not_of(" \t\r\n");
+  text.resize(end == std::string::npos ? 0 : end + 1);
+  return text;
+}
+
+// read_key makes the key of a service account the token with which this machine is let in. What begins as a key does is never
+// taken for the name of a file, which an error would tell.
 Result<> read_key(Up& o) {
   if (o.key.empty()) return {};
   if (!o.options.token.empty()) return fail(Errc::invalid_argument, "--token is for a person's device and --key for a service's: give one");
-  const bool itself = Token::parse(o.key).has_value();
-  auto text = itself ? Result<std::string>(o.key) : net::read_file(o.key == "-" ? "/dev/stdin" : o.key);
-  if (!text) return fail(text.error().code, "--key: " + text.error().text);
-  const std::string where = itself ? "it" : o.key == "-" ? "standard input" : o.key;
-  const auto end = text->find_last_not_of(" \t\r\n");
-  text->resize(end == std::string::npos ? 0 : end + 1);
+  const bool itself = trimmed(o.key).starts_with("tg1_");
+  const char* variable = std::getenv("TG_KEY");
+  if (itself && (variable == nullptr || o.key != variable)) {
+    return fail(Errc::invalid_argument, "--key: give the name of a file, - for standard input, or the key itself in TG_KEY: on a command "
+                                        "line everybody sees it");
+  }
+  auto text = itself ? Result<std::string>(o.key) : net::read_secret(o.key, kKeyMax, net::Loop::now() + o.common.timeout);
+  if (!text) return fail(text.error().code == Errc::denied ? Errc::failed : text.error().code, "--key: " + text.error().text);
+  const std::string where = itself ? "TG_KEY" : o.key == "-" ? "standard input" : o.key;
+  *text = trimmed(std::move(*text));
   const auto key = Token::parse(*text);
   if (key && key->role == Token::Role::service) {
     o.options.token = std::move(*text);
+    o.options.ends_when_removed = o.foreground;
     return {};
   }
   const std::string why = key ? fmt::format("is a token for a {}", to_string(key->role)) : "is no key, or a part of one is missing";
@@ -54,7 +69,7 @@ Result<> read_key(Up& o) {
 Result<> check_token(const Up& o) {
   const auto token = Token::parse(o.options.token);
   if (!token || token->role != Token::Role::service) return {};
-  return fail(Errc::invalid_argument, "--token: this is the key of a service; give the name of its file: --key FILE");
+  return fail(Errc::invalid_argument, "--token: this is the key of a service; give the name of its file, --key FILE, or the key in TG_KEY");
 }
 
 Result<Cidr> range_of(const Up& o) {
@@ -110,6 +125,7 @@ Result<int> serve(const Up& o, const Cidr& range, const Arrived& arrived) {
   if (auto started = agent.start(); !started) return pass_on(started);
   cmd::confine({net::Right::net_admin, net::Right::net_bind_service, net::Right::any_file}, o.options.state);
   loop.run();
+  if (!agent.removed().empty()) return fail(Errc::removed, agent.removed());
   return 0;
 }
 

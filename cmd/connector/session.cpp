@@ -205,7 +205,12 @@ void Session::resolved(StreamId id, Result<std::vector<IpAddress>> found) {
   if (it == flows_.end()) return;
   Live& live = it->second;
   live.lookup = 0;
-  const OpenRequest& request = live.request;
+  const OpenRequest request = live.request;
+  if (awaits_grant()) {   // nothing new is dialled meanwhile
+    remove(id);
+    if (!keep(id, request)) refuse(id, Code::revoked);
+    return;
+  }
   if (!found) {
     const Errc why = found.error().code;
     const Code code = why == Errc::not_found ? Code::name_not_found : Code::name_failed;

@@ -63,7 +63,9 @@ void ControlServer::enroll(AgentStream& s, const Json& message) {
   if (!key) return refuse(key.error());
   who->key = *key;
   auto id = store_.enroll(*who, now, s.source().to_string());
-  if (!id && (id.error().code == Errc::denied || id.error().code == Errc::expired)) return refuse(id.error());
+  if (!id && (id.error().code == Errc::denied || id.error().code == Errc::expired || id.error().code == Errc::exhausted)) {
+    return refuse(id.error());
+  }
   if (!id) return refuse({Errc::io, "the controller could not write its state; ask an administrator"});
   const auto role = who->role == Token::Role::service ? Token::Role::device : who->role;   // what comes in by its key
   auto issued = pki_.issue(to_string(role), *id, csr, now);
@@ -71,7 +73,8 @@ void ControlServer::enroll(AgentStream& s, const Json& message) {
   s.send({{"type", "enrolled"}, {"uri", issued->uri}, {"chain", issued->chain}, {"root", pki_.files().root},
           {"time", now.time_since_epoch().count()}});
   s.close();
-  changed();
+  if (role != Token::Role::device) return changed();
+  must_reload_ = true;   // when it comes: a new device changes nobody's View, and there may be thousands
 }
 
 // alarm has the log say that two processes use one identity, now and then.

@@ -105,7 +105,7 @@ Result<> ControlServer::permitted(const AgentStream& s) const {
     return fail(Errc::denied, fmt::format("a {} has no control stream", who.role));
   }
   if (directory_->model().key(who.role, who.id) != who.key_thumbprint) {
-    return fail(Errc::denied, fmt::format("this {} has been removed{}", who.role,
+    return fail(Errc::removed, fmt::format("this {} has been removed{}", who.role,
                                           device ? "; ask an administrator for a new token or key, or 'sudo tg client logout' and sign in anew"
                                                  : ", or another machine was let in in its place; ask an administrator for a new token"));
   }
@@ -134,6 +134,10 @@ void ControlServer::said(AgentStream& s, const Json& message) {
   }
   if (signing_in_.contains(&s)) return visitor_said(s, message);
   if (type == "hello") return hello(s, message);
+  if (type == "known" && s.state() == AgentStream::State::identified) {   // it would have been refused already
+    s.send({{"type", "known"}, {"time", now.time_since_epoch().count()}});
+    return s.close();
+  }
   if (type == "sign_in" && s.state() == AgentStream::State::identified) return sign_in(s, message);
   if (s.state() != AgentStream::State::ready) return s.refuse(Errc::protocol, "\"hello\" comes first", now);
   if (type == "ping") return s.send({{"type", "pong"}, {"time", now.time_since_epoch().count()}});

@@ -22,7 +22,7 @@ const std::string& Leases::grant(const LeaseKeys& keys, const std::string& netwo
   held.until = until;
   held.grant = Grant{keys.instance, user_, device_, network, resources, generation, now, std::min(now + kGrantLifetime, until),
                      thumbprint_};
-  held.jws = held.grant.sign(keys.grant_seed);
+  held.jws = held.grant.sign(keys.grant_key);
   return held.jws;
 }
 

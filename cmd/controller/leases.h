@@ -14,7 +14,7 @@ namespace tg::controller {
 // LeaseKeys is what grants and tickets are signed with.
 struct LeaseKeys {
   std::string instance;
-  Buffer grant_seed;    // 32 bytes, Ed25519
+  Ed25519Key grant_key;
   Buffer ticket_key;    // 32 bytes; each relay knows what relay_ticket_key makes of it
 };
 

@@ -109,6 +109,7 @@ constexpr const char* kSteps[] = {R"(
   CREATE INDEX service_key_user ON service_key (user);
   ALTER TABLE device ADD COLUMN service_key BLOB REFERENCES service_key (id) ON DELETE CASCADE;
   CREATE INDEX device_service_key ON device (service_key);
+  CREATE INDEX token_expires ON token (expires);
 )"};
 constexpr std::int64_t kVersion = std::size(kSteps);
 

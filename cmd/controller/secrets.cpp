@@ -89,7 +89,7 @@ Result<Secrets> load_secrets(Store& store, const Vault& vault, UnixTime now, Loa
   if (!audit_seed) return pass_on(audit_seed);
   const bool audit_fresh = !audit_seed->has_value();
   if (audit_fresh && loading == Loading::make) *audit_seed = random_bytes(32);   // kept by begin_audit
-  LeaseKeys keys{pki->instance(), std::move(*grant_seed), std::move(*ticket_key)};
+  LeaseKeys keys{pki->instance(), Ed25519Key(*grant_seed), std::move(*ticket_key)};
   return Secrets{std::move(*pki), std::move(keys), audit_seed->value_or(Buffer()), audit_fresh, fresh};
 }
 

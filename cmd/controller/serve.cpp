@@ -13,11 +13,14 @@
 #include "core/duration.h"
 #include "core/json.h"
 #include "core/text.h"
+#include "net/tunnel_link.h"
 
 namespace tg::controller {
 namespace {
 
 constexpr Duration kUpkeep = std::chrono::seconds(60);
+constexpr std::size_t kStranger = 16 * 1024;       // bytes of a connection that has not shown who it is
+constexpr std::size_t kStrangersMost = 65536;
 constexpr Duration kLeavingStep = std::chrono::milliseconds(20);
 constexpr int kLeavingSteps = 100;
 constexpr std::string_view kNoRelay = "none";
@@ -146,6 +149,8 @@ Result<> Controller::open_streams() {
   auto grace = grace_of(options_);
   if (!grace) return pass_on(grace);
   ControlSettings settings = options_.control;
+  // All agents may come back at once, and whoever is in the middle of his handshake must not have to leave for the others.
+  settings.strangers = std::clamp<std::size_t>(net::memory() / 16 / kStranger, settings.strangers, kStrangersMost);
   settings.grace = *grace;
   auto password_session = password_session_of(options_);
   if (!password_session) return pass_on(password_session);

@@ -332,6 +332,7 @@ Result<> Store::rename(const std::string& kind, std::string_view from, std::stri
   const bool is_user = kind == "user" || kind == "service";
   const std::string table = is_user ? "user" : kind;
   const std::string column = is_user ? "email" : "name";
+  const std::string also = kind == "user" ? " AND service = 0" : kind == "service" ? " AND service = 1" : "";
   const auto quoted = [&](std::string_view name) { return fmt::format("{} \"{}\"", kind, printable(name, 64)); };
   return change(by, Effect::grows, [&](Database& db, Notes& notes) -> Result<> {
     notes.push_back({"rename", kind, std::string(to), json_text(Json{{column, from}}), json_text(Json{{column, to}})});
@@ -340,7 +341,7 @@ Result<> Store::rename(const std::string& kind, std::string_view from, std::stri
                         [&](const Row&) { taken = true; });
     if (!read) return read;
     if (taken) return fail(Errc::conflict, fmt::format("the {} exists already", quoted(to)));
-    auto done = db.run(fmt::format("UPDATE \"{0}\" SET {1} = ? WHERE {1} = ?", table, column).c_str(), {to, from});
+    auto done = db.run(fmt::format("UPDATE \"{0}\" SET {1} = ? WHERE {1} = ?{2}", table, column, also).c_str(), {to, from});
     if (!done) return pass_on(done);
     if (*done == 0) {
       return fail(Errc::not_found, fmt::format("there is no {}; see: tg controller {} list", quoted(from), kind));

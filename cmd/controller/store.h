@@ -138,11 +138,12 @@ class Store {
   // conflict (it has one of that name), exhausted (kServiceKeysMax). remove_key takes the devices that came in by it with it. Errors
   // of both others: not_found; rename_key's conflict.
   static constexpr std::size_t kServiceKeysMax = 100;
+  static constexpr std::size_t kKeyDevicesMax = 10'000;   // that came in by one key; enroll then says exhausted
   Result<FreshToken> new_key(const std::string& service, const std::string& name, const Stamp& by, std::chrono::seconds lifetime);
   Result<> rename_key(const std::string& id, const std::string& name, const Stamp& by);
   Result<> remove_key(const std::string& id, const Stamp& by);
   // end_keys takes out the devices of keys that have expired, and returns whether there were any. forget_idle does so with devices of
-  // keys that were not seen since `since`: containers do not say goodbye.
+  // keys that were not seen since `since`, but for blocked ones: containers do not say goodbye.
   Result<bool> end_keys(UnixTime now);
   Result<bool> forget_idle(UnixTime since, UnixTime now);
 

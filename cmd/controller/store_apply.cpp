@@ -179,7 +179,8 @@ Result<> remove(Database& db, const Change& c) {
   if (c.kind == "connector") return done(db.run("DELETE FROM connector WHERE name = ?", {c.name}));
   if (c.kind == "relay") return done(db.run("DELETE FROM relay WHERE name = ?", {c.name}));
   if (c.kind == "identity-provider") return done(db.run("DELETE FROM \"identity-provider\" WHERE name = ?", {c.name}));
-  if (c.kind == "user" || c.kind == "service") return done(db.run("DELETE FROM user WHERE email = ?", {c.name}));
+  if (c.kind == "user") return done(db.run("DELETE FROM user WHERE email = ? AND service = 0", {c.name}));
+  if (c.kind == "service") return done(db.run("DELETE FROM user WHERE email = ? AND service = 1", {c.name}));
   if (c.kind == "group") return done(db.run("DELETE FROM \"group\" WHERE name = ?", {c.name}));
   if (c.kind == "resource") return done(db.run("DELETE FROM resource WHERE name = ?", {c.name}));
   return fail(Errc::unsupported, "unknown kind " + c.kind);

@@ -51,8 +51,15 @@ Result<> room(Database& db, const std::string& service, const std::string& name)
 }  // namespace
 
 Result<FreshToken> Store::new_key(const std::string& service, const std::string& name, const Stamp& by, std::chrono::seconds lifetime) {
-  FreshToken out{random_bytes(16), random_bytes(32), by.time + lifetime};
-  const std::string id = hex(Bytes(out.id).first(4));
+  FreshToken out{{}, random_bytes(32), by.time + lifetime};
+  std::string id;
+  for (bool taken = true; taken;) {   // four bytes are enough for people, and not for ever without a namesake
+    out.id = random_bytes(16);
+    id = hex(Bytes(out.id).first(4));
+    taken = false;
+    auto read = db_.each("SELECT 1 FROM service_key WHERE short = ?", {id}, [&](const Row&) { taken = true; });
+    if (!read) return pass_on(read);
+  }
   auto done = change(by, Effect::grows, [&](Database& db, Notes& notes) -> Result<> {
     if (auto may = room(db, service, name); !may) return may;
     auto made = db.run("INSERT INTO service_key (id, short, user, name, secret_hash, created, expires) SELECT ?, ?, u.id, ?, ?, ?, ? "
@@ -112,12 +119,12 @@ Result<bool> Store::end_keys(UnixTime now) {
 
 Result<bool> Store::forget_idle(UnixTime since, UnixTime now) {
   std::vector<std::pair<std::string, std::string>> idle;
-  auto read = db_.each("SELECT d.id, u.email FROM device d JOIN user u ON u.id = d.user WHERE d.service_key IS NOT NULL AND "
+  auto read = db_.each("SELECT d.id, u.email FROM device d JOIN user u ON u.id = d.user WHERE d.service_key IS NOT NULL AND d.blocked = 0 AND "
                        "coalesce(d.last_seen, d.created) < ? ORDER BY d.id", {number(since)},
                        [&](const Row& row) { idle.emplace_back(row.text(0), row.text(1)); });
   if (!read) return pass_on(read);
-  if (idle.empty()) return false;
-  auto done = change(now, Effect::may_shrink, [&](Database& db, Notes& notes) -> Result<> {
+  if (idle.empty()) return false;   // and no grant lives for so long: there is nothing to revoke
+  auto done = change(now, Effect::grows, [&](Database& db, Notes& notes) -> Result<> {
     for (const auto& [device, service] : idle) {
       auto gone = db.run("DELETE FROM device WHERE id = ?", {device});
       if (!gone) return pass_on(gone);

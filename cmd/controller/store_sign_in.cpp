@@ -91,10 +91,10 @@ Result<> bind(Database& db, std::int64_t provider, const SignIn& who, const User
 Result<User> user_of(Database& db, const Provider& provider, const SignIn& who, const std::string& email, bool& made) {
   auto user = provider.id ? one_user(db, "JOIN account a ON a.user = u.id WHERE a.provider = ? AND a.subject = ?",
                                      {*provider.id, who.person.subject})
-                          : one_user(db, "WHERE u.email = ?", {email});
+                          : one_user(db, "WHERE u.email = ? AND u.service = 0", {email});
   if (!user) return pass_on(user);
   const bool bound = user->has_value();
-  if (!bound && provider.id) user = one_user(db, "WHERE u.email = ?", {email});
+  if (!bound && provider.id) user = one_user(db, "WHERE u.email = ? AND u.service = 0", {email});
   if (!user) return pass_on(user);
   const std::string& address = *user ? (*user)->email : email;
   const bool vouched = !provider.domains.empty() && in_domains(address, provider.domains);

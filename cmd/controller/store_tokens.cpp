@@ -100,6 +100,14 @@ Result<std::string> let_in_device(Database& db, const Record& record, const Enro
   const std::string id = random_id();
   const std::string name = who.name.empty() ? "device-" + id.substr(0, 4) : printable(who.name, kMaxName);
   const bool by_key = who.role == Token::Role::service;
+  if (by_key) {
+    std::int64_t there = 0;
+    auto read = db.each("SELECT count(*) FROM device WHERE service_key = ?", {Bytes(who.token_id)}, [&](const Row& row) { there = row.number(0); });
+    if (!read) return pass_on(read);
+    if (there >= static_cast<std::int64_t>(Store::kKeyDevicesMax)) {
+      return fail(Errc::exhausted, fmt::format("{} machines came in by this key, and no more may; ask an administrator for another key", there));
+    }
+  }
   const Value key = by_key ? Value(Bytes(who.token_id)) : Value(nullptr);
   auto made = db.run("INSERT INTO device (id, user, name, key, created, service_key) SELECT ?, u.id, ?, ?, ?, ? FROM user u "
                      "WHERE u.id = CAST(? AS INTEGER) AND u.blocked = 0",

@@ -125,7 +125,7 @@ View connector_view(const Directory& directory, const std::vector<RelayPlace>& r
   std::vector<std::string> addresses;
   for (const RelayPlace& r : relays) addresses.push_back(r.address);
   out.emplace("self", to_json(ConnectorSelf{record->id, record->name, record->network, keys.instance,
-                                            ed25519_public_key(keys.grant_seed), addresses,
+                                            keys.grant_key.public_key(), addresses,
                                             directory.model().grant_floor, grace}));
   for (const ResourceRecord* r : directory.resources(record->network)) {
     out.emplace(resource_key(r->resource), to_json(r->resource));

@@ -109,6 +109,28 @@ TEST_F(ConnectorChanges, what_is_asked_for_while_a_better_grant_is_on_its_way_wa
   EXPECT_FALSE(line->opened.contains(given_up));
 }
 
+TEST_F(ConnectorChanges, what_is_looked_up_when_the_grant_is_revoked_is_not_dialled_before_there_is_another) {
+  const Line line = connect(laptop_, with_alias());
+  ASSERT_EQ(outcome(line, tcp()), Code::none);
+  EXPECT_TRUE(turner_.until([&] { return static_cast<bool>(net::accept_from(tcp_.get())); }));
+  const auto answer = zone_.answers.extract("a.home.int");
+  const StreamId id = line->begin(tcp(kAlias, "nas.tg"));
+  ASSERT_TRUE(turner_.until([&] { return !zone_.asked.empty(); }));
+  rules_.revoked[laptop_.identity.id] = 1;
+  line.session->rules_changed();
+  zone_.answers["a.home.int"] = answer.mapped();   // the resolver asks again within half a second
+  const std::size_t asked = zone_.asked.size();
+  ASSERT_TRUE(turner_.until([&] { return zone_.asked.size() > asked; }));
+  heard(line);
+  EXPECT_FALSE(line->settled(id));
+  EXPECT_FALSE(net::accept_from(tcp_.get()));
+  Grant next = grant(laptop_);
+  next.generation = 1;
+  next.resources = {kBox, kAlias};
+  line->show(next.sign(seed_));
+  EXPECT_TRUE(turner_.until([&] { return line->opened.contains(id); }));
+}
+
 TEST_F(ConnectorChanges, not_more_waits_for_a_better_grant_than_has_room) {
   const Line line = connect(laptop_, good(laptop_));
   ASSERT_EQ(outcome(line, tcp()), Code::none);

@@ -159,7 +159,7 @@ TEST(ControllerSecrets, stay_the_same_and_are_not_in_the_database_in_clear) {
     const Secrets second = must(load_secrets(store, vault, kNow));
     EXPECT_TRUE(first.fresh);
     EXPECT_FALSE(second.fresh);
-    EXPECT_EQ(first.keys.grant_seed, second.keys.grant_seed);
+    EXPECT_EQ(first.keys.grant_key.public_key(), second.keys.grant_key.public_key());
     EXPECT_EQ(first.keys.ticket_key, second.keys.ticket_key);
     EXPECT_EQ(first.pki.instance(), second.pki.instance());
     EXPECT_TRUE(must(load_secrets(store, vault, kNow +

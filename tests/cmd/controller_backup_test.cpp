@@ -75,7 +75,7 @@ TEST_F(ABackup, is_the_state_at_one_moment_and_brings_everything_back) {
   const Secrets same = must(load_secrets(again, must(Vault::open(to + "/master.key", false)), kNow));
   EXPECT_FALSE(same.fresh);
   EXPECT_EQ(same.pki.instance(), secrets->pki.instance());
-  EXPECT_EQ(same.keys.grant_seed, secrets->keys.grant_seed);
+  EXPECT_EQ(same.keys.grant_key.public_key(), secrets->keys.grant_key.public_key());
   EXPECT_FALSE(same.audit_fresh);
   must(again.sign_audit_with({same.pki.instance(), same.audit_seed}));
   EXPECT_EQ(must(again.audit_state()).problem, "");
@@ -115,7 +115,7 @@ TEST_F(ABackup, holds_no_secret_in_the_clear) {
   EXPECT_TRUE(absent(kPassphrase));
   EXPECT_TRUE(absent("PRIVATE KEY"));
   EXPECT_TRUE(absent(secrets->pki.files().root_key.substr(40, 30)));
-  EXPECT_TRUE(absent(as_text(secrets->keys.grant_seed)));
+  EXPECT_TRUE(absent(as_text(secrets->keys.grant_key.seed())));
   EXPECT_TRUE(absent(as_text(secrets->keys.ticket_key)));
   EXPECT_TRUE(absent(as_text(secrets->audit_seed)));
   EXPECT_TRUE(absent(as_text(token.secret)));

@@ -237,7 +237,7 @@ TEST_F(AControlServer, sends_away_a_connector_that_is_deleted) {
   without.connectors.clear();
   apply_now(without);
   ASSERT_TRUE(turner.until([&] { return connector->closed; }));
-  EXPECT_EQ((*connector->last("error"))["code"], "denied");
+  EXPECT_EQ((*connector->last("error"))["code"], "removed");
 }
 
 TEST_F(AControlServer, sends_away_the_old_machine_when_a_connector_is_enrolled_again) {
@@ -641,7 +641,7 @@ TEST_F(AControlServer, lets_a_relay_in_and_tells_everybody_of_it_from_then_on) {
   ASSERT_TRUE(turner.until([&] { return running->last("renewed") != nullptr; }));
   apply_now(home());
   ASSERT_TRUE(turner.until([&] { return running->closed && ways() == 1; }));
-  EXPECT_EQ((*running->last("error"))["code"], "denied");
+  EXPECT_EQ((*running->last("error"))["code"], "removed");
 }
 
 TEST_F(AControlServer, gives_controllers_and_relays_that_it_did_not_let_in_no_control_stream) {

@@ -80,7 +80,7 @@ TEST(Limits, are_no_less_than_what_is_told) {
   must(store.apply(s, false, kNow));
   const std::string device = enrolled(store, Token::Role::device, s.users[0].email, "key");
   const Directory directory(must(store.model()));
-  const LeaseKeys keys{"tg-00000000", Buffer(32, 1), Buffer(32, 2)};
+  const LeaseKeys keys{"tg-00000000", Ed25519Key(Buffer(32, 1)), Buffer(32, 2)};
   Leases leases(s.users[0].email, device, "thumbprint", 1);
   const View view = device_view(directory, {}, {}, keys, device, leases, kNow);
   EXPECT_LE(view.at("grant/network-0").get<std::string>().size(), kGrantMax);

@@ -48,6 +48,9 @@ struct AControllerLink : testing::Test {
     return Token{role, fresh.expires, fresh.id, fresh.secret, secrets(store).pki.pin(), {"127.0.0.1", controller->listening().port}}
         .to_string();
   }
+  // reload has the controller look at what somebody else changed in its store: it does so when it lets somebody in.
+  void reload() { enroll(folder / ("other-" + std::to_string(++others))); }
+  int others = 0;
   // obtain returns the id of the device that a state directory is.
   static std::string obtain(const std::string& state, const std::string& token) {
     const auto nobody = [](net::Loop&) { return [](const std::string&, auto) {}; };
@@ -92,7 +95,7 @@ struct AControllerLink : testing::Test {
   static constexpr std::chrono::hours kHour{1};
 };
 
-TEST_F(AControllerLink, a_key_lets_a_device_in_anew_whose_certificate_has_run_out) {
+TEST_F(AControllerLink, a_key_lets_a_device_in_anew_when_the_controller_does_not_know_it_any_more) {
   Store store = open_store();
   DesiredState wanted = home();
   wanted.services = {{"ci", {}}};
@@ -102,12 +105,28 @@ TEST_F(AControllerLink, a_key_lets_a_device_in_anew_whose_certificate_has_run_ou
   std::filesystem::create_directory(state);
   const std::string id = obtain(state, key);
   EXPECT_EQ(obtain(state, key), id) << "as a service manager starts it again";
-  const std::string csr = must(net::make_csr(must(net::read_file(state + "/key.pem"))));
-  must(net::write_file(state + "/chain.pem", must(secrets(store).pki.issue("device", id, csr, now - std::chrono::hours(24 * 8))).chain));
-  EXPECT_EQ(obtain(state, ""), id) << "without the key it is asked for another certificate";
+  const auto nobody = [](net::Loop&) { return [](const std::string&, auto) {}; };
+  const auto refused = [&](const std::string& in) {
+    const auto got = AgentIdentity::obtain(in, key, Token::Role::device, nobody, std::chrono::seconds(20));
+    return got ? "" : std::string(to_string(got.error().code)) + ": " + got.error().text;
+  };
+  must(store.block_device(id, true, now));
+  reload();
+  EXPECT_EQ(refused(state), "denied: this device is blocked; ask an administrator") << "blocking is not undone by a key";
+  must(store.remove_device(id, now));
+  reload();
   const std::string again = obtain(state, key);
   EXPECT_NE(again, id);
   EXPECT_EQ(must(store.model()).device(again)->user, "ci");
+
+  const std::string of_alice = folder / "alice";
+  enroll(of_alice);
+  const std::string before = must(AgentIdentity::load(of_alice)).self().id;
+  EXPECT_TRUE(refused(of_alice).starts_with("conflict: " + of_alice + " is the device of a person")) << refused(of_alice);
+  EXPECT_EQ(must(AgentIdentity::load(of_alice)).self().id, before);
+
+  stop();
+  EXPECT_EQ(obtain(state, key), again) << "while the controller is away it is who it was";
 }
 
 TEST_F(AControllerLink, is_told_what_concerns_its_agent) {

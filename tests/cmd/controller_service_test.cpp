@@ -1,5 +1,6 @@
 // Service accounts: machines without people, let in by keys.
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -48,7 +49,7 @@ struct ServiceTest : testing::Test {
   }
   View view_of(const std::string& device, UnixTime now = kNow) {
     const Directory directory(must(store.model()));
-    const LeaseKeys keys{"tg-1", Buffer(32, 1), Buffer(32, 2)};
+    const LeaseKeys keys{"tg-1", Ed25519Key(Buffer(32, 1)), Buffer(32, 2)};
     Leases leases("ci", device, "thumb", 7);
     return device_view(directory, {}, {}, keys, device, leases, now);
   }
@@ -224,16 +225,39 @@ TEST_F(AService, keeps_keys_and_devices_under_another_name) {
   EXPECT_EQ(store.rename("service", "builds", "backup", kNow).error().code, Errc::conflict);
 }
 
+TEST_F(AService, and_a_person_are_not_made_of_one_another_by_a_rename) {
+  EXPECT_EQ(store.rename("user", "ci", "mallory@example.com", kNow).error().code, Errc::not_found);
+  EXPECT_EQ(store.rename("service", "alice@example.com", "robot", kNow).error().code, Errc::not_found);
+  EXPECT_TRUE(plan(desired(must(store.model())), with_service(), true).empty());
+}
+
+TEST_F(AServiceKey, lets_in_ten_thousand_devices_and_no_more) {
+  const FreshToken k = key();
+  const std::string first = must(come(k));
+  sqlite3* raw = nullptr;
+  ASSERT_EQ(sqlite3_open((folder / "controller.db").c_str(), &raw), SQLITE_OK);
+  const std::string more = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9998) INSERT INTO device (id, user, name, key, "
+                           "created, service_key) SELECT printf('%016x', i), d.user, 'x', 'x', 0, d.service_key FROM n, device d WHERE d.id = '" +
+                           first + "'";
+  ASSERT_EQ(sqlite3_exec(raw, more.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(raw);
+  sqlite3_close(raw);
+  EXPECT_EQ(refusal(k), "");
+  EXPECT_EQ(refusal(k), "exhausted: 10000 machines came in by this key, and no more may; ask an administrator for another key");
+  EXPECT_EQ(refusal(key("ci", "other")), "");
+}
+
 TEST_F(AService, forgets_devices_that_were_not_seen_for_long_and_none_of_people) {
   const FreshToken k = must(store.new_key("ci", "", kNow, hours(24 * 30)));
   const std::string idle = must(come(k)), seen = must(come(k)), never = must(come(k, kNow + hours(100)));
   const std::string person = enrolled(store, Token::Role::device, "alice@example.com", "a");
+  const std::string blocked = must(come(k));
+  must(store.block_device(blocked, true, kNow));
   must(store.seen({{"device/" + seen, kNow + hours(50)}}));
   EXPECT_FALSE(must(store.forget_idle(kNow, kNow + hours(168))));
   EXPECT_TRUE(must(store.forget_idle(kNow + hours(50), kNow + hours(218))));
   const Model model = must(store.model());
   EXPECT_EQ(model.device(idle), nullptr);
-  for (const std::string& kept : {seen, never, person}) EXPECT_NE(model.device(kept), nullptr);
+  for (const std::string& kept : {seen, never, person, blocked}) EXPECT_NE(model.device(kept), nullptr);
 }
 
 TEST_F(AService, is_listed_with_its_keys_and_not_among_people) {

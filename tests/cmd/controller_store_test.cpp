@@ -56,7 +56,7 @@ TEST_F(AStore, takes_the_state_of_the_first_tg_a_step_further) {
                          "DROP TABLE \"identity-provider\"; ALTER TABLE user DROP COLUMN by_sign_in; ALTER TABLE user DROP COLUMN blocked; "
                          "DROP TABLE password; DROP TABLE totp; "
                          "ALTER TABLE device DROP COLUMN signs_in; DROP INDEX device_service_key; ALTER TABLE device DROP COLUMN service_key; "
-                         "DROP TABLE service_key; ALTER TABLE user DROP COLUMN service; "
+                         "DROP INDEX token_expires; DROP TABLE service_key; ALTER TABLE user DROP COLUMN service; "
                          "DROP TABLE relay; DROP TABLE audit; DROP TABLE audit_head; DROP TABLE grant_floor; PRAGMA user_version = 1; "
                          "DROP TABLE revocation; CREATE TABLE revocation (device TEXT PRIMARY KEY, before INTEGER NOT NULL); "
                          "INSERT INTO revocation VALUES ('00000000000000d1', 1800000000); "

@@ -39,7 +39,7 @@ std::vector<std::string> keys(const View& v) {
 }
 
 struct ViewTest : testing::Test {
-  LeaseKeys keys_of_controller{"tg-12345678", Buffer(32, 7), Buffer(32, 9)};
+  LeaseKeys keys_of_controller{"tg-12345678", Ed25519Key(Buffer(32, 7)), Buffer(32, 9)};
   Buffer public_key = ed25519_public_key(Buffer(32, 7));
   Presence presence;
   std::vector<RelayPlace> relays{{kEmbeddedRelay, "tg.example.com:8444"}, {"00000000000000e1", "relay.example.com:8444"}};

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import time
 from typing import Iterator
@@ -85,7 +86,7 @@ def runners(tg: Tg, lab: Lab, key: str) -> Iterator[list[Host]]:
     text = open(key).read()
     hosts = [lab.internet_host(name, address) for name, address in RUNNERS.items()]
     ways: list[tuple[list[str], str | None, dict[str, str]]] = [
-        (["--key", "-"], text, {}), ([], None, {"TG_KEY": text.strip()}), ([], None, {"TG_KEY": key})]
+        (["--key", "-"], text, {}), ([], None, {"TG_KEY": text}), ([], None, {"TG_KEY": key})]
     try:
         for host, (more, words, env) in zip(hosts, ways):
             host.run([*tg.words("client up", host.name), *more], 30, words, {**tg.env(), **env}).ok()
@@ -122,8 +123,42 @@ def test_the_same_machine_again_is_the_same_device(site: Tg) -> None:
     (after,) = devices(site)
     assert after["id"] == before["id"]
     site.client("down").ok()
+    site.admin("device delete", str(before["id"])).ok()
+    up(site, key)                                             # who was removed comes in anew
+    (other,) = devices(site)
+    assert other["id"] != before["id"]
+    site.admin("device update", str(other["id"]), "--to", "blocked").ok()
+    site.client("down").ok()
+    blocked = site.client("up", "--key", key)                 # who is blocked does not
+    assert blocked.code == 5 and "this device is blocked" in blocked.err and blocked.err.count("\n") == 1, blocked
+    assert [d["id"] for d in devices(site)] == [other["id"]]
+    site.admin("device delete", str(other["id"])).ok()
     up(site, new_key(site))                                   # another key makes it another one
-    assert site.status()["device"] != before["id"] and len(devices(site)) == 2
+    assert site.status()["device"] == devices(site)[0]["id"] and len(devices(site)) == 1
+
+
+def test_a_service_manager_brings_back_who_was_removed(site: Tg) -> None:
+    key = new_key(site)
+    words = [*site.words("client up"), "--foreground", "--key", key]
+    first = site.lab.laptop.start(words, "tg-client-service", env=site.env())
+    site.wait_works(10, "it was started")
+    site.admin("device delete", str(devices(site)[0]["id"])).ok()
+    assert first.wait(10) == 5
+    assert first.text().splitlines()[-1].startswith("tg: this device has been removed"), first.text()
+    second = site.lab.laptop.start(words, "tg-client-again", env=site.env())
+    site.wait_works(10, "it was started again")
+    assert len(devices(site)) == 1
+    assert second.stop() == 0
+
+
+def test_a_key_does_not_take_a_persons_device(site: Tg) -> None:
+    site.client_up(site.token("device", "alice@example.com")).ok()
+    site.client("down").ok()
+    said = site.client("up", "--key", new_key(site))
+    assert said.code == 6 and "the device of a person" in said.err and "tg client logout" in said.err, said
+    assert [d["user"] for d in devices(site)] == ["alice@example.com"]
+    site.client("logout", "--yes").ok()
+    up(site, new_key(site))
 
 
 def test_a_file_of_settings_may_name_the_key(site: Tg) -> None:
@@ -174,18 +209,26 @@ def test_a_key_that_is_none_is_told_in_one_line(site: Tg) -> None:
     garbage.write_text("tg1_AAAA\n")
     text = open(key).read().strip()
     token = site.token("device", "alice@example.com")
+    pipe, token_file = site.lab.root / "pipe", site.lab.root / "token"
+    token_file.write_text(token)
+    os.mkfifo(pipe)
     for arguments, code, words in [
             (["--key", "/nowhere/ci.key"], 1, ["--key", "/nowhere/ci.key"]),
             (["--key", str(empty)], 2, ["--key", str(empty), "is no key", "tg controller key create"]),
             (["--key", str(garbage)], 2, ["--key", "a part of one is missing"]),
-            (["--key", text[:-5]], 1, ["--key"]),
-            (["--key", token], 2, ["--key", "is a token for a device"]),
+            (["--key", text[:-5]], 2, ["--key", "TG_KEY"]),
+            (["--key", text], 2, ["--key", "TG_KEY", "everybody sees it"]),
+            (["--key", "/dev/zero"], 1, ["--key", "longer than 4096 bytes"]),
+            (["--key", str(pipe), "--timeout", "1"], 3, ["--key", "nothing more came from", str(pipe)]),
+            (["--key", str(token_file)], 2, ["--key", str(token_file), "is a token for a device"]),
             (["--key", key, "--token", token], 2, ["--token is for a person's device", "give one"]),
             (["--token", text], 2, ["--token", "key of a service", "--key FILE"])]:
         said = site.client("up", *arguments)
         assert said.code == code and said.out == "" and said.err.count("\n") == 1, said
         assert all(w in said.err for w in words), said
-        assert text[10:] not in said.err, "a secret is printed"
+        assert text[10:60] not in said.err, "a secret is printed"
+    cut = site.lab.laptop.run(site.words("client up"), 20, env={**site.env(), "TG_KEY": text[:-5] + "\n"})
+    assert cut.code == 2 and "TG_KEY is no key, or a part of one is missing" in cut.err and text[10:60] not in cut.err, cut
     assert devices(site) == []
     connector = site.run(site.lab.connector, "connector run", "--token", text, state="other")
     assert connector.code == 2 and "for a service, not for a connector" in connector.err, connector

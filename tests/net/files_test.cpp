@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "net/loop.h"
 #include "tests/support/folder.h"
 
 namespace {
@@ -94,6 +95,40 @@ TEST_F(AFile, may_lie_in_the_working_directory) {
   EXPECT_TRUE(write_file("file", "new"));
   std::filesystem::current_path(before);
   EXPECT_EQ(content(), "new");
+}
+
+struct ASecret : AFile {
+  // read gives it half a second.
+  Result<std::string> read(const std::string& from, std::size_t most = 100) {
+    return read_secret(from, most, Loop::now() + std::chrono::milliseconds(500));
+  }
+  std::string error(const std::string& from, std::size_t most = 100) {
+    const auto got = read(from, most);
+    return got ? "" : std::string(to_string(got.error().code)) + ": " + got.error().text;
+  }
+};
+
+TEST_F(ASecret, is_read_from_files_and_pipes_up_to_a_limit) {
+  EXPECT_EQ(*read(path, 3), "old");
+  EXPECT_EQ(error(path, 2), "exhausted: " + path + " is longer than 2 bytes");
+  EXPECT_EQ(error("/dev/zero", 4096), "exhausted: /dev/zero is longer than 4096 bytes");
+  EXPECT_TRUE(error(folder / "nowhere").starts_with("not_found: "));
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const Fd reader(ends[0]);
+  Fd writer(ends[1]);
+  const std::string pipe = "/dev/fd/" + std::to_string(reader.get());
+  ASSERT_EQ(::write(writer.get(), "words", 5), 5);
+  EXPECT_EQ(error(pipe), "timed_out: nothing more came from " + pipe + " in time");
+  ASSERT_EQ(::write(writer.get(), "words", 5), 5);
+  writer.reset();
+  EXPECT_EQ(*read(pipe), "words");
+}
+
+TEST_F(ASecret, is_waited_for_where_nobody_writes_yet) {
+  const std::string pipe = folder / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_EQ(error(pipe), "timed_out: nothing more came from " + pipe + " in time");
 }
 
 }  // namespace
