@@ -5,16 +5,35 @@
 
 namespace tg {
 
-Delta difference(const View& from, const View& to) {
+namespace {
+
+const Json& item(const Json& j) { return j; }
+const Json& item(const std::shared_ptr<const Json>& j) { return *j; }
+bool same(const Json& a, const Json& b) { return a == b; }
+bool same(const std::shared_ptr<const Json>& a, const std::shared_ptr<const Json>& b) { return a == b || *a == *b; }
+
+template <class Items>
+Delta difference_of(const Items& from, const Items& to) {
   Delta out;
   auto old = from.begin();
   for (const auto& [key, value] : to) {
     for (; old != from.end() && old->first < key; ++old) out.remove.push_back(old->first);
     const bool known = old != from.end() && old->first == key;
-    if (!known || old->second != value) out.set.emplace_hint(out.set.end(), key, value);
+    if (!known || !same(old->second, value)) out.set.emplace_hint(out.set.end(), key, item(value));
     if (known) ++old;
   }
   for (; old != from.end(); ++old) out.remove.push_back(old->first);
+  return out;
+}
+
+}  // namespace
+
+Delta difference(const View& from, const View& to) { return difference_of(from, to); }
+Delta difference(const SharedView& from, const SharedView& to) { return difference_of(from, to); }
+
+View copy_of(const SharedView& view) {
+  View out;
+  for (const auto& [key, value] : view) out.emplace_hint(out.end(), key, *value);
   return out;
 }
 

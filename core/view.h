@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,6 +27,11 @@ struct Delta {
 };
 Delta difference(const View& from, const View& to);
 void apply(View& view, const Delta& delta);
+
+// SharedView is a View whose items may be the very same as in others: what thousands of agents are told is made and kept once.
+using SharedView = std::map<std::string, std::shared_ptr<const Json>>;
+Delta difference(const SharedView& from, const SharedView& to);
+View copy_of(const SharedView& view);
 
 // The items. from_json functions check everything: a controller is trusted, its bytes are not.
 // Protocols: {"tcp": "all" or ["22", "8000-8100"], "udp": likewise, "icmp": true}. All three keys, always.

@@ -63,7 +63,7 @@ class AgentStream {
   void close();
 
   // What the owner keeps with a known agent.
-  View view;                              // what it has been told
+  SharedView view;                              // what it has been told
   std::optional<Leases> leases;           // of a device
   std::vector<std::string> direct;        // of a connector
   std::string name;                       // as it calls itself

@@ -153,7 +153,7 @@ void ControlServer::hello(AgentStream& s, const Json& message) {
   }
   s.view = view_of(s, now);
   s.send({{"type", "snapshot"}, {"revision", directory_->model().revision}, {"time", now.time_since_epoch().count()},
-          {"items", s.view}});
+          {"items", copy_of(s.view)}});
 }
 
 void ControlServer::renew(AgentStream& s, const Json& message) {

@@ -171,7 +171,7 @@ Result<> ControlServer::reload() {
     std::fputs(fmt::format("tg: {}\n", printable(model.error().text, 2000)).c_str(), stderr);
     return pass_on(model);
   }
-  directory_ = std::make_unique<Directory>(std::move(*model));
+  directory_ = std::make_unique<Directory>(std::move(*model), directory_.get());
   relays_ = relays_in_use(directory_->model(), settings_.relay);
   must_reload_ = false;
   session_ends_ = UnixTime::max();
@@ -245,21 +245,21 @@ void ControlServer::save_seen() {
   if (store_.seen(seen_)) seen_.clear();
 }
 
-View ControlServer::view_of(AgentStream& s, UnixTime now) {
-  if (s.who().role == "relay") return relay_view(*directory_, keys_, s.who().id);
-  if (!s.leases) return connector_view(*directory_, relays_, keys_, s.who().id, settings_.grace);
+SharedView ControlServer::view_of(AgentStream& s, UnixTime now) {
+  if (s.who().role == "relay") return relay_items(*directory_, keys_, s.who().id);
+  if (!s.leases) return connector_items(*directory_, relays_, keys_, s.who().id, settings_.grace);
   const DeviceRecord* device = directory_->model().device(s.who().id);
   if (device != nullptr && device->user != s.leases->user()) {   // an administrator renamed the user
     s.leases.emplace(device->user, device->id, s.who().key_thumbprint, net::random_seed());
   }
-  return device_view(*directory_, presence_, relays_, keys_, s.who().id, *s.leases, now);
+  return device_items(*directory_, presence_, relays_, keys_, s.who().id, *s.leases, now);
 }
 
 void ControlServer::tell(AgentStream& s, UnixTime now) {
   if (s.state() != AgentStream::State::ready) return;
   s.behind = s.full();
   if (s.behind) return;
-  View view = view_of(s, now);
+  SharedView view = view_of(s, now);
   const Delta delta = difference(s.view, view);
   if (delta.empty()) return;
   s.send({{"type", "delta"}, {"revision", directory_->model().revision}, {"set", delta.set}, {"remove", delta.remove}});

@@ -146,7 +146,7 @@ class ControlServer {
   // permitted says why the agent behind `s` must go, or nothing.
   Result<> permitted(const AgentStream& s) const;
 
-  View view_of(AgentStream& s, UnixTime now);
+  SharedView view_of(AgentStream& s, UnixTime now);
   void tell(AgentStream& s, UnixTime now);
   void tell_all();
   void schedule();

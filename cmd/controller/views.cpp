@@ -17,9 +17,27 @@ const std::vector<const T*>& look_up(const std::unordered_map<std::string, std::
 
 std::string resource_key(const Resource& r) { return "resource/" + std::to_string(r.id); }
 
+std::shared_ptr<const Json> shared(Json j) { return std::make_shared<const Json>(std::move(j)); }
+
+// items_of makes what agents are told of each Resource, or takes it from `old`. Both are sorted by id.
+std::vector<std::shared_ptr<const Json>> items_of(const std::vector<ResourceRecord>& resources, const Directory* old) {
+  std::vector<std::shared_ptr<const Json>> out;
+  out.reserve(resources.size());
+  static const std::vector<ResourceRecord> kNone;
+  const auto& before = old == nullptr ? kNone : old->model().resources;
+  auto at = before.begin();
+  for (const ResourceRecord& r : resources) {
+    while (at != before.end() && at->resource.id < r.resource.id) ++at;
+    const bool same = at != before.end() && at->resource == r.resource;
+    out.push_back(same ? old->item(*at) : shared(to_json(r.resource)));
+  }
+  return out;
+}
+
 }  // namespace
 
-Directory::Directory(Model model) : model_(std::move(model)) {
+Directory::Directory(Model model, const Directory* before)
+    : model_(std::move(model)), items_(items_of(model_.resources, before)) {
   for (const ResourceRecord& r : model_.resources) {
     resources_[r.resource.network].push_back(&r);
     for (const std::string& group : r.groups) of_group_[group].push_back(&r);
@@ -72,9 +90,9 @@ std::vector<RelayPlace> relays_in_use(const Model& model, const std::string& emb
   return out;
 }
 
-View device_view(const Directory& directory, const Presence& presence, const std::vector<RelayPlace>& relays,
-                 const LeaseKeys& keys, const std::string& device, Leases& leases, UnixTime now) {
-  View out;
+SharedView device_items(const Directory& directory, const Presence& presence, const std::vector<RelayPlace>& relays,
+                        const LeaseKeys& keys, const std::string& device, Leases& leases, UnixTime now) {
+  SharedView out;
   const DeviceRecord* record = directory.model().device(device);
   if (record == nullptr || record->blocked || record->user_blocked) return out;
   DeviceSelf self{record->user, record->id, record->name};
@@ -86,52 +104,51 @@ View device_view(const Directory& directory, const Presence& presence, const std
     self.key = record->service_key;
     self.until = record->key_expires;
   }
-  out.emplace("self", to_json(self));
+  out.emplace("self", shared(to_json(self)));
   std::map<std::string, std::vector<ResourceId>> networks;
   for (const ResourceRecord* r : self.sign_in ? directory.would_reach(record->user) : directory.reach(record->user)) {
-    out.emplace(resource_key(r->resource), to_json(r->resource));
+    out.emplace(resource_key(r->resource), directory.item(*r));
     if (!self.sign_in) networks[r->resource.network].push_back(r->resource.id);
   }
   const UnixTime until = record->reaches_until();
   const Generation generation = directory.generation(device);
   for (const auto& [network, resources] : networks) {
-    out.emplace("grant/" + network, leases.grant(keys, network, resources, generation, now, until));
+    out.emplace("grant/" + network, shared(leases.grant(keys, network, resources, generation, now, until)));
     for (const ConnectorRecord* c : directory.connectors(network)) {
       const auto here = presence.find(c->id);
       ConnectorInfo info{c->id, c->name, network, here != presence.end(), {}, {}};
       if (info.online) info.direct = here->second;
       for (const RelayPlace& r : relays) info.relays.push_back({r.id, r.address, leases.ticket(keys, r.id, c->id, now)});
-      out.emplace("connector/" + c->id, to_json(info));
+      out.emplace("connector/" + c->id, shared(to_json(info)));
     }
   }
   leases.drop_unused();
   return out;
 }
 
-View relay_view(const Directory& directory, const LeaseKeys& keys, const std::string& relay) {
-  View out;
+SharedView relay_items(const Directory& directory, const LeaseKeys& keys, const std::string& relay) {
+  SharedView out;
   const RelayRecord* record = directory.model().relay(relay);
   if (record == nullptr) return out;
-  out.emplace("self", to_json(RelaySelf{record->id, record->name, keys.instance, record->address,
-                                        relay_ticket_key(keys.ticket_key, record->id)}));
+  out.emplace("self", shared(to_json(RelaySelf{record->id, record->name, keys.instance, record->address,
+                                               relay_ticket_key(keys.ticket_key, record->id)})));
   return out;
 }
 
-View connector_view(const Directory& directory, const std::vector<RelayPlace>& relays, const LeaseKeys& keys,
-                    const std::string& connector, std::chrono::seconds grace) {
-  View out;
+SharedView connector_items(const Directory& directory, const std::vector<RelayPlace>& relays, const LeaseKeys& keys,
+                           const std::string& connector, std::chrono::seconds grace) {
+  SharedView out;
   const ConnectorRecord* record = directory.model().connector(connector);
   if (record == nullptr) return out;
   std::vector<std::string> addresses;
   for (const RelayPlace& r : relays) addresses.push_back(r.address);
-  out.emplace("self", to_json(ConnectorSelf{record->id, record->name, record->network, keys.instance,
-                                            keys.grant_key.public_key(), addresses,
-                                            directory.model().grant_floor, grace}));
+  out.emplace("self", shared(to_json(ConnectorSelf{record->id, record->name, record->network, keys.instance,
+                                                   keys.grant_key.public_key(), addresses, directory.model().grant_floor, grace})));
   for (const ResourceRecord* r : directory.resources(record->network)) {
-    out.emplace(resource_key(r->resource), to_json(r->resource));
+    out.emplace(resource_key(r->resource), directory.item(*r));
   }
   for (const Revocation& r : directory.model().revocations) {
-    out.emplace("revoked/" + r.device, r.generation);
+    out.emplace("revoked/" + r.device, shared(r.generation));
   }
   return out;
 }

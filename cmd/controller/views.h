@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -16,7 +17,8 @@ namespace tg::controller {
 // Directory is a Model with the look-ups that views need. It does not change. Not thread-safe.
 class Directory {
  public:
-  explicit Directory(Model model);
+  // `before`: the one that this one takes the place of, whose items are taken over where nothing has changed.
+  explicit Directory(Model model, const Directory* before = nullptr);
   Directory(const Directory&) = delete;
   Directory& operator=(const Directory&) = delete;
 
@@ -28,6 +30,10 @@ class Directory {
   const std::vector<const ResourceRecord*>& would_reach(const std::string& user) const { return reach_by(once_groups_of_, user); }
   const std::vector<const ConnectorRecord*>& connectors(const std::string& network) const;
   const std::vector<const ResourceRecord*>& resources(const std::string& network) const;
+  // item is what agents are told of a Resource of this Directory: the same for all.
+  const std::shared_ptr<const Json>& item(const ResourceRecord& r) const {
+    return items_[static_cast<std::size_t>(&r - model_.resources.data())];
+  }
   // generation is that of the grants which a device gets now.
   Generation generation(const std::string& device) const;
 
@@ -38,6 +44,7 @@ class Directory {
   const std::vector<const ResourceRecord*>& reach_by(const Groups& groups_of, const std::string& user) const;
 
   Model model_;
+  std::vector<std::shared_ptr<const Json>> items_;   // of model_.resources
   Lists<ResourceRecord> of_group_;
   Groups groups_of_, once_groups_of_;
   mutable std::map<std::vector<std::string>, std::vector<const ResourceRecord*>> reach_;   // by groups
@@ -59,14 +66,14 @@ inline constexpr const char* kEmbeddedRelay = "controller";   // the id of the c
 // (but for one that claims the embedded one's address).
 std::vector<RelayPlace> relays_in_use(const Model& model, const std::string& embedded);
 
-// device_view renews in `leases` what has to be. A device that is not in the directory, or blocked, has an empty view; one whose
+// device_items renews in `leases` what has to be. A device that is not in the directory, or blocked, has an empty view; one whose
 // user has to sign in knows its Resources, and is granted none.
-View device_view(const Directory& directory, const Presence& presence, const std::vector<RelayPlace>& relays,
-                 const LeaseKeys& keys, const std::string& device, Leases& leases, UnixTime now);
+SharedView device_items(const Directory& directory, const Presence& presence, const std::vector<RelayPlace>& relays,
+                        const LeaseKeys& keys, const std::string& device, Leases& leases, UnixTime now);
 
-View relay_view(const Directory& directory, const LeaseKeys& keys, const std::string& relay);
+SharedView relay_items(const Directory& directory, const LeaseKeys& keys, const std::string& relay);
 
-View connector_view(const Directory& directory, const std::vector<RelayPlace>& relays, const LeaseKeys& keys,
-                    const std::string& connector, std::chrono::seconds grace);
+SharedView connector_items(const Directory& directory, const std::vector<RelayPlace>& relays, const LeaseKeys& keys,
+                           const std::string& connector, std::chrono::seconds grace);
 
 }  // namespace tg::controller

@@ -82,7 +82,7 @@ TEST(Limits, are_no_less_than_what_is_told) {
   const Directory directory(must(store.model()));
   const LeaseKeys keys{"tg-00000000", Ed25519Key(Buffer(32, 1)), Buffer(32, 2)};
   Leases leases(s.users[0].email, device, "thumbprint", 1);
-  const View view = device_view(directory, {}, {}, keys, device, leases, kNow);
+  const View view = copy_of(device_items(directory, {}, {}, keys, device, leases, kNow));
   EXPECT_LE(view.at("grant/network-0").get<std::string>().size(), kGrantMax);
   const std::size_t snapshot = json_text(Json(view)).size();
   EXPECT_EQ(view.size(), 20'000u + 3);

@@ -51,7 +51,7 @@ struct ServiceTest : testing::Test {
     const Directory directory(must(store.model()));
     const LeaseKeys keys{"tg-1", Ed25519Key(Buffer(32, 1)), Buffer(32, 2)};
     Leases leases("ci", device, "thumb", 7);
-    return device_view(directory, {}, {}, keys, device, leases, now);
+    return copy_of(device_items(directory, {}, {}, keys, device, leases, now));
   }
 };
 using AServiceKey = ServiceTest;

@@ -393,7 +393,7 @@ TEST_F(ASignIn, gives_a_view_with_grants_that_end_with_the_session) {
   const SignedIn in = must(sign_in("a-1", "alice@example.com"));
   const LeaseKeys keys{"tg-12345678", Ed25519Key(Buffer(32, 7)), Buffer(32, 9)};
   Leases leases("alice@example.com", in.device, "thumb", 1);
-  const auto view_at = [&](UnixTime now) { return device_view(Directory(must(store.model())), {}, {}, keys, in.device, leases, now); };
+  const auto view_at = [&](UnixTime now) { return copy_of(device_items(Directory(must(store.model())), {}, {}, keys, in.device, leases, now)); };
   const auto grant_at = [&](UnixTime now) {
     return must(Grant::verify(view_at(now).at("grant/home").get<std::string>(), keys.grant_key.public_key(), keys.instance,
                               "home", "thumb", now));

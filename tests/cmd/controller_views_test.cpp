@@ -47,7 +47,7 @@ struct ViewTest : testing::Test {
   Leases bob{"bob@example.com", "00000000000000d2", "thumb-d2", 200};
 
   View view(const Model& m, Leases& leases, UnixTime now = kNow, const char* device = "00000000000000d1") {
-    return device_view(Directory(m), presence, relays, keys_of_controller, device, leases, now);
+    return copy_of(device_items(Directory(m), presence, relays, keys_of_controller, device, leases, now));
   }
   Grant grant(const View& v, const std::string& network, UnixTime now = kNow, const char* thumbprint = "thumb-d1") {
     return must(Grant::verify(v.at("grant/" + network).get<std::string>(), public_key, "tg-12345678", network,
@@ -188,13 +188,13 @@ TEST_F(AView, forgets_leases_that_are_not_needed_so_that_they_do_not_fall_due) {
 TEST_F(AView, of_a_relay_holds_its_own_ticket_key_and_nothing_about_anybody) {
   Model m = company();
   m.relays = {{"00000000000000e1", "relay-1", "relay.example.com:8444", "key", kNow, {}}};
-  const View v = relay_view(Directory(m), keys_of_controller, "00000000000000e1");
+  const View v = copy_of(relay_items(Directory(m), keys_of_controller, "00000000000000e1"));
   EXPECT_EQ(keys(v), std::vector<std::string>{"self"});
   const RelaySelf self = must(relay_self_from_json(v.at("self")));
   EXPECT_EQ(self.ticket_key, relay_ticket_key(Buffer(32, 9), "00000000000000e1"));
   EXPECT_EQ(self.issuer, "tg-12345678");
   EXPECT_EQ(self.address, "relay.example.com:8444");
-  EXPECT_TRUE(relay_view(Directory(m), keys_of_controller, "00000000000000e2").empty());
+  EXPECT_TRUE(copy_of(relay_items(Directory(m), keys_of_controller, "00000000000000e2")).empty());
 }
 
 TEST_F(AView, names_the_relays_that_were_let_in_and_the_embedded_one) {
@@ -215,7 +215,7 @@ TEST_F(AView, of_a_connector_holds_its_networks_resources_and_every_revocation) 
   Model m = company();
   m.revocations = {{"00000000000000d1", 5}};
   m.grant_floor = 7;
-  const View v = connector_view(Directory(m), relays, keys_of_controller, "00000000000000c3", kHour);
+  const View v = copy_of(connector_items(Directory(m), relays, keys_of_controller, "00000000000000c3", kHour));
   EXPECT_EQ(keys(v), (std::vector<std::string>{"resource/3", "resource/4", "revoked/00000000000000d1", "self"}));
   EXPECT_EQ(v.at("revoked/00000000000000d1"), 5);
   const ConnectorSelf self = must(connector_self_from_json(v.at("self")));
@@ -226,7 +226,26 @@ TEST_F(AView, of_a_connector_holds_its_networks_resources_and_every_revocation) 
   EXPECT_EQ(self.relays, (std::vector<std::string>{"tg.example.com:8444", "relay.example.com:8444"}));
   EXPECT_EQ(self.grant_floor, 7u);
   EXPECT_EQ(self.grace, kHour);
-  EXPECT_TRUE(connector_view(Directory(m), relays, keys_of_controller, "00000000000000c9", kHour).empty());
+  EXPECT_TRUE(copy_of(connector_items(Directory(m), relays, keys_of_controller, "00000000000000c9", kHour)).empty());
+}
+
+TEST(Directories, share_the_items_of_what_has_not_changed) {
+  Model m;
+  for (ResourceId id : {1, 2, 4}) {
+    m.resources.push_back({{id, "r" + std::to_string(id), "home", must(Address::parse("r.home.int")), "", {}}, {"family"}});
+  }
+  const Directory first(m);
+  m.resources[1].resource.name = "another";
+  m.resources[0].groups = {"guests"};   // which agents are not told
+  m.resources.insert(m.resources.begin() + 2, ResourceRecord{{3, "r3", "home", must(Address::parse("r.home.int")), "", {}}, {}});
+  const Directory second(m, &first);
+  const auto before = [&](std::size_t i) { return first.item(first.model().resources[i]); };
+  const auto now = [&](std::size_t i) { return second.item(second.model().resources[i]); };
+  EXPECT_EQ(now(0), before(0));
+  EXPECT_NE(now(1), before(1));
+  EXPECT_EQ((*now(1))["name"], "another");
+  EXPECT_EQ((*now(2))["name"], "r3");
+  EXPECT_EQ(now(3), before(2));
 }
 
 }  // namespace

@@ -126,6 +126,21 @@ TEST(View, refuses_items_with_missing_or_wrong_fields) {
   refuses_bad_fields(to_json(s), connector_self_from_json);
 }
 
+TEST(View, shared_ones_differ_as_their_items_do) {
+  const auto item = [](Json j) { return std::make_shared<const Json>(std::move(j)); };
+  const auto a = item({{"x", 1}}), b = item({{"x", 2}});
+  const SharedView from = {{"a", a}, {"b", b}, {"c", a}};
+  const SharedView to = {{"a", a}, {"b", item({{"x", 2}})}, {"c", b}, {"d", b}};
+  const Delta delta = difference(from, to);
+  EXPECT_EQ(delta.set, (View{{"c", *b}, {"d", *b}})) << "another item that says the same is no news";
+  EXPECT_TRUE(delta.remove.empty());
+  EXPECT_EQ(difference(to, from).remove, std::vector<std::string>{"d"});
+  View view = copy_of(from);
+  apply(view, delta);
+  EXPECT_EQ(view, copy_of(to));
+  EXPECT_TRUE(difference(to, to).empty());
+}
+
 TEST(View, a_device_is_reminded_before_what_lets_it_in_ends) {
   const UnixTime end(std::chrono::seconds(1'800'000'000));
   const DeviceSelf person{"a@b", "d1", "laptop", false, "company", end};
