@@ -4,14 +4,22 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 namespace tg::net {
+
+std::size_t descriptors() {
+  constexpr rlim_t kMost = 1u << 30;   // RLIM_INFINITY is more
+  rlimit files{};
+  return ::getrlimit(RLIMIT_NOFILE, &files) == 0 ? std::min(files.rlim_cur, kMost) : 1024;
+}
 
 Fd& Fd::operator=(Fd&& o) noexcept {
   if (this != &o) {

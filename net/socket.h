@@ -10,6 +10,9 @@
 
 namespace tg::net {
 
+// descriptors returns how many this process may have open.
+std::size_t descriptors();
+
 // Fd owns a descriptor and closes it.
 class Fd {
  public:

@@ -1,6 +1,5 @@
 #include "cmd/connector/agent.h"
 
-#include <sys/resource.h>
 
 #include <algorithm>
 
@@ -20,13 +19,6 @@ constexpr std::int64_t kProbeMost = 10'000;                      // milliseconds
 constexpr std::size_t kProbesMax = 8;
 constexpr Duration kSettle = std::chrono::milliseconds(200);     // a network change comes as several messages
 
-// descriptors returns how many this process may have open.
-std::size_t descriptors() {
-  constexpr rlim_t kMost = 1u << 30;   // RLIM_INFINITY is more
-  rlimit files{};
-  return ::getrlimit(RLIMIT_NOFILE, &files) == 0 ? std::min(files.rlim_cur, kMost) : 1024;
-}
-
 // rules_good_for says how long rules may be used by a connector that is started: as long as one that has run on could go by
 // them for grants that the controller no longer stands behind.
 std::chrono::seconds rules_good_for(const View& view) {
@@ -40,7 +32,7 @@ std::chrono::seconds rules_good_for(const View& view) {
 Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, std::vector<Endpoint> dns)
     : loop_(loop), options_(options), identity_(std::move(identity)), resolver_(loop, std::move(dns)),
       own_(net::local_addresses().value_or(std::vector<IpAddress>())), own_addresses_([this] { return own_; }),
-      flows_(DeviceQuota::flow_limits(descriptors())), tunnels_(DeviceQuota::tunnel_limits(descriptors())),
+      flows_(DeviceQuota::flow_limits(net::descriptors())), tunnels_(DeviceQuota::tunnel_limits(net::descriptors())),
       kept_(DeviceQuota::byte_limits(net::memory())),
       strangers_(kStrangersMax, kStrangersOfOne) {}
 

@@ -150,7 +150,8 @@ Result<> Controller::open_streams() {
   if (!grace) return pass_on(grace);
   ControlSettings settings = options_.control;
   // All agents may come back at once, and whoever is in the middle of his handshake must not have to leave for the others.
-  settings.strangers = std::clamp<std::size_t>(net::memory() / 16 / kStranger, settings.strangers, kStrangersMost);
+  const std::size_t room = std::min<std::size_t>(net::memory() / 16 / kStranger, net::descriptors() / 2);
+  settings.strangers = std::clamp(room, settings.strangers, kStrangersMost);
   settings.grace = *grace;
   auto password_session = password_session_of(options_);
   if (!password_session) return pass_on(password_session);
