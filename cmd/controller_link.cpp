@@ -40,7 +40,7 @@ struct ControllerLink::State {
   std::string problem = "not connected yet";
   std::string clock{};
   std::optional<Instant> up_since{};
-  bool refused = false;
+  std::optional<Errc> refusal{};             // while the controller does not let this agent in
   Instant asked{};
   const std::string process = random_process();
   Backoff conflicts{kFirstConflict, kLongestConflict, net::random_seed()};
@@ -49,7 +49,6 @@ struct ControllerLink::State {
   std::function<std::chrono::seconds(const View&)> good_for{};
   std::optional<UnixTime> kept_as_of{};
   bool somebody_else = false;
-  bool removed = false;
   bool looked = false;             // at the file, or need not
   bool unsaved = false;
   Instant save_again{};            // earlier only without what was saved before
@@ -99,7 +98,7 @@ struct ControllerLink::State {
 
   // use_kept has the agent begin with what it was told before it was started: it has not been told anything yet.
   void use_kept() {
-    if (!file || refused) return;
+    if (!file || refusal) return;
     auto kept = file->load();
     if (!kept) return;
     const UnixTime now = net::Loop::wall();
@@ -178,17 +177,17 @@ struct ControllerLink::State {
     if (!was_right && clock.empty()) net::log(net::Level::info, "this machine's clock is right again");
   }
 
-  void turned_away(const std::string& code, const std::string& why) {
-    const bool conflict = code == to_string(Errc::conflict);
-    removed = code == to_string(Errc::removed);
-    refused = conflict || removed || code == to_string(Errc::denied);
+  void turned_away(const std::string& name, const std::string& why) {
+    const auto code = errc_named(name);
+    const bool refused = code == Errc::conflict || code == Errc::denied || code == Errc::removed;
+    refusal = refused ? code : std::nullopt;
     down(why);
     if (refused && file) file->forget();
     if (refused && !view.empty()) {   // whoever is not let in any more has no use for what it was told
       view.clear();
       callbacks.on_view();
     }
-    if (conflict) stream->retry_after(conflicts.next());
+    if (code == Errc::conflict) stream->retry_after(conflicts.next());
     else stream->retry_late();
   }
 
@@ -205,8 +204,8 @@ struct ControllerLink::State {
   void arrived() {
     const bool was = up_since.has_value();
     if (!was) up_since = net::Loop::now();
-    refused = false;
-    somebody_else = removed = false;
+    refusal.reset();
+    somebody_else = false;
     conflicts.reset();
     problem.clear();
     if (!was) net::log(net::Level::info, "controller {}: connected", identity.controller().to_string());
@@ -252,8 +251,7 @@ const View& ControllerLink::view() const noexcept { return state_->view; }
 std::optional<Instant> ControllerLink::up_since() const noexcept { return state_->up_since; }
 const std::string& ControllerLink::problem() const noexcept { return state_->problem; }
 const std::string& ControllerLink::clock() const noexcept { return state_->clock; }
-bool ControllerLink::refused() const noexcept { return state_->refused; }
-bool ControllerLink::removed() const noexcept { return state_->removed; }
+std::optional<Errc> ControllerLink::refusal() const noexcept { return state_->refusal; }
 bool ControllerLink::somebody_else() const noexcept { return state_->somebody_else; }
 std::optional<UnixTime> ControllerLink::kept_as_of() const noexcept { return state_->kept_as_of; }
 void ControllerLink::check_now() {

@@ -46,12 +46,10 @@ class ControllerLink {
   const std::string& problem() const noexcept;   // why it is down; "" while it is up
   // clock says how far this machine's clock is off, and what to do; "" while it is near enough to the controller's.
   const std::string& clock() const noexcept;
-  // refused says that the controller does not let this agent in: an administrator removed or blocked it, another
-  // machine was enrolled in its place, or another process uses its identity. The View is then empty.
-  bool refused() const noexcept;
+  // refusal says why the controller does not let this agent in: it is blocked (denied), was removed or had another machine enrolled
+  // in its place (removed), or another process uses its identity (conflict). The View is then empty.
+  std::optional<Errc> refusal() const noexcept;
 
-  // removed says that it is refused since the controller knows it no more.
-  bool removed() const noexcept;
   // somebody_else says that where the controller should be another one answers, which this agent does not believe.
   bool somebody_else() const noexcept;
 

@@ -80,11 +80,7 @@ Result<> Agent::start() {
   controller_ = std::make_unique<cmd::ControllerLink>(
       loop_, identity_, resolve_, [] { return Json::object(); },
       cmd::ControllerLink::Callbacks{[this] { view_changed(); },
-                                     [this] {
-                                       if (stopping_ || !options_.ends_when_removed || !controller_->removed()) return;
-                                       removed_ = controller_->problem();
-                                       stop();
-                                     }},
+                                     [this] { if (controller_->refusal()) refused(); }},
       cmd::ControllerLink::KeptView{options_.state + "/view.json", [](const View&) { return kKeptFor; }});
   follow_dns_ = std::make_unique<cmd::FollowDns>(
       loop_, upstream, [this](std::vector<Endpoint> servers) { dns_changed(std::move(servers)); },
@@ -145,6 +141,15 @@ void Agent::view_changed() {
   tcp_->resources_changed();
   datagrams_->resources_changed();
   check_system();
+}
+
+void Agent::refused() {
+  const Errc why = *controller_->refusal();
+  const bool passes = why == Errc::conflict;   // with the other process
+  const bool ends = options_.ends_when_refused && tell_arrived_ != nullptr && !passes;
+  if (stopping_ || !(ends || (options_.ends_when_removed && why == Errc::removed))) return;
+  ended_ = Error{why, controller_->problem()};
+  stop();
 }
 
 // Applications can use Resources: we know them, DNS leads to us.

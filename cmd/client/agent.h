@@ -34,6 +34,7 @@ struct Options {
   std::string range = "100.96.0.0/12";
   std::chrono::seconds timeout{20};
   bool ends_when_removed = false;   // whoever starts it again has a key with which it comes in anew
+  bool ends_when_refused = false;   // by the controller, before it has arrived: somebody waits for it
 };
 
 // Agent is one running client. It comes online by itself whenever that is possible, and takes everything out of the system
@@ -55,8 +56,8 @@ class Agent {
   bool online() const;
   // why_not says why the client is not online; "" when it is.
   std::string why_not() const;
-  // removed says why the client has ended by itself, with Options::ends_when_removed; "" when it was told to.
-  const std::string& removed() const noexcept { return removed_; }
+  // ended says why the client has ended by itself, as its Options allow; nothing when it was told to.
+  const std::optional<Error>& ended() const noexcept { return ended_; }
   // sign_in_needed says that nothing else is missing.
   bool sign_in_needed() const;
 
@@ -64,6 +65,7 @@ class Agent {
   Json paths() const;
   void answer(const Json& request, const net::LocalServer::Reply& reply);
   void view_changed();
+  void refused();
   void look_for_collisions();
   std::string trouble() const;
   bool goes_by_kept() const;
@@ -107,7 +109,8 @@ class Agent {
   std::optional<std::vector<Cidr>> looked_for_;               // the networks of which collisions_ tells
   std::vector<std::string> warned_;
   Duration asleep_{};
-  std::string dns_problem_, interface_problem_, removed_;
+  std::string dns_problem_, interface_problem_;
+  std::optional<Error> ended_;
   MendPace pace_;
   bool tun_failed_ = false, interface_failed_ = false;
   std::vector<Cidr> networks_;                                // address Resources

@@ -125,7 +125,7 @@ Result<int> serve(const Up& o, const Cidr& range, const Arrived& arrived) {
   if (auto started = agent.start(); !started) return pass_on(started);
   cmd::confine({net::Right::net_admin, net::Right::net_bind_service, net::Right::any_file}, o.options.state);
   loop.run();
-  if (!agent.removed().empty()) return fail(Errc::removed, agent.removed());
+  if (agent.ended()) return tl::unexpected(*agent.ended());
   return 0;
 }
 
@@ -158,6 +158,7 @@ Result<int> up(Up& o) {
   }
   if (auto may = may_make_tun(o.options.interface); !may) return pass_on(may);
   // Here, so that what goes wrong with the first contact is told as it is; the child enters again, and spends no token.
+  o.options.ends_when_refused = true;
   const Instant until = net::Loop::now() + o.common.timeout;
   if (const auto entered = enter(o); !entered) return tl::unexpected(entered.error());
   auto started = start_in_background(

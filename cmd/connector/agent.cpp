@@ -1,6 +1,5 @@
 #include "cmd/connector/agent.h"
 
-
 #include <algorithm>
 
 #include "cmd/end_signals.h"

@@ -147,7 +147,7 @@ TEST_F(AControllerLink, says_that_another_process_has_its_identity_and_does_not_
   EXPECT_TRUE(turner.until([&] { return second->link->up() && !first->link->up(); }));
   EXPECT_NE(first->link->problem().find("another tg process uses the identity of this device, from 127.0.0.1"),
             std::string::npos) << first->link->problem();
-  EXPECT_TRUE(first->link->refused());
+  EXPECT_EQ(first->link->refusal(), Errc::conflict);
   EXPECT_TRUE(first->link->view().empty());
   // The first attempt of the one that lost is after 2.5 to 5 s; until then, and after it, the other is left in peace.
   const Instant begin = net::Loop::now();
@@ -175,7 +175,7 @@ TEST_F(AControllerLink, is_let_in_at_once_after_a_restart) {
   line.reset();   // without a goodbye
   const auto again = connect(folder / "one");
   ASSERT_TRUE(turner.until([&] { return again->link->up(); }, std::chrono::seconds(4)));
-  EXPECT_FALSE(again->link->refused());
+  EXPECT_EQ(again->link->refusal(), std::nullopt);
 }
 
 TEST_F(AControllerLink, comes_back_in_its_own_time_when_the_controller_says_goodbye) {
@@ -284,7 +284,7 @@ TEST_F(AControllerLink, keeps_nothing_of_an_agent_that_is_let_in_no_more) {
     must(controller->store().block_device(id, true, now));
     controller->control().changed();
   });
-  ASSERT_TRUE(turner.until([&] { return line->link->refused(); }));
+  ASSERT_TRUE(turner.until([&] { return line->link->refusal().has_value(); }));
   EXPECT_FALSE(std::filesystem::exists(folder / "one/view.json"));
   line->link->close();
   EXPECT_FALSE(std::filesystem::exists(folder / "one/view.json"));

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -159,6 +160,20 @@ def test_a_controller_that_swallows_packets_of_a_client_that_it_knows(tg: Tg, re
     request.getfixturevalue("swallowed")
     one_line(tg.run(tg.lab.nas, "client up", "--timeout", "2", state=state), UNREACHABLE, "not online after 2 s",
              f"controller {CONTROLLER}:8443: ", "; 'sudo tg client netcheck'")
+
+
+def test_a_device_that_is_refused_hears_so_at_once(tg: Tg) -> None:
+    state = f"stranger-{os.urandom(4).hex()}"
+    still_good(tg, tg.token("device", "alice@example.com"), state)
+    uri = json.loads((tg.state(state) / "agent.json").read_text())["uri"]
+    device = uri.rsplit("/", 1)[1]
+    for command, more, words in (("device update", ["--to", "blocked"], "this device is blocked; ask an administrator"),
+                                 ("device delete", [], "this device has been removed; ask an administrator for a new token")):
+        tg.admin(command, device, *more).ok()
+        result = tg.run(tg.lab.nas, "client up", state=state)
+        one_line(result, DENIED, words)
+        assert result.seconds < 5, result
+        assert not tg.lab.nas.pids(tg.binary), "it does not stay"
 
 
 ANOTHER_CA = "another CA than expected; if the controller was set up anew, start once with a new --token"
