@@ -78,7 +78,7 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
     {"controller connector update", "tg controller connector update home-1 --network office\n"},
     {"controller connector delete", "tg controller connector delete home-1\n"},
     {"controller connector token", "tg controller connector token home-1\n"
-                                   "tg controller connector token home-1 --expires 60\n"},
+                                   "tg controller connector token home-1 --expires 1h\n"},
     {"controller identity-provider list", "tg controller identity-provider list\n"},
     {"controller identity-provider show", "tg controller identity-provider show company\n"},
     {"controller identity-provider create",

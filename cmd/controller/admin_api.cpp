@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::uint64_t kEntriesMax = 1000;   // of the audit log in one answer
 constexpr std::size_t kSecretMax = 4096;
-constexpr std::uint64_t kMaxTokenMinutes = 7 * 24 * 60;
+constexpr std::chrono::hours kTokenMost(7 * 24);
 
 template <class T>
 Json list_json(const std::vector<T>& all) {
@@ -44,6 +44,15 @@ Result<std::string> device_id(const Model& model, const std::string& name) {
   if (!found.empty()) return found;
   return fail(Errc::not_found, fmt::format("there is no device \"{}\"; see: tg controller device list",
                                            printable(name, 64)));
+}
+
+// token_lifetime reads a length of time; a number alone is minutes.
+Result<std::chrono::seconds> token_lifetime(const std::string& text) {
+  const bool minutes = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+  auto out = parse_duration(minutes ? text + "m" : text);
+  if (!out) return fail(Errc::invalid_argument, "--expires: " + out.error().text);
+  if (out->count() > 0 && *out <= kTokenMost) return out;
+  return fail(Errc::invalid_argument, "--expires: a token is good for 1s to 7d");
 }
 
 // key_id finds a key by its id, or by its name when only one has that.
@@ -171,12 +180,13 @@ Result<Json> AdminApi::token(const Json& request, const Stamp& by) const {
   Fields f(request, "token");
   const std::string role_name = f.text("role");
   const std::string subject = f.text("subject");
-  const std::uint64_t minutes = f.number("minutes", kMaxTokenMinutes);
+  const std::string expires = f.text("expires");
   const auto role = role_from(role_name);
   if (!role || *role == Token::Role::service) f.refuse("role", "is not device, connector or relay");
   if (!f.ok()) return f.error();
-  auto fresh = store.new_token(*role, *role == Token::Role::device ? lower(subject) : subject, by,
-                               std::chrono::minutes(minutes));
+  const auto lifetime = token_lifetime(expires);
+  if (!lifetime) return tl::unexpected(lifetime.error());
+  auto fresh = store.new_token(*role, *role == Token::Role::device ? lower(subject) : subject, by, *lifetime);
   if (!fresh) return pass_on(fresh);
   const Token out{*role, fresh->expires, fresh->id, fresh->secret, pki.pin(), public_address};
   return Json{{"token", out.to_string()}, {"expires", fresh->expires.time_since_epoch().count()}};

@@ -5,7 +5,7 @@
 //   {"type":"apply","state":{…},"dry_run":bool,"prune":bool}
 //          -> {"type":"ok","changes":[…],"problems":[…],"failures":[…]}; see Findings
 //   {"type":"state"}                                              -> {"type":"ok","state":{…}}
-//   {"type":"token","role":"device"|"connector","subject":…,"minutes":10}
+//   {"type":"token","role":"device"|"connector","subject":…,"expires":"10m"}
 //                                                                 -> {"type":"ok","token":"tg1_…","expires":unix}
 //   {"type":"key","service":…,"name":"","expires":"90d"}          -> {"type":"ok","key":"tg1_…","id":…,"expires":unix}
 //   {"type":"list","kind":K}                                      -> {"type":"ok","items":[…]}

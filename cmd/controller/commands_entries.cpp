@@ -84,7 +84,7 @@ struct Request {
   std::string issuer, client_id, email_claim, groups_claim, session;
   std::vector<std::string> groups, members, add, remove, claims, scopes, domains;
   bool icmp = true, trust_email = false, forget_accounts = false;
-  unsigned minutes = 10;
+  std::string token_expires = "10m";
   std::string key_name, key_expires = "365d";
 };
 using Shared = std::shared_ptr<Request>;
@@ -285,7 +285,7 @@ void add_edit(cmd::Command group, const Kind& kind, const std::string& verb, con
 void add_token(cmd::Command group, const char* verb, const std::string& role, const char* what, const std::string& help) {
   auto r = std::make_shared<Request>();
   cmd::Command command = group.add_command(verb, help, [r, role]() -> Result<int> {
-    auto answer = r->common.ask({{"type", "token"}, {"role", role}, {"subject", r->name}, {"minutes", r->minutes}});
+    auto answer = r->common.ask({{"type", "token"}, {"role", role}, {"subject", r->name}, {"expires", r->token_expires}});
     if (!answer) return pass_on(answer);
     if (r->common.json) cmd::print_json({{"token", (*answer)["token"]}, {"expires", (*answer)["expires"]}});
     else std::puts((*answer)["token"].get<std::string>().c_str());
@@ -293,9 +293,8 @@ void add_token(cmd::Command group, const char* verb, const std::string& role, co
   });
   r->common.add_to(command);
   command.add_option(what, r->name, role == "device" ? "Whose device" : "Which " + role).required();
-  command.add_option("--expires", r->minutes, "How long the token is good for")
-      .type_name("MINUTES")
-      .in_range(1, 7u * 24 * 60)
+  command.add_option("--expires", r->token_expires, "How long the token is good for; a number alone is minutes")
+      .type_name("DURATION")
       .capture_default_str();
 }
 

@@ -101,7 +101,7 @@ class Enroller {
     const bool device = number > 0;
     const std::string subject = device ? fmt::format("user{}@example.com", number) : "bench";
     auto answer = controller::ask_controller(
-        controller_, {{"type", "token"}, {"role", device ? "device" : "connector"}, {"subject", subject}, {"minutes", 60}},
+        controller_, {{"type", "token"}, {"role", device ? "device" : "connector"}, {"subject", subject}, {"expires", "1h"}},
         kPatience);
     if (!answer) return fail(answer.error().text);
     const std::string folder = fmt::format("{}/{}", state_, number);

@@ -243,16 +243,16 @@ TEST_F(AnAdministrator, applies_plans_and_lists) {
 
 TEST_F(AnAdministrator, gets_tokens_that_say_where_the_controller_is_and_how_to_know_it) {
   must(apply(home()));
-  const Json answer = must(ask({{"type", "token"}, {"role", "connector"}, {"subject", "home-1"}, {"minutes", 10}}));
+  const Json answer = must(ask({{"type", "token"}, {"role", "connector"}, {"subject", "home-1"}, {"expires", "10m"}}));
   const Token t = must(Token::parse(answer["token"].get<std::string>()));
   EXPECT_EQ(t.role, Token::Role::connector);
   EXPECT_EQ(t.controller.to_string(), "tg.example.com:" + std::to_string(controller->listening().port));
   EXPECT_EQ("tg-" + hex(t.ca_pin).substr(0, 8), controller->instance());
   EXPECT_EQ(t.expires.time_since_epoch().count(), answer["expires"].get<std::int64_t>());
-  EXPECT_TRUE(ask({{"type", "token"}, {"role", "device"}, {"subject", "ALICE@example.com"}, {"minutes", 10}}));
-  EXPECT_EQ(ask({{"type", "token"}, {"role", "device"}, {"subject", "nobody@x"}, {"minutes", 10}}).error().code,
+  EXPECT_TRUE(ask({{"type", "token"}, {"role", "device"}, {"subject", "ALICE@example.com"}, {"expires", "10m"}}));
+  EXPECT_EQ(ask({{"type", "token"}, {"role", "device"}, {"subject", "nobody@x"}, {"expires", "10m"}}).error().code,
             Errc::not_found);
-  EXPECT_EQ(ask({{"type", "token"}, {"role", "admin"}, {"subject", "x"}, {"minutes", 10}}).error().code,
+  EXPECT_EQ(ask({{"type", "token"}, {"role", "admin"}, {"subject", "x"}, {"expires", "10m"}}).error().code,
             Errc::malformed);
 }
 

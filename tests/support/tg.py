@@ -202,7 +202,6 @@ class Tg:
         self.start_connector(self.token("connector", "home-1"))
         self.client_up(self.token("device", "alice@example.com")).ok()
         self.started = True
-        self.early_token = (time.monotonic(), self.token("device", "alice@example.com", "--expires", "1"))
 
     def stop(self) -> None:
         """Back to nothing: no process, no state, the laptop as it was. Whatever does not end well when asked to is killed,
