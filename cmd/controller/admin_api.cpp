@@ -6,6 +6,7 @@
 
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/edits.h"
+#include "cmd/controller/limits.h"
 #include "cmd/controller/names.h"
 #include "cmd/controller/secrets.h"
 #include "core/controller_address.h"
@@ -20,7 +21,6 @@ namespace tg::controller {
 namespace {
 
 constexpr std::uint64_t kEntriesMax = 1000;   // of the audit log in one answer
-constexpr std::size_t kSecretMax = 4096;
 constexpr std::chrono::hours kTokenMost(7 * 24);
 
 template <class T>
@@ -30,21 +30,24 @@ Json list_json(const std::vector<T>& all) {
   return out;
 }
 
-Result<std::string> device_id(const Model& model, const std::string& name) {
+// id_among finds an entry by its id, or by its name when only one has that.
+template <class Record>
+Result<std::string> id_among(const std::vector<Record>& all, const std::string& name, const std::string& kind) {
   std::string found;
-  for (const DeviceRecord& d : model.devices) {
-    if (d.id == name) return d.id;
-    if (d.name != name) continue;
+  for (const Record& one : all) {
+    if (one.id == name) return one.id;
+    if (one.name.empty() || one.name != name) continue;
     if (!found.empty()) {
-      return fail(Errc::conflict,
-                  fmt::format("several devices are called \"{}\"; use the id, see: tg controller device list", name));
+      return fail(Errc::conflict, fmt::format("several {0}s are called \"{1}\"; use the id, see: tg controller {0} list", kind, name));
     }
-    found = d.id;
+    found = one.id;
   }
   if (!found.empty()) return found;
-  return fail(Errc::not_found, fmt::format("there is no device \"{}\"; see: tg controller device list",
-                                           printable(name, 64)));
+  return fail(Errc::not_found, fmt::format("there is no {0} \"{1}\"; see: tg controller {0} list", kind, printable(name, 64)));
 }
+
+Result<std::string> device_id(const Model& model, const std::string& name) { return id_among(model.devices, name, "device"); }
+Result<std::string> key_id(const Model& model, const std::string& name) { return id_among(model.service_keys, name, "key"); }
 
 // token_lifetime reads a length of time; a number alone is minutes.
 Result<std::chrono::seconds> token_lifetime(const std::string& text) {
@@ -53,21 +56,6 @@ Result<std::chrono::seconds> token_lifetime(const std::string& text) {
   if (!out) return fail(Errc::invalid_argument, "--expires: " + out.error().text);
   if (out->count() > 0 && *out <= kTokenMost) return out;
   return fail(Errc::invalid_argument, "--expires: a token is good for 1s to 7d");
-}
-
-// key_id finds a key by its id, or by its name when only one has that.
-Result<std::string> key_id(const Model& model, const std::string& name) {
-  std::string found;
-  for (const ServiceKeyRecord& k : model.service_keys) {
-    if (k.id == name) return k.id;
-    if (k.name.empty() || k.name != name) continue;
-    if (!found.empty()) {
-      return fail(Errc::conflict, fmt::format("several keys are called \"{}\"; use the id, see: tg controller key list", name));
-    }
-    found = k.id;
-  }
-  if (!found.empty()) return found;
-  return fail(Errc::not_found, fmt::format("there is no key \"{}\"; see: tg controller key list", printable(name, 64)));
 }
 
 const char* name_key(const std::string& kind) { return kind == "user" ? "email" : "name"; }
@@ -201,9 +189,8 @@ Result<Json> AdminApi::key(const Json& request, const Stamp& by) const {
   if (!lifetime) return fail(Errc::invalid_argument, "--expires: " + lifetime.error().text);
   if (lifetime->count() == 0) return fail(Errc::invalid_argument, "--expires: 0s is no time; a day is 1d");
   if (auto good = check_name(name); !name.empty() && !good) return fail(Errc::invalid_argument, "--name: " + good.error().text);
-  auto fresh = store.new_key(service, name, by, *lifetime);
+  auto fresh = store.new_key(service, name, by, *lifetime);   // which no agent is told of
   if (!fresh) return pass_on(fresh);
-  changed();
   const Token out{Token::Role::service, fresh->expires, fresh->id, fresh->secret, pki.pin(), public_address};
   return Json{{"key", out.to_string()}, {"id", hex(Bytes(fresh->id).first(4))}, {"expires", fresh->expires.time_since_epoch().count()}};
 }
@@ -228,14 +215,14 @@ Result<Json> AdminApi::edit_key(const std::string& verb, const std::string& name
     done = store.rename_key(*id, fresh, by);
   }
   if (!done) return pass_on(done);
-  changed();
+  if (verb == "delete") changed();
   return Json{{"changes", list_json<Change>({change})}};
 }
 
 Result<Json> AdminApi::secret(const Json& request, const Stamp& by) const {
   Fields f(request, "secret");
   const std::string name = f.text("name");
-  const std::string secret = f.text_or_empty("secret", kSecretMax);
+  const std::string secret = f.text_or_empty("secret", kProviderSecretMax);
   if (!f.ok()) return f.error();
   const Buffer sealed = secret.empty() ? Buffer() : vault.seal(kProviderSecret, as_bytes(secret));
   if (auto done = store.set_provider_secret(name, sealed, by); !done) return pass_on(done);

@@ -7,6 +7,7 @@
 
 #include "cmd/controller/commands.h"
 #include "cmd/controller/desired_json.h"
+#include "cmd/controller/limits.h"
 #include "cmd/controller/table.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -15,8 +16,6 @@
 
 namespace tg::controller {
 namespace {
-
-constexpr std::size_t kSecretMost = 4096;
 
 // Column is a heading and the key of the item under it.
 struct Column {
@@ -318,7 +317,7 @@ void add_secret(cmd::Command group) {
   auto r = std::make_shared<Request>();
   cmd::Command command = group.add_command("secret", "Take the client secret from standard input; nothing there takes it away",
                                            [r]() -> Result<int> {
-    auto text = net::read_secret("-", kSecretMost, net::Loop::now() + r->common.timeout);
+    auto text = net::read_secret("-", kProviderSecretMax, net::Loop::now() + r->common.timeout);
     if (!text) return pass_on(text);
     while (!text->empty() && (text->back() == '\n' || text->back() == '\r')) text->pop_back();
     auto answer = r->common.ask({{"type", "secret"}, {"name", r->name}, {"secret", *text}});

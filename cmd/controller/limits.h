@@ -14,6 +14,9 @@ inline constexpr std::size_t kStateMax = 48u << 20;
 // kGrantResourcesMax is how many Resources of one network a user may reach: their ids travel in one grant (kGrantMax).
 inline constexpr std::size_t kGrantResourcesMax = 20'000;
 
+// kProviderSecretMax is how long the client secret of an identity provider may be, in bytes.
+inline constexpr std::size_t kProviderSecretMax = 4096;
+
 // check_limits errors: exhausted, with what there is too much of and what to do. Pure.
 Result<> check_limits(const DesiredState& state);
 

@@ -22,7 +22,7 @@ from typing import Any, Iterator
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from table import markdown, write_json      # noqa: E402
-from support.netns import Failed, Host, Process, Result, Space, stops      # noqa: E402
+from support.netns import Failed, Host, Process, Result, Space, stops, wait_for      # noqa: E402
 from support.tg import binary, resource      # noqa: E402
 
 PORT, NAME = 8443, "controller.bench"
@@ -170,20 +170,29 @@ def apply_many(host: Host, count: int) -> dict[str, Any]:
     return {"resources": count, "users": count, "seconds": took, "controller_cpu": used}
 
 
+def quiet(controller: Controller) -> None:
+    """Waits until it does nothing: for 0.3 s less than 0.03 s of processor time (its agents ping)."""
+    used = [controller.cpu()]
+    def still() -> bool:
+        used.append(controller.cpu())
+        return len(used) > 2 and used[-1] - used[-2] < 0.03
+    wait_for("the controller is quiet", still, 30, 0.3)
+
+
 def memory(controller: Controller, agents: Agents, count: int) -> dict[str, Any]:
     """Of a controller that was just started and knows everybody: with its connector alone, and with all the devices."""
     agents.ask("connect 0 1", "up", 30)
-    time.sleep(1)
+    quiet(controller)
     before = controller.memory()
     agents.ask(f"connect 1 {count + 1}", "up", 180)
-    time.sleep(1)
+    quiet(controller)
     after = controller.memory()
     return {"before": before, "after": after, "each": (after["anonymous"] - before["anonymous"]) / count}
 
 
 def told(controller: Controller, agents: Agents, text: str, alias: str, *more: str) -> dict[str, float]:
     """From before the command is typed until half of the agents, and all, have the change in their Views."""
-    time.sleep(0.5)      # a change by itself: those that follow one another are told together, now and then
+    quiet(controller)    # a change by itself: those that follow one another are told together, now and then
     agents.ask(f"expect {alias}", "expecting", 30)
     used, theirs, began = controller.cpu(), cpu(agents.popen.pid), time.monotonic()
     command = controller.apply(text, *more).seconds
@@ -232,7 +241,7 @@ def killed(controller: Controller, agents: Agents) -> dict[str, Any]:
     event = agents.hear("up", 240)
     after = counters(host)
     used = {"controller_cpu": controller.cpu(), "agents_cpu": cpu(agents.popen.pid) - theirs}
-    time.sleep(1)
+    quiet(controller)
     return {"listens": listens - began, "half": event["half"] - began, "all": event["at"] - began, **used,
             **{key: after[key] - before[key] for key in after},
             **{key: event[key] for key in event if key not in ("event", "half", "at")}, "memory": controller.memory()}
