@@ -165,7 +165,7 @@ struct ControllerLink::State {
       stream->retry_soon();
     } else if (type == "error") {
       turned_away(text_or(m, "code", ""), printable(text_or(m, "text", "refused")));
-    } else if (type != "pong") {
+    } else if (type != "pong" && !(callbacks.on_answer && callbacks.on_answer(m))) {
       stream->refuse(type);
     }
   }
@@ -254,6 +254,11 @@ const std::string& ControllerLink::clock() const noexcept { return state_->clock
 std::optional<Errc> ControllerLink::refusal() const noexcept { return state_->refusal; }
 bool ControllerLink::somebody_else() const noexcept { return state_->somebody_else; }
 std::optional<UnixTime> ControllerLink::kept_as_of() const noexcept { return state_->kept_as_of; }
+bool ControllerLink::say(const Json& message) {
+  if (!up()) return false;
+  state_->stream->send(message);
+  return true;
+}
 void ControllerLink::check_now() {
   if (!state_->stream->up()) return state_->stream->retry_now();
   state_->ask(net::kCheckPatience);

@@ -8,6 +8,7 @@
 
 #include "cmd/agent_identity.h"
 #include "cmd/view_file.h"
+#include "core/json_fwd.h"
 #include "core/view.h"
 #include "net/control_stream.h"
 
@@ -24,6 +25,7 @@ class ControllerLink {
   struct Callbacks {
     std::function<void()> on_view;               // view() has changed
     std::function<void()> on_state;              // up() or problem() has changed
+    std::function<bool(const Json&)> on_answer = {};   // to something that was said(): false when it is no such answer
   };
 
   // KeptView is where the View is kept, and for how long after the controller last meant it it may be used. It is used when
@@ -58,6 +60,8 @@ class ControllerLink {
 
   // check_now is for when the network has changed: dial at once, or find out soon whether the line still works.
   void check_now();
+  // say sends a message that only some agents have; false while the controller is away.
+  bool say(const Json& message);
   // hello_again tells the controller what has changed about this agent.
   void hello_again();
   void close();

@@ -16,6 +16,8 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
                       "tg client status --json | jq -r .state\n"},
     {"client resources", "tg client resources\n"
                          "tg client resources --json | jq -r '.resources[].address'\n"},
+    {"client request", "tg client request NAS\n"
+                       "tg client request NAS --for 1h --reason 'the disk is full'\n"},
     {"client explain", "tg client explain nas.home.int\n"
                        "tg client explain 10.0.5.7:22\n"},
     {"client ping", "tg client ping nas.home.int\n"
@@ -87,6 +89,21 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
     {"controller identity-provider delete", "tg controller identity-provider delete company\n"},
     {"controller identity-provider secret", "tg controller identity-provider secret company < secret.txt\n"
                                             "tg controller identity-provider secret company < /dev/null   # none any more\n"},
+    {"controller policy list", "tg controller policy list\n"},
+    {"controller policy show", "tg controller policy show sensitive\n"},
+    {"controller policy create", "tg controller policy create sensitive --mfa true --session 8h --trusted-device true\n"
+                                 "tg controller policy create office --day mon-fri --hours 08:00-18:00 --time-zone Europe/Berlin\n"
+                                 "tg controller policy create on-call --approval 4h\n"},
+    {"controller policy update", "tg controller policy update sensitive --session 4h\n"
+                                 "tg controller policy update contractors --until 2026-12-31T18:00Z\n"
+                                 "tg controller policy update office --hours \"\"      # all day\n"},
+    {"controller policy delete", "tg controller policy delete sensitive\n"},
+    {"controller request list", "tg controller request list\n"
+                                "tg controller request list --json | jq '.requests[] | select(.state == \"open\")'\n"},
+    {"controller request show", "tg controller request show 1f0c77ab\n"},
+    {"controller request approve", "tg controller request approve 1f0c77ab\n"
+                                   "tg controller request approve 1f0c77ab --for 30m\n"},
+    {"controller request deny", "tg controller request deny 1f0c77ab\n"},
     {"controller session list", "tg controller session list\n"
                                 "tg controller session list --json | jq -r '.sessions[] | [.user, .expires] | @tsv'\n"},
     {"controller session show", "tg controller session show 3f2a9c0d1e4b5a67\n"},
@@ -118,6 +135,7 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
     {"controller group create", "tg controller group create family --member alice@example.com\n"},
     {"controller group update", "tg controller group update family --add bob@example.com\n"
                                 "tg controller group update builders --add ci          # a service\n"
+                                "tg controller group update contractors --policy office\n"
                                 "tg controller group update family --claim company=engineering --claim company=ops\n"},
     {"controller group delete", "tg controller group delete family\n"},
     {"controller resource list", "tg controller resource list\n"},

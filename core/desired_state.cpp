@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "core/access.h"
 #include "core/duration.h"
 #include "core/text.h"
 
@@ -26,6 +27,7 @@ class Checker {
     names("connector", state_.connectors, &ConnectorSpec::name);
     names("relay", state_.relays, &RelaySpec::name);
     const Names providers = names("identity-provider", state_.identity_providers, &IdentityProviderSpec::name);
+    const Names policies = names("policy", state_.policies, &PolicySpec::name);
     const Names users = names("user", state_.users, &UserSpec::email);
     const Names services = names("service", state_.services, &ServiceSpec::name);
     const Names groups = names("group", state_.groups, &GroupSpec::name);
@@ -38,6 +40,10 @@ class Checker {
       if (is_person(s.name)) add(s.place, "service " + s.name, "must not have an @: that is how people are told from services");
     }
     for (const IdentityProviderSpec& p : state_.identity_providers) check_provider(p);
+    for (const PolicySpec& p : state_.policies) check_policy(p);
+    const auto refer_policy = [&](const Place& place, const std::string& owner, const std::string& policy) {
+      if (!policy.empty()) refer(place, owner + ": policy", "policy", policy, policies);
+    };
     for (const GroupSpec& g : state_.groups) {
       const std::string key = "group " + g.name + ": members";
       refer_all(g.place, key, g.members, [&](const std::string& member) {
@@ -45,11 +51,13 @@ class Checker {
         else refer(g.place, key, "service", member, services);
       });
       check_claims(g, providers);
+      refer_policy(g.place, "group " + g.name, g.policy);
     }
     for (const ResourceSpec& r : state_.resources) {
       refer(r.place, "resource " + r.name + ": network", "network", r.network, networks);
       const std::string key = "resource " + r.name + ": groups";
       refer_all(r.place, key, r.groups, [&](const std::string& group) { refer(r.place, key, "group", group, groups); });
+      refer_policy(r.place, "resource " + r.name, r.policy);
     }
     check_aliases();
     std::stable_sort(out_.begin(), out_.end(),
@@ -129,7 +137,18 @@ class Checker {
       const auto name = canonical_name(domain);
       if (!name || *name != domain) wrong("domains", quoted(domain) + " is no domain in lower case, as in example.com");
     }
-    if (p.session < std::chrono::seconds(10)) wrong("session", "is too short: 10s is the least");
+    for (const std::string& context : p.mfa_contexts) {
+      if (context.empty() || context.find(' ') != std::string::npos) wrong("mfa_contexts", quoted(context) + " is no acr value");
+    }
+    if (p.session < kLeastTime) wrong("session", "is too short: 10s is the least");
+  }
+
+  void check_policy(const PolicySpec& p) {
+    const auto wrong = [&](const char* key, const std::string& text) { add(p.place, "policy " + p.name + ": " + key, text); };
+    if (p.session && *p.session < kLeastTime) wrong("session", "is too short: 10s is the least");
+    if (p.approval && *p.approval < kLeastTime) wrong("approval", "is too short: 10s is the least");
+    if (p.days == 0 || p.days > kEveryDay) wrong("days", "names no day; mon-sun are all of them");
+    if (!is_zone_name(p.time_zone)) wrong("time_zone", quoted(p.time_zone) + " is no time zone such as UTC or Europe/Berlin");
   }
 
   void check_claims(const GroupSpec& g, const Names& providers) {
@@ -183,6 +202,7 @@ class Checker {
     }
   }
 
+  static constexpr std::chrono::seconds kLeastTime{10};
   const DesiredState& state_;
   std::vector<Problem> out_;
 };
@@ -217,6 +237,12 @@ class Differences {
   std::string text_;
 };
 
+std::string joined(const std::vector<std::string>& words) {
+  std::string out;
+  for (const std::string& word : words) out += (out.empty() ? "" : ", ") + word;
+  return out;
+}
+
 std::string state_text(bool blocked) { return blocked ? "blocked" : "active"; }
 
 std::string differences(const NetworkSpec&, const NetworkSpec&) { return ""; }
@@ -241,6 +267,7 @@ std::string differences(const IdentityProviderSpec& from, const IdentityProvider
   d.value("trust_email", from.trust_email ? "true" : "false", to.trust_email ? "true" : "false");
   d.value("groups_claim", from.groups_claim, to.groups_claim);
   d.list("domains", from.domains, to.domains);
+  d.list("mfa_contexts", from.mfa_contexts, to.mfa_contexts);
   d.value("session", to_string(from.session), to_string(to.session));
   return d.text();
 }
@@ -263,6 +290,7 @@ std::string differences(const GroupSpec& from, const GroupSpec& to) {
     return out;
   };
   d.list("claims", texts(from.claims), texts(to.claims));
+  d.value("policy", from.policy, to.policy);
   return d.text();
 }
 std::string differences(const ResourceSpec& from, const ResourceSpec& to) {
@@ -272,6 +300,24 @@ std::string differences(const ResourceSpec& from, const ResourceSpec& to) {
   d.value("alias", from.alias, to.alias);
   d.list("groups", from.groups, to.groups);
   if (from.protocols != to.protocols) d.value("protocols", from.protocols.to_string(), to.protocols.to_string());
+  d.value("policy", from.policy, to.policy);
+  return d.text();
+}
+
+std::string differences(const PolicySpec& from, const PolicySpec& to) {
+  const auto word = [](bool b) { return b ? "true" : "false"; };
+  const auto length = [](const std::optional<std::chrono::seconds>& s) { return s ? to_string(*s) : ""; };
+  const auto hours = [](const PolicySpec& p) { return p.hours ? to_string(*p.hours) : ""; };
+  const auto until = [](const PolicySpec& p) { return p.until ? rfc3339(*p.until) : ""; };
+  Differences d;
+  d.value("session", length(from.session), length(to.session));
+  d.value("mfa", word(from.mfa), word(to.mfa));
+  d.value("trusted_device", word(from.trusted_device), word(to.trusted_device));
+  d.value("days", joined(days_text(from.days)), joined(days_text(to.days)));
+  d.value("hours", hours(from), hours(to));
+  d.value("time_zone", from.time_zone, to.time_zone);
+  d.value("until", until(from), until(to));
+  d.value("approval", length(from.approval), length(to.approval));
   return d.text();
 }
 
@@ -286,6 +332,7 @@ std::string described(const GroupSpec& g) {
   return count(g.members.size(), "member") + (g.claims.empty() ? "" : ", " + count(g.claims.size(), "claim"));
 }
 std::string described(const ResourceSpec& r) { return r.address.text(); }
+std::string described(const PolicySpec& p) { return what_for(p); }
 
 class Planner {
  public:
@@ -324,6 +371,21 @@ class Planner {
 
 }  // namespace
 
+std::string what_for(const PolicySpec& p) {
+  std::vector<std::string> out;
+  if (p.session) out.push_back("a sign-in of the last " + to_string(*p.session));
+  if (p.mfa) out.push_back("a second factor");
+  if (p.trusted_device) out.push_back("a trusted device");
+  if (p.approval) out.push_back("approval for up to " + to_string(*p.approval));
+  if (p.days != kEveryDay || p.hours) {
+    std::string when = joined(days_text(p.days));
+    if (p.hours) when += (when.empty() ? "" : " ") + to_string(*p.hours);
+    out.push_back(when + " " + p.time_zone);
+  }
+  if (p.until) out.push_back("until " + utc_text(*p.until));
+  return out.empty() ? "nothing" : joined(out);
+}
+
 std::vector<Problem> problems(const DesiredState& state) { return Checker(state).run(); }
 
 std::vector<Change> plan(const DesiredState& now, const DesiredState& wanted, bool prune) {
@@ -332,6 +394,7 @@ std::vector<Change> plan(const DesiredState& now, const DesiredState& wanted, bo
   p.compare("connector", now.connectors, wanted.connectors, &ConnectorSpec::name);
   p.compare("relay", now.relays, wanted.relays, &RelaySpec::name);
   p.compare("identity-provider", now.identity_providers, wanted.identity_providers, &IdentityProviderSpec::name);
+  p.compare("policy", now.policies, wanted.policies, &PolicySpec::name);
   p.compare("user", now.users, wanted.users, &UserSpec::email);
   p.compare("service", now.services, wanted.services, &ServiceSpec::name);
   p.compare("group", now.groups, wanted.groups, &GroupSpec::name);
@@ -370,6 +433,7 @@ DesiredState outcome(const DesiredState& now, const DesiredState& wanted, bool p
   out.relays = outcome_of(now.relays, wanted.relays, &RelaySpec::name, prune);
   out.identity_providers =
       outcome_of(now.identity_providers, wanted.identity_providers, &IdentityProviderSpec::name, prune);
+  out.policies = outcome_of(now.policies, wanted.policies, &PolicySpec::name, prune);
   out.users = outcome_of(now.users, wanted.users, &UserSpec::email, prune);
   out.services = outcome_of(now.services, wanted.services, &ServiceSpec::name, prune);
   out.groups = outcome_of(now.groups, wanted.groups, &GroupSpec::name, prune);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -35,6 +36,29 @@ struct IdentityProviderSpec {
   std::vector<std::string> domains;       // whose addresses alone it may vouch for, and need not be listed as users; lower case
   std::chrono::seconds session = kSession;   // how long a sign-in is good for
   Place place;
+  std::vector<std::string> mfa_contexts{};   // its words (acr) for a sign-in with a second factor
+};
+// Weekdays is a set of days: bit 0 is Monday. DayHours are minutes of a day; `to` may be 24:00, or before `from`: of the next day.
+using Weekdays = std::uint8_t;
+inline constexpr Weekdays kEveryDay = 0x7f;
+struct DayHours {
+  int from = 0;
+  int to = 0;
+  bool operator==(const DayHours&) const = default;
+};
+// PolicySpec is what a Resource, or a group for what is reached through it, demands beyond membership; see core/access.h. What is
+// not set is not demanded.
+struct PolicySpec {
+  std::string name;
+  std::optional<std::chrono::seconds> session;   // the sign-in must be younger than this
+  bool mfa = false;                              // and have shown a second factor
+  bool trusted_device = false;
+  Weekdays days = kEveryDay;
+  std::optional<DayHours> hours;
+  std::string time_zone = "UTC";                 // of days and hours
+  std::optional<UnixTime> until;                 // after which nothing is reached any more
+  std::optional<std::chrono::seconds> approval;  // a request must be approved, for this long at most
+  Place place;
 };
 // by_sign_in: made by the first sign-in of somebody in one of the `domains`, and not listed by an administrator.
 // blocked: he reaches nothing, and nobody lets him in.
@@ -52,6 +76,7 @@ struct GroupSpec {
   std::vector<std::string> members;       // users by e-mail address, services by name
   Place place;
   std::vector<Claim> claims;              // of whom a provider says one of these is a member too
+  std::string policy{};                   // by name; "": none
 };
 struct ResourceSpec {
   std::string name;
@@ -61,6 +86,7 @@ struct ResourceSpec {
   std::vector<std::string> groups;
   Protocols protocols;
   Place place;
+  std::string policy{};                   // by name; "": none
 };
 // ReachTarget is where a flow would go, as in "nas.home.int:22", "10.0.0.7:53/udp" or "nas.home.int/icmp".
 struct ReachTarget {
@@ -87,6 +113,7 @@ struct DesiredState {
   std::vector<ConnectorSpec> connectors;
   std::vector<RelaySpec> relays;
   std::vector<IdentityProviderSpec> identity_providers;
+  std::vector<PolicySpec> policies;
   std::vector<UserSpec> users;
   std::vector<ServiceSpec> services;
   std::vector<GroupSpec> groups;
@@ -120,6 +147,9 @@ struct Problem {
   std::string text;       // what is wrong and what to do
 };
 
+// what_for returns what a policy demands in a few words: "a second factor, mon-fri 08:00-18:00 UTC".
+std::string what_for(const PolicySpec& p);
+
 // problems returns what makes `state` impossible: double names, references to nothing, an alias that is also an
 // address, two relays at one address, a member written twice, an address that nobody vouches for. Empty: it can be applied.
 std::vector<Problem> problems(const DesiredState& state);
@@ -135,7 +165,7 @@ std::vector<Problem> failures(const DesiredState& state, const std::vector<TestS
 struct Change {
   enum class Verb : std::uint8_t { create, update, remove };
   Verb verb = Verb::create;
-  std::string kind;       // "network", "connector", "relay", "identity-provider", "user", "service", "group", "resource"
+  std::string kind;       // "network", "connector", "relay", "identity-provider", "policy", "user", "service", "group", "resource"
   std::string name;
   std::string detail;     // for update: "address nas.home.int -> nas2.home.int"; otherwise "" or a short description
   bool operator==(const Change&) const = default;

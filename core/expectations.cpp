@@ -29,6 +29,12 @@ class Reach {
       users_.insert(s.name);
       if (s.blocked) groups_.erase(s.name);
     }
+    for (const PolicySpec& p : state.policies) {
+      if (wants_a_person(p)) for_people_.insert(p.name);
+    }
+    for (const GroupSpec& g : state.groups) {
+      if (for_people_.contains(g.policy)) groups_for_people_.insert(g.name);
+    }
   }
 
   bool knows(const std::string& user) const { return users_.contains(user); }
@@ -43,6 +49,9 @@ class Reach {
                                     ", which is for none of the user's groups";
     }
     winner = found->name;
+    if (!is_person(user) && !serves(user, *found)) {
+      return "a policy of resource " + printable(found->name) + ", or of its groups, wants a sign-in, and a service has none";
+    }
     if (found->protocols.allow(target.protocol, target.port)) return {};
     return "resource " + printable(found->name) + " allows " + found->protocols.to_string();
   }
@@ -63,10 +72,21 @@ class Reach {
     return std::any_of(of.begin(), of.end(), [&](const std::string& g) { return groups->second.contains(g); });
   }
 
+  // What a policy demands counts as given, but for what a service can never give.
+  static bool wants_a_person(const PolicySpec& p) { return p.session || p.mfa || p.approval; }
+  bool serves(const std::string& service, const Resource& r) const {
+    const ResourceSpec& spec = state_.resources[r.id];
+    const std::set<std::string>& of = groups_.at(service);
+    return !for_people_.contains(spec.policy) && std::any_of(spec.groups.begin(), spec.groups.end(), [&](const std::string& g) {
+      return of.contains(g) && !groups_for_people_.contains(g);
+    });
+  }
+
   const DesiredState& state_;
   Matcher matcher_;
   std::set<std::string> users_;
   std::map<std::string, std::set<std::string>> groups_;
+  std::set<std::string> for_people_, groups_for_people_;   // policies, and groups with one
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/access.h"
 #include "core/grant.h"
 #include "core/json_fwd.h"
 #include "core/resource.h"
@@ -88,6 +89,22 @@ inline constexpr std::chrono::hours kRemindKey(24 * 7);
 std::string reminder(const DeviceSelf& s, UnixTime now);
 Json to_json(const DeviceSelf& s);
 Result<DeviceSelf> device_self_from_json(const Json& j);
+
+// access, told to devices that reach Resources which have demands: of each of these what is missing, if anything is.
+struct ResourceAccess {
+  Need need = Need::nothing;
+  std::string policy;                 // that wants it; "" when nothing is missing
+  UnixTime changes = UnixTime::max(); // when time alone ends what is there, or brings what is missing; the maximum: never
+  bool asked = false;                 // somebody of the user's has asked for it, and nobody has answered yet
+  std::chrono::seconds most{0};       // for how long one may ask
+  bool operator==(const ResourceAccess&) const = default;
+};
+using AccessList = std::map<ResourceId, ResourceAccess>;
+Json to_json(const AccessList& a);
+Result<AccessList> access_from_json(const Json& j);
+// what_is_missing says it to a person, and what to do: "a sign-in with a second factor (policy sensitive): run 'sudo tg client login'".
+// "" when nothing is. `name`: of the Resource. `service`: it is no person.
+std::string what_is_missing(const ResourceAccess& a, const std::string& name, bool service);
 
 // grant/NETWORK is a JSON string: the compact JWS.
 

@@ -217,6 +217,57 @@ Result<DeviceSelf> device_self_from_json(const Json& j) {
   return out;
 }
 
+Json to_json(const AccessList& list) {
+  Json out = Json::array();
+  for (const auto& [id, a] : list) {
+    Json one = {{"id", id}, {"need", to_string(a.need)}};
+    if (!a.policy.empty()) one["policy"] = a.policy;
+    if (a.changes != UnixTime::max()) one["changes"] = std::uint64_t(a.changes.time_since_epoch().count());
+    if (a.asked) one["asked"] = true;
+    if (a.most.count() > 0) one["most"] = std::uint64_t(a.most.count());
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+Result<AccessList> access_from_json(const Json& j) {
+  AccessList out;
+  if (!j.is_array()) return fail(Errc::malformed, "access is not a list");
+  for (const Json& one : j) {
+    Fields f(one, "access");
+    ResourceAccess a;
+    const ResourceId id = f.number("id");
+    const auto need = need_from(f.text("need"));
+    a.need = need.value_or(Need::over);   // a word of a newer controller: it grants nothing
+    a.policy = f.text_or_empty("policy");
+    if (f.has("changes")) a.changes = UnixTime(std::chrono::seconds(f.number("changes", 1ull << 40)));
+    a.asked = f.has("asked") && f.flag("asked");
+    if (f.has("most")) a.most = std::chrono::seconds(f.number("most", 1ull << 32));
+    if (!f.ok()) return f.error();
+    out.emplace(id, std::move(a));
+  }
+  return out;
+}
+
+std::string what_is_missing(const ResourceAccess& a, const std::string& name, bool service) {
+  const std::string by = a.policy.empty() ? "" : " (policy " + printable(a.policy, 64) + ")";
+  const std::string sign_in = service ? ", which a service cannot give: an administrator must let it in by a group without that"
+                                      : ": run 'sudo tg client login'";
+  switch (a.need) {
+    case Need::nothing: return "";
+    case Need::sign_in: return "a new sign-in" + by + sign_in;
+    case Need::second_factor: return "a sign-in with a second factor" + by + sign_in;
+    case Need::approval:
+      if (a.asked) return "approval" + by + ", which was asked for: an administrator has to answer";
+      return "approval" + by + (service ? ", which a service cannot ask for" : ": run 'tg client request \"" + printable(name, 64) + "\"'");
+    case Need::hours:
+      return "another time" + by + (a.changes == UnixTime::max() ? "" : ": it opens at " + utc_text(a.changes));
+    case Need::trust: return "a trusted device" + by + ": ask an administrator to trust this one";
+    case Need::over: break;
+  }
+  return "more than there is" + by + ": access has ended; ask an administrator";
+}
+
 Json to_json(const ConnectorSelf& s) {
   return {{"id", s.id}, {"name", s.name}, {"network", s.network}, {"issuer", s.issuer},
           {"grant_key", base64url(s.grant_key)}, {"relays", s.relays}, {"grant_floor", s.grant_floor}, {"grace", std::uint64_t(s.grace.count())}};

@@ -80,7 +80,11 @@ Result<> Agent::start() {
   controller_ = std::make_unique<cmd::ControllerLink>(
       loop_, identity_, resolve_, [] { return Json::object(); },
       cmd::ControllerLink::Callbacks{[this] { view_changed(); },
-                                     [this] { if (controller_->refusal()) refused(); }},
+                                     [this] {
+                                       if (controller_->refusal()) refused();
+                                       wishes_.controller_changed(controller_->up());
+                                     },
+                                     [this](const Json& m) { return wishes_.answered(m); }},
       cmd::ControllerLink::KeptView{options_.state + "/view.json", [](const View&) { return kKeptFor; }});
   follow_dns_ = std::make_unique<cmd::FollowDns>(
       loop_, upstream, [this](std::vector<Endpoint> servers) { dns_changed(std::move(servers)); },
@@ -118,10 +122,15 @@ void Agent::tell_warnings() {
 void Agent::view_changed() {
   if (stopping_) return;   // goodbyes are leaving, and the system is given back when they have
   std::vector<Resource> resources;
+  AccessList access;
   networks_.clear();
   for (const auto& [key, item] : controller_->view()) {
     if (key == "self") {
       if (auto self = device_self_from_json(item)) self_ = std::move(*self);
+    } else if (key == "access") {
+      auto needs = access_from_json(item);
+      if (needs) access = std::move(*needs);
+      else net::log(net::Level::error, "what the controller sent of policies makes no sense: {}", needs.error().text);
     } else if (key.starts_with("resource/")) {
       auto r = resource_from_json(item);
       if (!r) {
@@ -134,6 +143,7 @@ void Agent::view_changed() {
   }
   auto matcher = std::make_shared<const Matcher>(std::move(resources));
   targets_.set_matcher(matcher);
+  targets_.set_access(std::move(access), self_ && self_->sign_in);
   dns_->resources_changed();
   capture();
   if (looked_for_ != networks_) look_for_collisions();   // all routes of the host are read for it
@@ -362,6 +372,7 @@ void Agent::answer(const Json& request, const net::LocalServer::Reply& reply) {
     return trace_dns(*dns_, targets_, resolver_->servers(), request, reply);
   }
   if (type == "paths") return reply(paths());
+  if (type == "request") return wishes_.ask(request, targets_, [this](const Json& m) { return controller_ && controller_->say(m); }, reply);
   if (type == "down") {
     stop();
     return reply({{"type", "down"}});

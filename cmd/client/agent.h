@@ -17,6 +17,7 @@
 #include "cmd/client/targets.h"
 #include "cmd/client/tcp_capture.h"
 #include "cmd/client/tunnels.h"
+#include "cmd/client/wishes.h"
 #include "cmd/controller_link.h"
 #include "cmd/system_dns.h"
 #include "core/mend_pace.h"
@@ -70,6 +71,8 @@ class Agent {
   std::string trouble() const;
   bool goes_by_kept() const;
   std::vector<std::string> warnings() const;
+  std::size_t not_ready() const;
+  bool is_service() const { return self_ && !self_->key.empty(); }
   void tell_warnings();
   void read_tun();
   void check_system();
@@ -98,6 +101,7 @@ class Agent {
   std::unique_ptr<DatagramCapture> datagrams_;
   std::unique_ptr<DnsServer> dns_;
   std::unique_ptr<PingProbes> pings_;
+  Wishes wishes_;
   std::unique_ptr<cmd::ControllerLink> controller_;
   std::unique_ptr<cmd::FollowDns> follow_dns_;
   std::optional<net::NetworkMonitor> network_;

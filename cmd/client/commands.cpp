@@ -36,6 +36,7 @@ void add_commands(cmd::Command app) {
   add_status(client);
   add_resources(client);
   add_explain(client);
+  add_request(client);
   add_ping(client);
   add_dns(client);
   add_netcheck(client);

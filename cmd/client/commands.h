@@ -36,6 +36,7 @@ void add_down(cmd::Command client);
 void add_status(cmd::Command client);
 void add_resources(cmd::Command client);
 void add_explain(cmd::Command client);
+void add_request(cmd::Command client);
 void add_ping(cmd::Command client);
 void add_dns(cmd::Command client);
 void add_netcheck(cmd::Command client);

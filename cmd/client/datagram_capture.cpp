@@ -114,6 +114,10 @@ DatagramCapture::Flow* DatagramCapture::find_or_begin(const Key& key, const Ipv4
     unreachable(ip.bytes, Unreachable::prohibited);
     return nullptr;
   }
+  if (!targets_.use(*target->resource, net::Loop::now())) {
+    unreachable(ip.bytes, Unreachable::prohibited);
+    return nullptr;
+  }
   if (flows_.size() >= kFlowsMax) return nullptr;
   if (flows_.empty()) sweep_.after(kSweep);
   Flow& made = *(flows_[key] = std::make_unique<Flow>(*this, key));

@@ -17,6 +17,8 @@ void print_explanation(const Json& j) {
   fmt::print("{} belongs to the Resource {} ({}, network {})\n", text_or(j, "host", ""), text_or(w, "name", ""),
              text_or(w, "address", ""), text_or(w, "network", ""));
   fmt::print("why        {}\n", text_or(j, "why", ""));
+  fmt::print("state      {}\n", text_or(w, "state", ""));
+  if (w.contains("missing")) fmt::print("needs      {}\n", text_or(w, "missing", ""));
   for (const Json& o : j["others"])
     fmt::print("also       {} ({})\n", text_or(o, "name", ""), text_or(o, "address", ""));
   if (j.contains("local")) fmt::print("local      {}\n", text_or(j, "local", ""));

@@ -191,6 +191,11 @@ void PingProbes::probe(const Json& request, const net::LocalServer::Reply& reply
     return failed(
         {"not-allowed", Errc::denied, fmt::format("the Resource allows {}, no ping", r->protocols.to_string())});
   }
+  if (const ResourceAccess& access = targets_.access(r->id); access.need != Need::nothing) {
+    const bool sign_in = access.need == Need::sign_in || access.need == Need::second_factor;
+    return failed({"not-ready", sign_in ? Errc::login_needed : Errc::denied,
+                   fmt::format("{} needs {}", r->name, what_is_missing(access, r->name, false))});
+  }
   const auto patience =
       std::chrono::milliseconds(std::clamp<std::int64_t>(number_or(request, "timeout_ms", 5000), 1, kLongest));
   const std::uint64_t number = next_++;

@@ -12,15 +12,33 @@ namespace tg::client {
 namespace {
 
 constexpr std::size_t kCollisions = 8;       // that are told one by one
+constexpr Duration kWantedFor = std::chrono::minutes(10);   // that one is told what an application could not use
 constexpr std::uint64_t kUnanswered = 3;   // questions in a row: one may be lost
 
-Json resource_json(const Resource& r, const AddressPool& pool, bool ready) {
+std::string state_text(const ResourceAccess& a) {
+  switch (a.need) {
+    case Need::nothing: return a.changes == UnixTime::max() ? "ready" : "ready until " + utc_text(a.changes);
+    case Need::sign_in: return "sign-in needed";
+    case Need::second_factor: return "second factor needed";
+    case Need::approval: return a.asked ? "requested" : "request possible";
+    case Need::hours: return a.changes == UnixTime::max() ? "closed" : "closed until " + utc_text(a.changes);
+    case Need::trust: return "device not trusted";
+    case Need::over: break;
+  }
+  return "over";
+}
+
+Json resource_json(const Resource& r, const AddressPool& pool, const ResourceAccess& access, bool service) {
   Json j = {{"id", r.id},
             {"name", r.name},
             {"network", r.network},
             {"address", r.address.text()},
             {"protocols", r.protocols.to_string()},
-            {"state", ready ? "ready" : "sign-in needed"}};
+            {"state", state_text(access)},
+            {"need", to_string(access.need)}};
+  if (access.changes != UnixTime::max()) j["changes"] = access.changes.time_since_epoch().count();
+  if (!access.policy.empty()) j["policy"] = access.policy;
+  if (access.need != Need::nothing) j["missing"] = what_is_missing(access, r.name, service);
   if (!r.alias.empty()) j["alias"] = r.alias;
   if (r.address.kind() == Address::Kind::name) {
     if (const auto lent = pool.find(r.address.text())) j["local"] = IpAddress(*lent).to_string();
@@ -58,6 +76,7 @@ Json Agent::status() const {
             {"interface", options_.interface},
             {"range", targets_.pool().range().to_string()},
             {"resources", targets_.matcher()->resources().size()},
+            {"not_ready", not_ready()},
             {"flows", {{"tcp", tcp_ ? tcp_->flows() : 0}, {"datagram", datagrams_ ? datagrams_->flows() : 0}}},
             {"tunnels", tunnels_ ? tunnels_->status() : Json::array()}};
   if (!problem.empty()) j["problem"] = problem;
@@ -89,6 +108,20 @@ std::vector<std::string> Agent::warnings() const {
   if (self_) {
     if (std::string ends = reminder(*self_, net::Loop::wall()); !ends.empty()) out.push_back(std::move(ends));
   }
+  if (self_ && !self_->sign_in) {
+    for (const Resource& r : targets_.matcher()->resources()) {
+      const ResourceAccess& access = targets_.access(r.id);
+      const auto left = access.changes - net::Loop::wall();
+      if (access.need != Need::nothing || access.changes == UnixTime::max() || left > kRemindSession || left.count() <= 0) continue;
+      out.push_back(fmt::format("{} is reached until {}, and its flows end then", printable(r.name, 64), utc_text(access.changes)));
+    }
+    for (const ResourceId id : targets_.wanted(net::Loop::now() - kWantedFor)) {
+      const auto& all = targets_.matcher()->resources();
+      const auto r = std::find_if(all.begin(), all.end(), [&](const Resource& one) { return one.id == id; });
+      if (r == all.end()) continue;
+      out.push_back(fmt::format("{} was used, and needs {}", printable(r->name, 64), what_is_missing(targets_.access(id), r->name, is_service())));
+    }
+  }
   if (std::string p = targets_.problem(); !p.empty()) out.push_back(std::move(p));
   const std::size_t told = std::min(collisions_.told.size(), kCollisions);
   const std::size_t more = collisions_.told.size() - told + collisions_.more;
@@ -106,10 +139,15 @@ std::vector<std::string> Agent::warnings() const {
   return out;
 }
 
+std::size_t Agent::not_ready() const {
+  const auto& all = targets_.matcher()->resources();
+  return static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [&](const Resource& r) { return !targets_.ready(r.id); }));
+}
+
 Json Agent::resources() const {
   Json list = Json::array();
   for (const Resource& r : targets_.matcher()->resources()) {
-    list.push_back(resource_json(r, targets_.pool(), !self_ || !self_->sign_in));
+    list.push_back(resource_json(r, targets_.pool(), targets_.access(r.id), is_service()));
   }
   return {{"type", "resources"}, {"resources", std::move(list)}};
 }
@@ -118,7 +156,7 @@ Json Agent::explain(const std::string& text, std::optional<std::uint16_t> port) 
   auto host = parse_host(text);
   if (!host) return net::local_error(host.error());
   const AddressPool& pool = targets_.pool();
-  const bool ready = !self_ || !self_->sign_in;
+  const auto shown = [&](const Resource& r) { return resource_json(r, pool, targets_.access(r.id), is_service()); };
   Json j = {{"type", "explain"}, {"asked", text}};
   // An address that stands for a name is explained as the name.
   if (const auto* ip = std::get_if<IpAddress>(&*host); ip != nullptr && ip->is_v4()) {
@@ -135,10 +173,10 @@ Json Agent::explain(const std::string& text, std::optional<std::uint16_t> port) 
     return j;
   }
   const Resource& winner = *candidates.front();
-  j["winner"] = resource_json(winner, pool, ready);
+  j["winner"] = shown(winner);
   j["why"] = why(winner, candidates.size() > 1 ? candidates[1] : nullptr);
   Json others = Json::array();
-  for (std::size_t i = 1; i < candidates.size(); ++i) others.push_back(resource_json(*candidates[i], pool, ready));
+  for (std::size_t i = 1; i < candidates.size(); ++i) others.push_back(shown(*candidates[i]));
   j["others"] = std::move(others);
   const auto* name = std::get_if<std::string>(&*host);
   j["target"] = name != nullptr ? target_host(winner, *name) : to_string(*host);

@@ -41,7 +41,9 @@ void print_status(const Json& j, bool online) {
   if (j.contains("rules_as_of")) fmt::print("rules      {}\n", cmd::rules_text(j));
   if (j.contains("clock")) fmt::print("clock      {}\n", text_or(j, "clock", ""));
   for (const Json& w : j.value("warnings", Json::array())) fmt::print("warning    {}\n", w.get<std::string>());
-  fmt::print("resources  {}\n", number_or(j, "resources", 0));
+  const auto not_ready = number_or(j, "not_ready", 0);
+  fmt::print("resources  {}{}\n", number_or(j, "resources", 0),
+             not_ready > 0 ? fmt::format(", {} of them not ready: see tg client resources", not_ready) : "");
   fmt::print("interface  {}, range {}\n", text_or(j, "interface", ""), text_or(j, "range", ""));
   if (j.contains("dns")) {
     std::string upstream;
@@ -98,6 +100,9 @@ Result<int> resources(const Common& common) {
   for (const Json& r : list) {
     row(text_or(r, "name", ""), text_or(r, "address", ""), text_or(r, "alias", "-"), text_or(r, "local", "-"),
         text_or(r, "state", ""), text_or(r, "protocols", ""));
+  }
+  for (const Json& r : list) {
+    if (r.contains("policy")) std::fputs(fmt::format("tg: {} needs {}\n", text_or(r, "name", ""), text_or(r, "missing", "")).c_str(), stderr);
   }
   return 0;
 }

@@ -1,6 +1,7 @@
 // What an address that an application talks to stands for.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include "core/address_pool.h"
 #include "core/matcher.h"
+#include "core/view.h"
 #include "dns/resolv_conf.h"
 #include "net/loop.h"
 #include "net/routes.h"
@@ -61,6 +63,33 @@ class Targets {
     return Target{r, name ? target_host(*r, *name) : IpAddress(address).to_string()};
   }
 
+  // What policies still want of this device, and whether its user has to sign in before anything is reached.
+  void set_access(AccessList access, bool sign_in) {
+    access_ = std::move(access);
+    sign_in_ = sign_in;
+    std::erase_if(wanted_, [&](const auto& one) { return ready(one.first); });
+  }
+  const ResourceAccess& access(ResourceId id) const {
+    static const ResourceAccess kReady, kSignIn{Need::sign_in, {}, UnixTime::max(), false, {}};
+    const auto found = access_.find(id);
+    return sign_in_ ? kSignIn : found == access_.end() ? kReady : found->second;
+  }
+  bool ready(ResourceId id) const { return access(id).need == Need::nothing; }
+  // use says whether an application may use a Resource now, and remembers when one could not.
+  bool use(const Resource& r, Instant now) {
+    if (ready(r.id)) return true;
+    wanted_[r.id] = now;
+    return false;
+  }
+  // wanted returns the Resources that are not ready, and that an application would have used since.
+  std::vector<ResourceId> wanted(Instant since) const {
+    std::vector<ResourceId> out;
+    for (const auto& [id, when] : wanted_) {
+      if (when >= since) out.push_back(id);
+    }
+    return out;
+  }
+
   // problem says why names get no address; "" when they do.
   std::string problem() const {
     if (pool_.capacity() > 0) return "";
@@ -71,6 +100,9 @@ class Targets {
  private:
   AddressPool pool_;
   std::shared_ptr<const Matcher> matcher_;
+  AccessList access_;
+  bool sign_in_ = false;
+  std::map<ResourceId, Instant> wanted_;
 };
 
 }  // namespace tg::client

@@ -152,6 +152,7 @@ void TcpCapture::begin(FlowId flow) {
   const auto target = targets_.find(key->dst.address);
   if (!target) return refuse(flow, Code::host_unreachable);
   if (!target->resource->protocols.allow(Protocol::tcp, key->dst.port)) return refuse(flow, Code::port_not_allowed);
+  if (!targets_.use(*target->resource, net::Loop::now())) return refuse(flow, Code::denied);
   auto made = std::make_unique<Flow>(*this, flow, *key);
   Flow& f = *made;
   flows_[flow] = std::move(made);
@@ -188,7 +189,9 @@ void TcpCapture::resources_changed() {
   std::vector<Flow*> over;
   for (const auto& [id, flow] : flows_) {
     const auto target = targets_.find(flow->key().dst.address);
-    if (!target || !target->resource->protocols.allow(Protocol::tcp, flow->key().dst.port)) over.push_back(flow.get());
+    const bool goes_on = target && target->resource->protocols.allow(Protocol::tcp, flow->key().dst.port) &&
+                         targets_.ready(target->resource->id);
+    if (!goes_on) over.push_back(flow.get());
   }
   for (Flow* f : over) f->cut(Code::denied);
 }

@@ -1,6 +1,7 @@
 #include "cmd/controller/admin_api.h"
 
 #include <algorithm>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -79,6 +80,7 @@ Json AdminApi::answer(const Json& request, const Stamp& by) const {
   if (type == "totp") out = totp(request, by);
   if (type == "list") out = list(request, by.time);
   if (type == "show") out = show(request, by.time);
+  if (type == "approve" || type == "deny") out = decide(type, request, by);
   if (type == "create" || type == "update" || type == "delete") out = edit(type, request, by);
   if (!out) return net::local_error(out.error());
   (*out)["type"] = "ok";
@@ -172,9 +174,12 @@ Result<Json> AdminApi::token(const Json& request, const Stamp& by) const {
   const auto role = role_from(role_name);
   if (!role || *role == Token::Role::service) f.refuse("role", "is not device, connector or relay");
   if (!f.ok()) return f.error();
+  const bool trusted = f.has("trusted") && f.flag("trusted");
+  if (trusted && *role != Token::Role::device) f.refuse("trusted", "is for devices");
+  if (!f.ok()) return f.error();
   const auto lifetime = token_lifetime(expires);
   if (!lifetime) return tl::unexpected(lifetime.error());
-  auto fresh = store.new_token(*role, *role == Token::Role::device ? lower(subject) : subject, by, *lifetime);
+  auto fresh = store.new_token(*role, *role == Token::Role::device ? lower(subject) : subject, by, *lifetime, trusted);
   if (!fresh) return pass_on(fresh);
   const Token out{*role, fresh->expires, fresh->id, fresh->secret, pki.pin(), public_address};
   return Json{{"token", out.to_string()}, {"expires", fresh->expires.time_since_epoch().count()}};
@@ -261,6 +266,23 @@ Result<Json> AdminApi::totp(const Json& request, const Stamp& by) const {
   return Json{{"uri", remove ? "" : totp_uri(secret, email, "tg " + pki.instance())}};
 }
 
+Result<Json> AdminApi::decide(const std::string& verb, const Json& request, const Stamp& by) const {
+  Fields f(request, verb);
+  const std::string id = f.text("id");
+  const std::string length = f.text_or_empty("for");
+  if (!f.ok()) return f.error();
+  std::optional<std::chrono::seconds> for_how_long;
+  if (verb == "approve") {
+    auto read = length.empty() ? Result<std::chrono::seconds>(0) : parse_duration(length);   // 0: what was asked for
+    if (!read) return fail(Errc::invalid_argument, "--for: " + read.error().text);
+    if (!length.empty() && read->count() == 0) return fail(Errc::invalid_argument, "--for: 0s is no time; to refuse: tg controller request deny");
+    for_how_long = *read;
+  }
+  if (auto done = store.decide(id, for_how_long, by); !done) return pass_on(done);
+  changed();
+  return Json{{"changes", list_json<Change>({{Change::Verb::update, "request", id, verb == "approve" ? "approved" : "denied"}})}};
+}
+
 Result<Json> AdminApi::end_session(const std::string& name, const Stamp& by) const {
   auto model = store.model();
   if (!model) return pass_on(model);
@@ -300,8 +322,8 @@ Result<Json> AdminApi::show(const Json& request, UnixTime now) const {
   auto all = items(*model, online(), kind, now);
   if (!all) return pass_on(all);
   if (kind == "user") name = lower(name);
-  const bool by_id = kind == "device" || kind == "session" || kind == "key";
-  if (by_id) {
+  const bool by_id = kind == "device" || kind == "session" || kind == "key" || kind == "request";
+  if (by_id && kind != "request") {
     auto id = kind == "key" ? key_id(*model, name) : device_id(*model, name);
     if (!id) return pass_on(id);
     name = *id;
@@ -369,13 +391,16 @@ Result<Json> AdminApi::edit_device(const std::string& verb, const std::string& n
     done = store.remove_device(*id, by);
   } else {
     const std::string state = fields.value("state", Json()).is_string() ? fields["state"].get<std::string>() : "";
-    if (state != "active" && state != "blocked") {
-      return fail(Errc::invalid_argument, "--to must be active or blocked");
-    }
-    if (device.blocked == (state == "blocked")) return Json{{"changes", Json::array()}};
+    static const std::map<std::string, Store::DeviceState> kStates = {{"pending", Store::DeviceState::pending},
+                                                                      {"trusted", Store::DeviceState::trusted},
+                                                                      {"blocked", Store::DeviceState::blocked}};
+    const auto wanted = kStates.find(state);
+    if (wanted == kStates.end()) return fail(Errc::invalid_argument, "--to must be pending, trusted or blocked");
+    const std::string before = device.blocked ? "blocked" : device.trusted ? "trusted" : "pending";
+    if (before == state) return Json{{"changes", Json::array()}};
     change.verb = Change::Verb::update;
-    change.detail = state;
-    done = store.block_device(*id, state == "blocked", by);
+    change.detail = "state " + before + " -> " + state;
+    done = store.set_device_state(*id, wanted->second, by);
   }
   if (!done) return pass_on(done);
   changed();

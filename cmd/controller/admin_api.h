@@ -58,6 +58,7 @@ struct AdminApi {
   Result<Json> secret(const Json& request, const Stamp& by) const;
   Result<Json> password(const Json& request, const Stamp& by) const;
   Result<Json> totp(const Json& request, const Stamp& by) const;
+  Result<Json> decide(const std::string& verb, const Json& request, const Stamp& by) const;
   Result<Json> end_session(const std::string& name, const Stamp& by) const;
   Result<Json> forget_accounts(const std::string& name, const Stamp& by) const;
   Result<Json> list(const Json& request, UnixTime now) const;

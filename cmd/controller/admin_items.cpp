@@ -90,6 +90,35 @@ Json identity_providers(const Model& model) {
   return out;
 }
 
+Json policies(const Model& model) {
+  std::unordered_map<std::string, std::vector<std::string>> groups, resources;
+  for (const GroupRecord& g : model.groups) groups[g.policy].push_back(g.name);
+  for (const ResourceRecord& r : model.resources) resources[r.policy].push_back(r.resource.name);
+  Json out = Json::array();
+  for (const PolicySpec& p : model.policies) {
+    Json item = to_json(p);
+    item["demands"] = what_for(p);
+    item["groups"] = groups[p.name];
+    item["resources"] = resources[p.name];
+    out.push_back(std::move(item));
+  }
+  return out;
+}
+
+Json requests(const Model& model, UnixTime now) {
+  Json out = Json::array();
+  for (const RequestRecord& r : model.requests) {
+    const bool approved = r.state == RequestRecord::State::approved;
+    const char* state = r.state == RequestRecord::State::open ? "open" : !approved ? "denied" : now < r.until ? "approved" : "over";
+    const DeviceRecord* device = model.device(r.device);
+    out.push_back({{"id", r.id}, {"user", r.user}, {"device", device == nullptr ? r.device : device->name}, {"resource", r.resource_name},
+                   {"reason", r.reason}, {"state", state}, {"asked", time_of(r.asked)}, {"wanted", to_string(r.wanted)},
+                   {"decided", time_of(r.decided)}, {"decided_by", r.decided_by},
+                   {"until", approved ? time_of(r.until) : Json(nullptr)}});
+  }
+  return out;
+}
+
 Json sessions(const Model& model) {
   Json out = Json::array();
   for (const DeviceRecord& d : model.devices) {
@@ -166,7 +195,7 @@ Json groups(const Model& model) {
   Json out = Json::array();
   for (const GroupRecord& g : model.groups) {
     out.push_back({{"name", g.name}, {"members", g.members}, {"claims", to_json(g.claims)}, {"by_claim", only_by_claim(g)},
-                   {"resources", resources[g.name]}});
+                   {"resources", resources[g.name]}, {"policy", g.policy}});
   }
   return out;
 }
@@ -178,6 +207,7 @@ Json resources(const Model& model) {
     item["groups"] = r.groups;
     item["alias"] = r.resource.alias;
     item["rules"] = r.resource.protocols.to_string();
+    item["policy"] = r.policy;
     out.push_back(std::move(item));
   }
   return out;
@@ -186,8 +216,9 @@ Json resources(const Model& model) {
 Json devices(const Model& model, const Present& online) {
   Json out = Json::array();
   for (const DeviceRecord& d : model.devices) {
-    const char* state = d.blocked ? "blocked" : d.user_blocked ? "user blocked" : d.signs_in && !d.session ? "signed out" : "active";
-    Json item = {{"id", d.id}, {"name", d.name}, {"user", d.user}, {"state", state},
+    const char* state = d.blocked ? "blocked" : d.trusted ? "trusted" : "pending";
+    const char* access = d.blocked ? "blocked" : d.user_blocked ? "user blocked" : d.signs_in && !d.session ? "signed out" : "let in";
+    Json item = {{"id", d.id}, {"name", d.name}, {"user", d.user}, {"state", state}, {"access", access},
                  {"created", time_of(d.created)}, {"last_seen", time_of(d.last_seen)}};
     add_presence(item, online.find("device", d.id));
     out.push_back(std::move(item));
@@ -203,6 +234,8 @@ Result<Json> items(const Model& model, const std::vector<OnlineAgent>& agents, c
   if (kind == "connector") return connectors(model, online);
   if (kind == "relay") return relays(model, online);
   if (kind == "identity-provider") return identity_providers(model);
+  if (kind == "policy") return policies(model);
+  if (kind == "request") return requests(model, now);
   if (kind == "session") return sessions(model);
   if (kind == "user") return users(model);
   if (kind == "service") return services(model);

@@ -49,6 +49,9 @@ void add_serve(cmd::Command controller) {
   command.add_option("--password-session", options->password_session, "How long a sign-in with a password is good for")
       .type_name("DURATION")
       .default_str("12h");
+  command.add_option("--max-devices", options->max_devices, "How many devices a person may have")
+      .type_name("N")
+      .capture_default_str();
   command.add_option("--grace", options->grace,
                       "How long grants go on being accepted past their end (an hour at most) while the controller is "
                       "away, such as 90s, 15m or 8h; at most 12h. No revocation is told in that time")
@@ -124,7 +127,7 @@ Result<int> apply(const Apply& options) {
 void add_apply(cmd::Command controller) {
   auto options = std::make_shared<Apply>();
   cmd::Command command = controller.add_command("apply",
-                                                "Make a file's networks, connectors, relays, providers, users, groups and Resources true",
+                                                "Make a file's networks, connectors, relays, providers, policies, users, groups and Resources true",
                                                 [options] { return apply(*options); });
   options->common.add_to(command);
   command.add_option("FILE", options->file, "TOML file with the desired state; /dev/stdin works too").required();
@@ -149,11 +152,24 @@ void add_apply(cmd::Command controller) {
   groups_claim = "groups"             # default: its groups are not asked for
   domains = ["example.com"]           # whose people need not be listed as users
   session = "12h"                     # how long a sign-in is good for
+  mfa_contexts = ["phr"]              # its words (acr) for a second factor, beside what amr says
+  [[policy]]                          # for a Resource, or for what is reached through a group: policy = "sensitive"
+  name = "sensitive"                  # all that is written must be so; nothing is needed
+  session = "8h"                      # the sign-in is younger
+  mfa = true                          # it has shown a second factor
+  trusted_device = true               # an administrator trusts the device
+  days = ["mon-fri"]
+  hours = "08:00-18:00"
+  time_zone = "Europe/Berlin"         # of days and hours; default: UTC
+  until = "2026-12-31T18:00Z"         # after which it is over
+  approval = "4h"                     # somebody approved a request, for this long at most
   [[user]]
   email = "alice@example.com"         # blocked = true shuts somebody out
+  [[service]]                         # a machine without a person; it comes in by a key
+  name = "ci"
   [[group]]
   name = "family"
-  members = ["alice@example.com"]
+  members = ["alice@example.com", "ci"]
   claims = { company = ["engineering"] }   # members too, as of their last sign-in
   [[resource]]
   name = "NAS"

@@ -1,9 +1,10 @@
-// tg controller {network,connector,relay,identity-provider,user,service,key,group,resource,device,session}
-// {list,show,create,update,delete}, and token and secret.
+// tg controller {network,connector,relay,identity-provider,policy,user,service,key,group,resource,device,session,request}
+// {list,show,create,update,delete}, and token, secret, approve and deny.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <set>
 
 #include "cmd/controller/commands.h"
 #include "cmd/controller/desired_json.h"
@@ -39,20 +40,24 @@ const std::vector<Kind>& kinds() {
                          {"LAST SEEN", "last_seen"}, {"ID", "id"}}},
       {"identity-provider", "NAME", {{"NAME", "name"}, {"ISSUER", "issuer"}, {"CLIENT ID", "client_id"}, {"SECRET", "secret"},
                                      {"SESSION", "lifetime"}, {"DOMAINS", "domains"}}},
+      {"policy", "NAME", {{"NAME", "name"}, {"DEMANDS", "demands"}, {"GROUPS", "groups"}, {"RESOURCES", "resources"}}},
       {"user", "EMAIL", {{"EMAIL", "email"}, {"STATE", "state"}, {"GROUPS", "groups"}, {"DEVICES", "devices"},
                           {"ACCOUNTS", "accounts"}}},
       {"service", "NAME", {{"NAME", "name"}, {"STATE", "state"}, {"GROUPS", "groups"}, {"KEYS", "keys"}, {"DEVICES", "devices"}}},
       {"key", "KEY", {{"ID", "id"}, {"SERVICE", "service"}, {"NAME", "name"}, {"STATE", "state"}, {"EXPIRES", "expires"},
                       {"LAST USED", "last_used"}, {"DEVICES", "devices"}}},
-      {"group", "NAME", {{"NAME", "name"}, {"MEMBERS", "members"}, {"BY CLAIM", "by_claim"}, {"RESOURCES", "resources"}}},
+      {"group", "NAME", {{"NAME", "name"}, {"MEMBERS", "members"}, {"BY CLAIM", "by_claim"}, {"RESOURCES", "resources"},
+                          {"POLICY", "policy"}}},
       {"resource", "NAME", {{"ID", "id"}, {"NAME", "name"}, {"NETWORK", "network"}, {"ADDRESS", "address"},
                             {"ALIAS", "alias"},
-                            {"GROUPS", "groups"}, {"ALLOWED", "rules"}}},
-      {"device", "DEVICE", {{"ID", "id"}, {"NAME", "name"}, {"USER", "user"}, {"STATE", "state"}, {"ONLINE", "online"},
-                            {"FROM", "from"},
+                            {"GROUPS", "groups"}, {"ALLOWED", "rules"}, {"POLICY", "policy"}}},
+      {"device", "DEVICE", {{"ID", "id"}, {"NAME", "name"}, {"USER", "user"}, {"STATE", "state"}, {"ACCESS", "access"},
+                            {"ONLINE", "online"}, {"FROM", "from"},
                             {"LAST SEEN", "last_seen"}}},
       {"session", "DEVICE", {{"USER", "user"}, {"DEVICE", "device"}, {"PROVIDER", "provider"}, {"STARTED", "started"},
                              {"EXPIRES", "expires"}, {"ID", "id"}}},
+      {"request", "ID", {{"ID", "id"}, {"USER", "user"}, {"RESOURCE", "resource"}, {"STATE", "state"}, {"ASKED", "asked"},
+                         {"FOR", "wanted"}, {"UNTIL", "until"}, {"REASON", "reason"}}},
   };
   return all;
 }
@@ -60,7 +65,8 @@ const std::vector<Kind>& kinds() {
 std::string cell(const Json& item, const std::string& key) {
   const auto found = item.find(key);
   if (found == item.end() || found->is_null()) return key == "last_seen" || key == "last_used" ? "never" : "";
-  if (key == "last_seen" || key == "last_used" || key == "created" || key == "started" || key == "expires") {
+  static const std::set<std::string> kTimes = {"last_seen", "last_used", "created", "started", "expires", "asked", "decided", "until"};
+  if (kTimes.contains(key)) {
     return utc_text(UnixTime(std::chrono::seconds(found->get<std::int64_t>())));
   }
   if (found->is_string()) return found->get<std::string>();
@@ -80,23 +86,25 @@ struct Request {
   Json fields = Json::object();
   // Values of options, before they become fields.
   std::string network, address, alias, tcp, udp, state, rename;
-  std::string issuer, client_id, email_claim, groups_claim, session;
-  std::vector<std::string> groups, members, add, remove, claims, scopes, domains;
-  bool icmp = true, trust_email = false, forget_accounts = false;
+  std::string issuer, client_id, email_claim, groups_claim, session, policy, hours, time_zone, until, approval, for_how_long;
+  std::vector<std::string> groups, members, add, remove, claims, scopes, domains, days, mfa_contexts;
+  bool icmp = true, trust_email = false, forget_accounts = false, mfa = false, trusted_device = false, trusted = false;
   std::string token_expires = "10m";
   std::string key_name, key_expires = "365d";
 };
 using Shared = std::shared_ptr<Request>;
 
+std::string plural(const std::string& kind) { return kind == "policy" ? "policies" : kind + "s"; }
+
 void add_list(cmd::Command group, const Kind& kind) {
   auto r = std::make_shared<Request>();
-  cmd::Command command = group.add_command("list", fmt::format("List the {}s", kind.name),
+  cmd::Command command = group.add_command("list", fmt::format("List the {}", plural(kind.name)),
                                            [r, &kind]() -> Result<int> {
     auto answer = r->common.ask({{"type", "list"}, {"kind", kind.name}});
     if (!answer) return pass_on(answer);
     const Json& items = (*answer)["items"];
     if (r->common.json) {
-      std::string key = std::string(kind.name) + "s";
+      std::string key = plural(kind.name);
       std::replace(key.begin(), key.end(), '-', '_');
       cmd::print_json({{key, items}});
       return 0;
@@ -184,6 +192,15 @@ void collect_fields(cmd::Command command, Request& r) {
   given(command, r, "--groups-claim", "groups_claim", r.groups_claim);
   given(command, r, "--domain", "domains", r.domains);
   given(command, r, "--session", "session", r.session);
+  given(command, r, "--mfa-context", "mfa_contexts", r.mfa_contexts);
+  given(command, r, "--policy", "policy", r.policy);
+  given(command, r, "--mfa", "mfa", r.mfa);
+  given(command, r, "--trusted-device", "trusted_device", r.trusted_device);
+  given(command, r, "--day", "days", r.days);
+  given(command, r, "--hours", "hours", r.hours);
+  given(command, r, "--time-zone", "time_zone", r.time_zone);
+  given(command, r, "--until", "until", r.until);
+  given(command, r, "--approval", "approval", r.approval);
   given(command, r, "--forget-accounts", "forget_accounts", r.forget_accounts);
 }
 
@@ -197,6 +214,19 @@ void add_provider_fields(cmd::Command command, Request& r, bool update) {
   command.add_option("--groups-claim", r.groups_claim, "Where it tells a person's groups; \"\" for nowhere").type_name("CLAIM");
   command.add_option("--domain", r.domains, "Whose addresses need not be listed as users (repeat it)").type_name("DOMAIN");
   command.add_option("--session", r.session, "How long a sign-in is good for (default: 12h)").type_name("DURATION");
+  command.add_option("--mfa-context", r.mfa_contexts, "Its word (acr) for a sign-in with a second factor (repeat it)").type_name("ACR");
+}
+
+void add_policy_fields(cmd::Command command, Request& r) {
+  command.add_option("--session", r.session, "The sign-in must be younger; \"\" for any").type_name("DURATION");
+  command.add_option("--mfa", r.mfa, "Whether it must have shown a second factor").type_name("true|false");
+  command.add_option("--trusted-device", r.trusted_device, "Whether an administrator must trust the device").type_name("true|false");
+  command.add_option("--day", r.days, "Only on these days: mon, or mon-fri (repeat it)").type_name("DAYS");
+  command.add_option("--hours", r.hours, "Only from one time to another, as in 08:00-18:00; \"\" for any").type_name("FROM-TO");
+  command.add_option("--time-zone", r.time_zone, "Of days and hours, as in Europe/Berlin (default: UTC)").type_name("ZONE");
+  command.add_option("--until", r.until, "Only until then, as in 2026-12-31T18:00Z; \"\" for ever").type_name("TIME");
+  command.add_option("--approval", r.approval, "Only after a request was approved, and at most for so long; \"\" for without")
+      .type_name("DURATION");
 }
 
 void add_fields(cmd::Command command, Request& r, const std::string& kind, bool update) {
@@ -219,6 +249,12 @@ void add_fields(cmd::Command command, Request& r, const std::string& kind, bool 
         .type_name("PROVIDER=VALUE");
   }
   if (kind == "identity-provider") add_provider_fields(command, r, update);
+  if (kind == "policy") add_policy_fields(command, r);
+  if (kind == "group" || kind == "resource") {
+    const char* help = kind == "group" ? "What it takes to reach something through it; \"\" for none"
+                                       : "What it takes to reach it; \"\" for none";
+    command.add_option("--policy", r.policy, help).type_name("POLICY");
+  }
   if (kind == "user" && update) {
     command.add_option("--to", r.state, "active or blocked; a blocked user's flows end at once, and he cannot sign in")
         .type_name("STATE")
@@ -242,9 +278,9 @@ void add_fields(cmd::Command command, Request& r, const std::string& kind, bool 
     command.add_option("--icmp", r.icmp, "Whether it may be pinged").type_name("true|false");
   }
   if (kind == "device") {
-    command.add_option("--to", r.state, "active or blocked; a blocked device loses its flows at once")
+    command.add_option("--to", r.state, "pending, trusted (see policies) or blocked; a blocked device loses its flows at once")
         .type_name("STATE")
-        .one_of({"active", "blocked"})
+        .one_of({"pending", "trusted", "blocked"})
         .required();
   }
 }
@@ -284,7 +320,9 @@ void add_edit(cmd::Command group, const Kind& kind, const std::string& verb, con
 void add_token(cmd::Command group, const char* verb, const std::string& role, const char* what, const std::string& help) {
   auto r = std::make_shared<Request>();
   cmd::Command command = group.add_command(verb, help, [r, role]() -> Result<int> {
-    auto answer = r->common.ask({{"type", "token"}, {"role", role}, {"subject", r->name}, {"expires", r->token_expires}});
+    Json request = {{"type", "token"}, {"role", role}, {"subject", r->name}, {"expires", r->token_expires}};
+    if (r->trusted) request["trusted"] = true;
+    auto answer = r->common.ask(request);
     if (!answer) return pass_on(answer);
     if (r->common.json) cmd::print_json({{"token", (*answer)["token"]}, {"expires", (*answer)["expires"]}});
     else std::puts((*answer)["token"].get<std::string>().c_str());
@@ -295,6 +333,24 @@ void add_token(cmd::Command group, const char* verb, const std::string& role, co
   command.add_option("--expires", r->token_expires, "How long the token is good for; a number alone is minutes")
       .type_name("DURATION")
       .capture_default_str();
+  if (role == "device") command.add_flag("--trusted", r->trusted, "The device is trusted from the beginning");
+}
+
+void add_decision(cmd::Command group, const std::string& verb, const char* help) {
+  auto r = std::make_shared<Request>();
+  cmd::Command command = group.add_command(verb, help, [r, verb]() -> Result<int> {
+    Json request = {{"type", verb}, {"id", r->name}};
+    if (!r->for_how_long.empty()) request["for"] = r->for_how_long;
+    auto answer = r->common.ask(request);
+    if (!answer) return pass_on(answer);
+    if (auto printed = print_changes(r->common, *answer, false); !printed) return pass_on(printed);
+    return 0;
+  });
+  r->common.add_to(command);
+  command.add_option("ID", r->name, "Which one").required();
+  if (verb == "approve") {
+    command.add_option("--for", r->for_how_long, "For how long from now (default: what was asked for)").type_name("DURATION");
+  }
 }
 
 void add_key(cmd::Command group) {
@@ -334,6 +390,7 @@ void add_secret(cmd::Command group) {
 bool has(const std::string& kind, const std::string& verb) {
   if (kind == "key") return verb != "create";
   if (kind == "session") return verb == "delete";
+  if (kind == "request") return false;
   return kind != "device" || verb != "create";
 }
 
@@ -342,15 +399,20 @@ bool has(const std::string& kind, const std::string& verb) {
 void add_entry_commands(cmd::Command controller) {
   for (const Kind& kind : kinds()) {
     const std::string name = kind.name;
-    cmd::Command group = controller.add_group(name, fmt::format("The {}s", name));
+    cmd::Command group = controller.add_group(name, fmt::format("The {}", plural(name)));
     add_list(group, kind);
     add_show(group, kind);
     const char* a = name == "identity-provider" ? "an" : "a";
     if (has(name, "create")) add_edit(group, kind, "create", fmt::format("Make {} {}", a, name));
-    const char* block = "Block a device, or let it in again";
+    const char* block = "Trust a device, block it, or let it in again";
     if (has(name, "update")) add_edit(group, kind, "update", name == "device" ? block : fmt::format("Change {} {}", a, name));
     const char* end = "End the session of a device: it reaches nothing before the next sign-in";
     const char* revoke = "Revoke a key, and let out at once the machines that came in by it";
+    if (name == "request") {
+      add_decision(group, "approve", "Let the user reach the Resource for a while");
+      add_decision(group, "deny", "Refuse, or end at once what was approved");
+      continue;
+    }
     add_edit(group, kind, "delete", name == "session" ? end : name == "key" ? revoke : fmt::format("Delete {} {}", a, name));
     if (name == "key") add_key(group);
     if (name == "identity-provider") add_secret(group);

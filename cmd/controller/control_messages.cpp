@@ -10,6 +10,7 @@
 #include "core/text.h"
 #include "net/control_stream.h"
 #include "net/log.h"
+#include "net/time_zone.h"
 
 namespace tg::controller {
 namespace {
@@ -151,9 +152,36 @@ void ControlServer::hello(AgentStream& s, const Json& message) {
     update_presence();
     schedule();
   }
-  s.view = view_of(s, now);
+  Judge judge(now, net::utc_offset);
+  s.view = view_of(s, judge);
   s.send({{"type", "snapshot"}, {"revision", directory_->model().revision}, {"time", now.time_since_epoch().count()},
           {"items", copy_of(s.view)}});
+}
+
+// A wish that is not granted ends nothing: the device is told why, and goes on.
+void ControlServer::request_access(AgentStream& s, const Json& message) {
+  const UnixTime now = net::Loop::wall();
+  const auto answer = [&](const Error& e) {
+    s.send({{"type", "access_asked"}, {"code", std::string(to_string(e.code))}, {"text", e.text}});
+  };
+  Fields f(message, "request_access");
+  RequestRecord wish;
+  wish.resource = f.number("resource", std::numeric_limits<std::int64_t>::max());
+  wish.wanted = std::chrono::seconds(f.number("seconds", 3650ull * 86400));
+  wish.reason = f.text_or_empty("reason");
+  if (!f.ok()) return s.refuse(Errc::protocol, f.error().value().text, now);
+  const DeviceRecord* device = directory_->model().device(s.who().id);
+  if (device == nullptr || !device->let_in(now)) return answer({Errc::login_needed, "sign in first: sudo tg client login"});
+  if (!device->service_key.empty()) return answer({Errc::denied, "a service cannot ask: an administrator lets it in by a group"});
+  if (wishes_.wait(s.who().id, net::Loop::now())) return answer({Errc::exhausted, "too many requests; try again in a minute"});
+  wishes_.count(s.who().id, net::Loop::now());
+  wish.user = device->user;
+  wish.device = device->id;
+  auto id = store_.new_request(wish, now, s.source().to_string());
+  if (!id) return answer(id.error());
+  net::log(net::Level::info, "{} asks for a Resource: tg controller request show {}", printable(wish.user), *id);
+  s.send({{"type", "access_asked"}, {"id", *id}});
+  changed();
 }
 
 void ControlServer::renew(AgentStream& s, const Json& message) {

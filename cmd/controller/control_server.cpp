@@ -12,6 +12,7 @@
 #include "core/text.h"
 #include "net/control_stream.h"
 #include "net/log.h"
+#include "net/time_zone.h"
 
 namespace tg::controller {
 namespace {
@@ -42,12 +43,12 @@ std::string key_of(const AgentStream& s) { return s.who().role + "/" + s.who().i
 ControlServer::ControlServer(net::Loop& loop, net::Fd listener, Store& store, const Pki& pki, LeaseKeys keys,
                              net::TlsContext context, ControlSettings settings)
     : loop_(loop), store_(store), pki_(pki), keys_(std::move(keys)),
-      context_(std::move(context)), settings_(std::move(settings)), directory_(std::make_unique<Directory>(Model())),
+      context_(std::move(context)), settings_(std::move(settings)), directory_(std::make_shared<const Directory>(Model())),
       crowd_(settings_.strangers, settings_.strangers_per_source),
       visitors_(settings_.sign_ins, settings_.sign_ins_per_source),
       typing_(settings_.sign_ins, settings_.sign_ins_per_source), must_reload_(true) {
   bury_ = net::Timer(loop_, [this] { over_.clear(); });
-  sessions_ = net::Timer(loop_, [this] { end_sessions(); });
+  ends_ = net::Timer(loop_, [this] { look_at_time(); });
   push_ = net::Timer(loop_, [this] { tell_all(); });
   upkeep_ = net::Timer(loop_, [this] { upkeep(); });
   upkeep_.after(kUpkeep);
@@ -64,7 +65,11 @@ void ControlServer::admit(net::Fd fd, const Endpoint& from) {
   auto stream = std::make_unique<AgentStream>(
       loop_, std::move(fd), context_, settings_.stream,
       AgentStream::Callbacks{[this](AgentStream& s) { opened(s); }, [this](AgentStream& s, const Json& m) { said(s, m); },
-                         [this](AgentStream& s) { if (s.behind) tell(s, net::Loop::wall()); },
+                         [this](AgentStream& s) {
+                           if (!s.behind) return;
+                           Judge judge(net::Loop::wall(), net::utc_offset);
+                           tell(s, judge);
+                         },
                          [this](AgentStream& s, const Error&) { ended(s); }});
   // What accept said: a peer that has reset already has no address any more (getpeername: ENOTCONN).
   stream->came_from(from.address);
@@ -142,6 +147,7 @@ void ControlServer::said(AgentStream& s, const Json& message) {
   if (s.state() != AgentStream::State::ready) return s.refuse(Errc::protocol, "\"hello\" comes first", now);
   if (type == "ping") return s.send({{"type", "pong"}, {"time", now.time_since_epoch().count()}});
   if (type == "renew") return renew(s, message);
+  if (type == "request_access" && s.who().role == "device") return request_access(s, message);
   s.refuse(Errc::protocol, unknown_message(type), now);
 }
 
@@ -166,34 +172,36 @@ void ControlServer::changed() {
 }
 
 Result<> ControlServer::reload() {
-  auto model = store_.model();
-  if (!model) {
-    std::fputs(fmt::format("tg: {}\n", printable(model.error().text, 2000)).c_str(), stderr);
-    return pass_on(model);
+  auto fresh = store_.directory();
+  if (!fresh) {
+    std::fputs(fmt::format("tg: {}\n", printable(fresh.error().text, 2000)).c_str(), stderr);
+    return pass_on(fresh);
   }
-  directory_ = std::make_unique<Directory>(std::move(*model), directory_.get());
+  directory_ = std::move(*fresh);
   relays_ = relays_in_use(directory_->model(), settings_.relay);
   must_reload_ = false;
-  session_ends_ = UnixTime::max();
+  Judge judge(net::Loop::wall(), net::utc_offset);
+  next_end_ = directory_->next_change(judge);
   for (const DeviceRecord& d : directory_->model().devices) {
-    if (const UnixTime until = d.reaches_until(); until > UnixTime()) session_ends_ = std::min(session_ends_, until);
+    if (const UnixTime until = d.reaches_until(); until > UnixTime()) next_end_ = std::min(next_end_, until);
   }
-  end_sessions();
+  look_at_time();
   return {};
 }
 
-// Sessions, and what came in by a key that expires, end by the wall clock, which may be set: upkeep() looks as well.
-void ControlServer::end_sessions() {
-  if (session_ends_ == UnixTime::max()) return sessions_.cancel();
+// Sessions, what came in by a key that expires, and what policies allow end by the wall clock, which may be set: upkeep() looks as well.
+void ControlServer::look_at_time() {
+  if (next_end_ == UnixTime::max()) return ends_.cancel();
   const UnixTime now = net::Loop::wall();
-  if (now < session_ends_) return sessions_.after(std::min<Duration>(session_ends_ - now, kUpkeep));
+  if (now < next_end_) return ends_.after(std::min<Duration>(next_end_ - now, kUpkeep));
   auto any = store_.end_sessions(now);
   if (any) any = store_.end_keys(now);
+  if (any) any = store_.lapse(now);
   if (!any) {
-    net::log(net::Level::error, "sessions and keys that are over could not be ended: {}", any.error().text);
-    return sessions_.after(std::chrono::seconds(1));
+    net::log(net::Level::error, "what is over by now could not be ended: {}", any.error().text);
+    return ends_.after(std::chrono::seconds(1));
   }
-  session_ends_ = UnixTime::max();
+  next_end_ = UnixTime::max();
   changed();
 }
 
@@ -208,7 +216,8 @@ void ControlServer::tell_all() {
     if (auto may = permitted(*s); !may) s->refuse(may.error().code, may.error().text, now);
   }
   update_presence();
-  for (const auto& [key, s] : agents_) tell(*s, now);
+  Judge judge(now, net::utc_offset);
+  for (const auto& [key, s] : agents_) tell(*s, judge);
 }
 
 // Containers and jobs come in by a service's key, and do not say goodbye.
@@ -228,13 +237,14 @@ void ControlServer::upkeep() {
   upkeep_.after(kUpkeep);
   save_seen();
   forget_idle();
-  end_sessions();
+  look_at_time();
   std::erase_if(lost_, [now = net::Loop::now()](const auto& one) { return now - one.second.back().when > kRemembered; });
   const UnixTime now = net::Loop::wall();
   const bool set_back = now < std::exchange(last_upkeep_, now);
   if (set_back) return tell_all();   // grants from before are from the future now
+  Judge judge(now, net::utc_offset);
   for (const auto& [key, s] : agents_) {
-    if (s->leases && s->leases->next_renewal() <= now) tell(*s, now);
+    if (s->leases && s->leases->next_renewal() <= now) tell(*s, judge);
   }
 }
 
@@ -245,21 +255,21 @@ void ControlServer::save_seen() {
   if (store_.seen(seen_)) seen_.clear();
 }
 
-SharedView ControlServer::view_of(AgentStream& s, UnixTime now) {
+SharedView ControlServer::view_of(AgentStream& s, Judge& judge) {
   if (s.who().role == "relay") return relay_items(*directory_, keys_, s.who().id);
   if (!s.leases) return connector_items(*directory_, relays_, keys_, s.who().id, settings_.grace);
   const DeviceRecord* device = directory_->model().device(s.who().id);
   if (device != nullptr && device->user != s.leases->user()) {   // an administrator renamed the user
     s.leases.emplace(device->user, device->id, s.who().key_thumbprint, net::random_seed());
   }
-  return device_items(*directory_, presence_, relays_, keys_, s.who().id, *s.leases, now);
+  return device_items(*directory_, presence_, relays_, keys_, s.who().id, *s.leases, judge);
 }
 
-void ControlServer::tell(AgentStream& s, UnixTime now) {
+void ControlServer::tell(AgentStream& s, Judge& judge) {
   if (s.state() != AgentStream::State::ready) return;
   s.behind = s.full();
   if (s.behind) return;
-  SharedView view = view_of(s, now);
+  SharedView view = view_of(s, judge);
   const Delta delta = difference(s.view, view);
   if (delta.empty()) return;
   s.send({{"type", "delta"}, {"revision", directory_->model().revision}, {"set", delta.set}, {"remove", delta.remove}});

@@ -20,6 +20,8 @@
 //     -> {"type":"snapshot","revision":N,"time":unix,"items":{key:value}}
 //        and then {"type":"delta","revision":N,"set":{…},"remove":[…]} whenever the agent's View changes
 //   {"type":"renew","csr":PEM}  -> {"type":"renewed","chain":PEM}
+//   {"type":"request_access","resource":id,"seconds":N or 0,"reason":text}, from devices
+//     -> {"type":"access_asked","id":…} or {"type":"access_asked","code":…,"text":why not}
 //   {"type":"ping"}             -> {"type":"pong","time":unix}
 //   {"type":"goodbye"}          either way
 // A refusal is {"type":"error","code":…,"text":one line,"time":unix}, and the stream ends.
@@ -136,7 +138,7 @@ class ControlServer {
   void show_code(AgentStream& s, const DeviceCode& code);
   void vouched_for(AgentStream& s, Result<Person> person);
   void leave(AgentStream& s);
-  void end_sessions();
+  void look_at_time();
   void forget_idle();
   void hello(AgentStream& s, const Json& message);
   Result<> take_place(AgentStream& s);
@@ -146,8 +148,10 @@ class ControlServer {
   // permitted says why the agent behind `s` must go, or nothing.
   Result<> permitted(const AgentStream& s) const;
 
-  SharedView view_of(AgentStream& s, UnixTime now);
-  void tell(AgentStream& s, UnixTime now);
+  void request_access(AgentStream& s, const Json& message);
+
+  SharedView view_of(AgentStream& s, Judge& judge);
+  void tell(AgentStream& s, Judge& judge);
   void tell_all();
   void schedule();
   void upkeep();
@@ -165,7 +169,7 @@ class ControlServer {
   net::TlsContext context_;
   const ControlSettings settings_;
 
-  std::unique_ptr<Directory> directory_;
+  std::shared_ptr<const Directory> directory_;
   std::vector<RelayPlace> relays_;                     // those in use
   Presence presence_;
   std::unordered_map<AgentStream*, std::unique_ptr<AgentStream>> streams_;
@@ -188,14 +192,15 @@ class ControlServer {
   GuessLimit guesses_at_account_{100, std::chrono::seconds(36)};   // of all sources
   GuessLimit codes_at_account_{10, std::chrono::hours(1)};     // likewise, of codes alone: a million is not much
   std::vector<std::unique_ptr<SigningIn>> over_;       // to be destroyed when nothing of them is running
-  UnixTime session_ends_ = UnixTime::max();            // the first of all sessions to end
+  UnixTime next_end_ = UnixTime::max();                // when time alone changes what somebody reaches
   UnixTime last_upkeep_{};
   Instant next_forgetting_{};
   Instant last_told_{};
   bool must_reload_ = false;
+  GuessLimit wishes_{20, std::chrono::minutes(1)};             // requests for access that one device makes
 
   net::Timer bury_;
-  net::Timer sessions_;
+  net::Timer ends_;
   net::Timer push_;
   net::Timer upkeep_;
   net::Acceptor acceptor_;

@@ -7,6 +7,7 @@
 
 #include "cmd/controller/names.h"
 #include "cmd/controller/toml_reader.h"
+#include "core/access.h"
 #include "core/duration.h"
 #include "core/text.h"
 
@@ -92,6 +93,17 @@ Protocols read_protocols(TableReader& entry, Notes& notes) {
   return out;
 }
 
+// read_with reads a text that stands for something else: nothing where the key is missing, or wrong.
+template <class Parse>
+auto read_with(TableReader& reader, std::string_view key, Parse parse) -> std::optional<typename decltype(parse(""))::value_type> {
+  const auto text = reader.text(key, false);
+  if (!text) return std::nullopt;
+  auto value = parse(*text);
+  if (value) return *value;
+  reader.error(key, value.error().text);
+  return std::nullopt;
+}
+
 NetworkSpec read_network(TableReader& reader) {
   NetworkSpec out;
   out.name = read_name(reader, "network");
@@ -126,7 +138,8 @@ IdentityProviderSpec read_identity_provider(TableReader& reader) {
   IdentityProviderSpec out;
   out.name = read_name(reader, "identity-provider");
   out.place = reader.place();
-  reader.only({"name", "issuer", "client_id", "scopes", "email_claim", "trust_email", "groups_claim", "domains", "session"});
+  reader.only({"name", "issuer", "client_id", "scopes", "email_claim", "trust_email", "groups_claim", "domains", "session",
+               "mfa_contexts"});
   out.issuer = reader.text("issuer", true).value_or("");
   out.client_id = reader.text("client_id", true).value_or("");
   if (reader.node("scopes") != nullptr) out.scopes = reader.texts("scopes");
@@ -134,11 +147,28 @@ IdentityProviderSpec read_identity_provider(TableReader& reader) {
   out.trust_email = reader.boolean("trust_email").value_or(false);
   out.groups_claim = reader.text("groups_claim", false).value_or("");
   for (const std::string& domain : reader.texts("domains")) out.domains.push_back(lower(domain));
-  if (const auto text = reader.text("session", false)) {
-    auto session = parse_duration(*text);
-    if (session) out.session = *session;
-    else reader.error("session", session.error().text);
+  if (const auto session = read_with(reader, "session", parse_duration)) out.session = *session;
+  out.mfa_contexts = reader.texts("mfa_contexts");
+  return out;
+}
+
+PolicySpec read_policy(TableReader& reader) {
+  PolicySpec out;
+  out.name = read_name(reader, "policy");
+  out.place = reader.place();
+  reader.only({"name", "session", "mfa", "trusted_device", "days", "hours", "time_zone", "until", "approval"});
+  out.session = read_with(reader, "session", parse_duration);
+  out.mfa = reader.boolean("mfa").value_or(false);
+  out.trusted_device = reader.boolean("trusted_device").value_or(false);
+  if (reader.node("days") != nullptr) {
+    auto days = parse_days(reader.texts("days"));
+    if (days) out.days = *days;
+    else reader.error("days", days.error().text);
   }
+  out.hours = read_with(reader, "hours", parse_hours);
+  if (auto zone = reader.text("time_zone", false)) out.time_zone = std::move(*zone);
+  out.until = read_with(reader, "until", parse_utc);
+  out.approval = read_with(reader, "approval", parse_duration);
   return out;
 }
 
@@ -177,13 +207,14 @@ GroupSpec read_group(TableReader& reader, Notes& notes) {
   GroupSpec out;
   out.name = read_name(reader, "group");
   out.place = reader.place();
-  reader.only({"name", "members", "claims"});
+  reader.only({"name", "members", "claims", "policy"});
   for (const std::string& member : reader.texts("members")) {
     auto subject = canonical_subject(member);
     if (subject) out.members.push_back(*subject);
     else reader.error("members", subject.error().text);
   }
   out.claims = read_claims(reader, notes);
+  out.policy = reader.text("policy", false).value_or("");
   return out;
 }
 
@@ -191,7 +222,7 @@ ResourceSpec read_resource(TableReader& reader, Notes& notes) {
   ResourceSpec out;
   out.name = read_name(reader, "resource");
   out.place = reader.place();
-  reader.only({"name", "network", "address", "alias", "groups", "protocols"});
+  reader.only({"name", "network", "address", "alias", "groups", "protocols", "policy"});
   out.network = reader.text("network", true).value_or("");
   if (const auto text = reader.text("address", true)) {
     auto address = Address::parse(*text);
@@ -205,6 +236,7 @@ ResourceSpec read_resource(TableReader& reader, Notes& notes) {
   }
   out.groups = reader.texts("groups");
   out.protocols = read_protocols(reader, notes);
+  out.policy = reader.text("policy", false).value_or("");
   return out;
 }
 
@@ -244,7 +276,7 @@ const std::string& name_of(const Spec& s) { return s.name; }
 DesiredState read_state(const toml::table& root, Notes& notes, Places& places) {
   DesiredState out;
   TableReader file(root, "", notes);
-  file.only({"network", "connector", "relay", "identity-provider", "user", "service", "group", "resource", "test"});
+  file.only({"network", "connector", "relay", "identity-provider", "policy", "user", "service", "group", "resource", "test"});
   const auto each = [&](std::string_view kind, auto& into, auto read) {
     for (const toml::table* table : file.tables(kind)) {
       TableReader reader(*table, std::string(kind), notes);
@@ -256,6 +288,7 @@ DesiredState read_state(const toml::table& root, Notes& notes, Places& places) {
   each("connector", out.connectors, read_connector);
   each("relay", out.relays, read_relay);
   each("identity-provider", out.identity_providers, read_identity_provider);
+  each("policy", out.policies, read_policy);
   each("user", out.users, read_user);
   each("service", out.services, read_service);
   each("group", out.groups, [&](TableReader& reader) { return read_group(reader, notes); });

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cmd/controller/names.h"
+#include "core/access.h"
 #include "core/json.h"
 #include "core/text.h"
 #include "core/view.h"
@@ -14,6 +15,7 @@ constexpr std::int64_t kLineMax = 100'000'000;
 constexpr std::size_t kListMax = 1'000'000;   // check_limits is stricter, and says why
 constexpr std::size_t kUrlMax = 1024;
 constexpr std::uint64_t kSessionMax = 3650ull * 86400;   // as parse_duration
+constexpr std::uint64_t kTimeMax = 253'402'300'799;      // the last second of the year 9999
 
 // each reads an array of objects with `read`, and stops at the first mistake.
 template <class Spec, class Read>
@@ -87,6 +89,36 @@ Result<IdentityProviderSpec> identity_provider(const Json& j) {
   out.groups_claim = f.text_or_empty("groups_claim");
   out.domains = f.texts("domains");
   out.session = std::chrono::seconds(f.number("session", kSessionMax));
+  if (f.has("mfa_contexts")) out.mfa_contexts = f.texts("mfa_contexts");
+  if (!f.ok()) return f.error();
+  return out;
+}
+
+Result<PolicySpec> policy(const Json& j) {
+  Fields f(j, "policy");
+  PolicySpec out;
+  out.name = name_of(f);
+  out.place = place_of(j);
+  const auto length = [&](const char* key) -> std::optional<std::chrono::seconds> {
+    if (!f.has(key)) return std::nullopt;
+    return std::chrono::seconds(f.number(key, kSessionMax));
+  };
+  out.session = length("session");
+  out.mfa = f.has("mfa") && f.flag("mfa");
+  out.trusted_device = f.has("trusted_device") && f.flag("trusted_device");
+  if (f.has("days")) {
+    auto days = parse_days(f.texts("days"));
+    if (days) out.days = *days;
+    else f.refuse("days", days.error().text);
+  }
+  if (f.has("hours")) {
+    auto hours = parse_hours(f.text("hours"));
+    if (hours) out.hours = *hours;
+    else f.refuse("hours", hours.error().text);
+  }
+  if (f.has("time_zone")) out.time_zone = f.text("time_zone");
+  if (f.has("until")) out.until = UnixTime(std::chrono::seconds(f.number("until", kTimeMax)));
+  out.approval = length("approval");
   if (!f.ok()) return f.error();
   return out;
 }
@@ -111,6 +143,7 @@ Result<GroupSpec> group(const Json& j) {
   Fields f(j, "group");
   GroupSpec out{name_of(f), {}, place_of(j), {}};
   for (const std::string& member : f.texts("members", kListMax)) out.members.push_back(subject(f, "members", member));
+  out.policy = f.text_or_empty("policy");
   if (!f.ok()) return f.error();
   if (f.has("claims")) {
     auto claims = claims_from_json(*f.any("claims"));
@@ -140,6 +173,7 @@ Result<ResourceSpec> resource(const Json& j) {
     if (read) out.protocols = std::move(*read);
     else f.refuse("protocols", read.error().text);
   }
+  out.policy = f.text_or_empty("policy");
   if (!f.ok()) return f.error();
   return out;
 }
@@ -187,9 +221,23 @@ Json to_json(const NetworkSpec& n) { return {{"name", n.name}}; }
 Json to_json(const ConnectorSpec& c) { return {{"name", c.name}, {"network", c.network}}; }
 Json to_json(const RelaySpec& r) { return {{"name", r.name}, {"address", r.address}}; }
 Json to_json(const IdentityProviderSpec& p) {
-  return {{"name", p.name}, {"issuer", p.issuer}, {"client_id", p.client_id}, {"scopes", p.scopes},
-          {"email_claim", p.email_claim}, {"trust_email", p.trust_email}, {"groups_claim", p.groups_claim},
-          {"domains", p.domains}, {"session", std::uint64_t(p.session.count())}};
+  Json out = {{"name", p.name}, {"issuer", p.issuer}, {"client_id", p.client_id}, {"scopes", p.scopes},
+              {"email_claim", p.email_claim}, {"trust_email", p.trust_email}, {"groups_claim", p.groups_claim},
+              {"domains", p.domains}, {"session", std::uint64_t(p.session.count())}};
+  if (!p.mfa_contexts.empty()) out["mfa_contexts"] = p.mfa_contexts;
+  return out;
+}
+Json to_json(const PolicySpec& p) {
+  Json out = {{"name", p.name}};
+  if (p.session) out["session"] = std::uint64_t(p.session->count());
+  if (p.mfa) out["mfa"] = true;
+  if (p.trusted_device) out["trusted_device"] = true;
+  if (p.days != kEveryDay) out["days"] = days_text(p.days);
+  if (p.hours) out["hours"] = to_string(*p.hours);
+  if (p.days != kEveryDay || p.hours || p.time_zone != "UTC") out["time_zone"] = p.time_zone;
+  if (p.until) out["until"] = std::uint64_t(p.until->time_since_epoch().count());
+  if (p.approval) out["approval"] = std::uint64_t(p.approval->count());
+  return out;
 }
 Json to_json(const UserSpec& u) {
   Json out = {{"email", u.email}};
@@ -205,6 +253,7 @@ Json to_json(const ServiceSpec& s) {
 Json to_json(const GroupSpec& g) {
   Json out = {{"name", g.name}, {"members", g.members}};
   if (!g.claims.empty()) out["claims"] = to_json(g.claims);
+  if (!g.policy.empty()) out["policy"] = g.policy;
   return out;
 }
 
@@ -226,14 +275,16 @@ Result<std::vector<Claim>> claims_from_json(const Json& j) {
   return out;
 }
 Json to_json(const ResourceSpec& r) {
-  return {{"name", r.name}, {"network", r.network}, {"address", r.address.text()}, {"alias", r.alias},
-          {"groups", r.groups}, {"protocols", to_json(r.protocols)}};
+  Json out = {{"name", r.name}, {"network", r.network}, {"address", r.address.text()}, {"alias", r.alias},
+              {"groups", r.groups}, {"protocols", to_json(r.protocols)}};
+  if (!r.policy.empty()) out["policy"] = r.policy;
+  return out;
 }
 Json to_json(const TestSpec& t) { return {{"user", t.user}, {"can", texts(t.can)}, {"cannot", texts(t.cannot)}}; }
 
 Json to_json(const DesiredState& state) {
   return {{"networks", all(state.networks)}, {"connectors", all(state.connectors)}, {"relays", all(state.relays)},
-          {"identity_providers", all(state.identity_providers)}, {"users", all(state.users)}, {"services", all(state.services)},
+          {"identity_providers", all(state.identity_providers)}, {"policies", all(state.policies)}, {"users", all(state.users)}, {"services", all(state.services)},
           {"groups", all(state.groups)}, {"resources", all(state.resources)},
           {"tests", all(state.tests)}};
 }
@@ -245,6 +296,7 @@ Result<DesiredState> desired_from_json(const Json& j) {
   if (read) read = each(j, "connectors", out.connectors, connector);
   if (read) read = each(j, "relays", out.relays, relay);
   if (read) read = each(j, "identity_providers", out.identity_providers, identity_provider);
+  if (read) read = each(j, "policies", out.policies, policy);
   if (read) read = each(j, "users", out.users, user);
   if (read) read = each(j, "services", out.services, service);
   if (read) read = each(j, "groups", out.groups, group);

@@ -11,6 +11,7 @@ Json to_json(const NetworkSpec& n);
 Json to_json(const ConnectorSpec& c);
 Json to_json(const RelaySpec& r);
 Json to_json(const IdentityProviderSpec& p);
+Json to_json(const PolicySpec& p);
 Json to_json(const UserSpec& u);
 Json to_json(const ServiceSpec& s);
 Json to_json(const GroupSpec& g);

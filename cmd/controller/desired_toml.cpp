@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include "cmd/controller/desired_file.h"
+#include "core/access.h"
 #include "core/duration.h"
+#include "core/text.h"
 
 namespace tg::controller {
 namespace {
@@ -60,6 +62,19 @@ void write(std::string& out, const IdentityProviderSpec& p) {
   if (!p.groups_claim.empty()) pair(out, "groups_claim", in_quotes(p.groups_claim));
   pair_list(out, "domains", p.domains);
   if (p.session != standard.session) pair(out, "session", in_quotes(to_string(p.session)));
+  pair_list(out, "mfa_contexts", p.mfa_contexts);
+}
+
+void write(std::string& out, const PolicySpec& p) {
+  pair(out, "name", in_quotes(p.name));
+  if (p.session) pair(out, "session", in_quotes(to_string(*p.session)));
+  if (p.mfa) pair(out, "mfa", "true");
+  if (p.trusted_device) pair(out, "trusted_device", "true");
+  pair_list(out, "days", days_text(p.days));
+  if (p.hours) pair(out, "hours", in_quotes(to_string(*p.hours)));
+  if (p.time_zone != "UTC") pair(out, "time_zone", in_quotes(p.time_zone));
+  if (p.until) pair(out, "until", in_quotes(rfc3339(*p.until)));
+  if (p.approval) pair(out, "approval", in_quotes(to_string(*p.approval)));
 }
 
 // claims_table writes { PROVIDER = ["value", …], … }. `claims`: sorted.
@@ -81,9 +96,11 @@ void write(std::string& out, const ResourceSpec& r) {
   pair(out, "address", in_quotes(r.address.text()));
   if (!r.alias.empty()) pair(out, "alias", in_quotes(r.alias));
   pair_list(out, "groups", r.groups);
-  if (r.protocols == Protocols()) return;
-  pair(out, "protocols", fmt::format("{{ tcp = {}, udp = {}, icmp = {} }}", ports(r.protocols.tcp), ports(r.protocols.udp),
-                                     r.protocols.icmp));
+  if (r.protocols != Protocols()) {
+    pair(out, "protocols", fmt::format("{{ tcp = {}, udp = {}, icmp = {} }}", ports(r.protocols.tcp), ports(r.protocols.udp),
+                                       r.protocols.icmp));
+  }
+  if (!r.policy.empty()) pair(out, "policy", in_quotes(r.policy));
 }
 
 }  // namespace
@@ -109,6 +126,10 @@ std::string to_toml(const DesiredState& state) {
     begin("identity-provider");
     write(out, p);
   }
+  for (const PolicySpec& p : state.policies) {
+    begin("policy");
+    write(out, p);
+  }
   for (const UserSpec& u : state.users) {
     if (u.by_sign_in) continue;
     begin("user");
@@ -125,6 +146,7 @@ std::string to_toml(const DesiredState& state) {
     pair(out, "name", in_quotes(g.name));
     pair_list(out, "members", g.members);
     if (!g.claims.empty()) pair(out, "claims", claims_table(g.claims));
+    if (!g.policy.empty()) pair(out, "policy", in_quotes(g.policy));
   }
   for (const ResourceSpec& r : state.resources) {
     begin("resource");

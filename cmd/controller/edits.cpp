@@ -7,6 +7,7 @@
 
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/names.h"
+#include "core/access.h"
 #include "core/duration.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -41,6 +42,16 @@ Result<std::vector<std::string>> subjects(Fields& f, const char* key) {
     if (std::find(out.begin(), out.end(), *subject) == out.end()) out.push_back(*subject);
   }
   return out;
+}
+
+// change_text reads a field that `parse` makes something of, where it is there.
+template <class Parse, class Set>
+Result<> change_text(Fields& f, const char* key, Parse parse, Set set) {
+  if (!f.has(key)) return {};
+  auto value = parse(f.text(key));
+  if (f.ok() && !value) return fail(Errc::invalid_argument, fmt::format("--{}: {}", key, value.error().text));
+  if (value) set(*value);
+  return {};
 }
 
 Result<> change(NetworkSpec&, const Json&) { return {}; }
@@ -88,13 +99,36 @@ Result<> change(IdentityProviderSpec& p, const Json& fields) {
     p.domains.clear();
     for (const std::string& domain : f.texts("domains")) p.domains.push_back(lower(domain));
   }
-  if (f.has("session")) {
-    auto session = parse_duration(f.text("session"));
-    if (f.ok() && !session) return fail(Errc::invalid_argument, "--session: " + session.error().text);
-    if (session) p.session = *session;
-  }
+  if (auto done = change_text(f, "session", parse_duration, [&](auto session) { p.session = session; }); !done) return done;
+  if (f.has("mfa_contexts")) p.mfa_contexts = f.texts("mfa_contexts");
   if (!f.ok()) return f.error();
   if (p.issuer.empty()) return fail(Errc::invalid_argument, "--issuer is needed: where is the provider?");
+  return {};
+}
+
+// With "" a demand is taken back.
+Result<> change(PolicySpec& p, const Json& fields) {
+  Fields f(fields, "policy");
+  const auto set = [](auto& into) {
+    return [&into](auto value) { into = value; };
+  };
+  for (const auto& [key, into] : {std::pair{"session", &p.session}, {"approval", &p.approval}}) {
+    if (f.has(key) && f.text_or_empty(key).empty()) into->reset();
+    else if (auto done = change_text(f, key, parse_duration, set(*into)); !done) return done;
+  }
+  if (f.has("hours") && f.text_or_empty("hours").empty()) p.hours.reset();
+  else if (auto done = change_text(f, "hours", parse_hours, set(p.hours)); !done) return done;
+  if (f.has("until") && f.text_or_empty("until").empty()) p.until.reset();
+  else if (auto done = change_text(f, "until", parse_utc, set(p.until)); !done) return done;
+  if (f.has("mfa")) p.mfa = f.flag("mfa");
+  if (f.has("trusted_device")) p.trusted_device = f.flag("trusted_device");
+  if (f.has("days")) {
+    auto days = parse_days(f.texts("days"));
+    if (f.ok() && !days) return fail(Errc::invalid_argument, "--day: " + days.error().text);
+    if (days) p.days = *days;
+  }
+  if (f.has("time_zone")) p.time_zone = f.text("time_zone");
+  if (!f.ok()) return f.error();
   return {};
 }
 
@@ -116,6 +150,7 @@ Result<> change(GroupSpec& g, const Json& fields) {
     if (!claims) return fail(Errc::invalid_argument, "--claim: " + claims.error().text);
     g.claims = std::move(*claims);
   }
+  if (f.has("policy")) g.policy = f.text_or_empty("policy");
   if (!f.ok()) return f.error();
   return {};
 }
@@ -144,6 +179,7 @@ Result<> change(ResourceSpec& r, const Json& fields) {
     r.alias = std::move(*alias);
   }
   if (f.has("groups")) r.groups = f.texts("groups");
+  if (f.has("policy")) r.policy = f.text_or_empty("policy");
   if (f.has("icmp")) r.protocols.icmp = f.flag("icmp");
   if (!f.ok()) return f.error();
   if (auto done = change_ports(r.protocols.tcp, fields, "tcp"); !done) return done;
@@ -164,6 +200,7 @@ Result<> with(DesiredState& state, const std::string& kind, Work work) {
   if (kind == "connector") return work(state.connectors);
   if (kind == "relay") return work(state.relays);
   if (kind == "identity-provider") return work(state.identity_providers);
+  if (kind == "policy") return work(state.policies);
   if (kind == "user") return work(state.users);
   if (kind == "service") return work(state.services);
   if (kind == "group") return work(state.groups);
@@ -181,6 +218,21 @@ Result<> must_be_empty(const DesiredState& state, const std::string& network) {
   }
   for (const ResourceSpec& r : state.resources) {
     if (r.network == network) return in_use("resource", r.name);
+  }
+  return {};
+}
+
+// A policy that is in use is not taken away in passing: whatever it kept shut would be open.
+Result<> must_be_unused(const DesiredState& state, const std::string& policy) {
+  const auto in_use = [&](const char* kind, const std::string& name) {
+    return fail(Errc::conflict, fmt::format("policy \"{0}\" is that of the {1} \"{2}\"; give it another first: tg controller {1} update "
+                                            "\"{2}\" --policy OTHER, or --policy \"\"", policy, kind, name));
+  };
+  for (const GroupSpec& g : state.groups) {
+    if (g.policy == policy) return in_use("group", g.name);
+  }
+  for (const ResourceSpec& r : state.resources) {
+    if (r.policy == policy) return in_use("resource", r.name);
   }
   return {};
 }
@@ -245,6 +297,9 @@ Result<> delete_entry(DesiredState& state, const std::string& kind, const std::s
   const std::string wanted = kind == "user" ? lower(name) : name;
   if (kind == "network") {
     if (auto empty = must_be_empty(state, wanted); !empty) return empty;
+  }
+  if (kind == "policy") {
+    if (auto unused = must_be_unused(state, wanted); !unused) return unused;
   }
   if (kind == "user" || kind == "service") {
     for (GroupSpec& g : state.groups) std::erase(g.members, wanted);

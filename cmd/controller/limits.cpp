@@ -45,17 +45,18 @@ std::size_t measure(const DesiredState& state) {
   }
   for (const IdentityProviderSpec& p : state.identity_providers) {
     sum += kEntry + text(p.name) + text(p.issuer) + text(p.client_id) + text(p.email_claim) + text(p.groups_claim) +
-           texts(p.scopes) + texts(p.domains);
+           texts(p.scopes) + texts(p.domains) + texts(p.mfa_contexts);
   }
+  for (const PolicySpec& p : state.policies) sum += 2 * kEntry + text(p.name) + text(p.time_zone);
   for (const UserSpec& u : state.users) sum += kEntry + text(u.email);
   for (const ServiceSpec& s : state.services) sum += kEntry + text(s.name);
   for (const GroupSpec& g : state.groups) {
-    sum += kEntry + text(g.name) + texts(g.members) + g.members.size() * text(g.name);
+    sum += kEntry + text(g.name) + text(g.policy) + texts(g.members) + g.members.size() * text(g.name);
     for (const Claim& c : g.claims) sum += text(c.provider) + text(c.value);
   }
   for (const ResourceSpec& r : state.resources) {
     const std::size_t rules = r.protocols.tcp.to_string().size() + r.protocols.udp.to_string().size();
-    sum += kEntry / 2 + text(r.name) + text(r.network) + text(r.address.text()) + text(r.alias) + 3 * rules +
+    sum += kEntry / 2 + text(r.name) + text(r.policy) + text(r.network) + text(r.address.text()) + text(r.alias) + 3 * rules +
            texts(r.groups) + r.groups.size() * text(r.name);
   }
   return sum;

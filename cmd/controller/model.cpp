@@ -35,12 +35,13 @@ DesiredState desired(const Model& model) {
   for (const RelayRecord& r : model.relays) out.relays.push_back({r.name, r.address, {}});
   for (const IdentityProviderRecord& p : model.identity_providers) out.identity_providers.push_back(p.spec);
   for (const UserRecord& u : model.users) out.users.push_back({u.email, {}, u.by_sign_in, u.blocked});
+  out.policies = model.policies;
   out.services = model.services;
-  for (const GroupRecord& g : model.groups) out.groups.push_back({g.name, g.members, {}, g.claims});
+  for (const GroupRecord& g : model.groups) out.groups.push_back({g.name, g.members, {}, g.claims, g.policy});
   out.told = model.told;
   for (const ResourceRecord& r : model.resources) {
     const Resource& what = r.resource;
-    out.resources.push_back({what.name, what.network, what.address, what.alias, r.groups, what.protocols, {}});
+    out.resources.push_back({what.name, what.network, what.address, what.alias, r.groups, what.protocols, {}, r.policy});
   }
   return out;
 }

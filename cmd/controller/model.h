@@ -64,11 +64,13 @@ struct GroupRecord {
   std::vector<Claim> claims;          // sorted
   std::vector<std::string> by_claim;  // whom a provider says one of these of, with a session from there, sorted; may be members too
   std::vector<std::string> once_by_claim;   // likewise, with or without a session: who would be, after signing in
+  std::string policy{};               // by name; "": none
 };
 
 struct ResourceRecord {
   Resource resource;
   std::vector<std::string> groups;    // sorted
+  std::string policy{};               // by name; "": none
 };
 
 // SessionRecord is what a sign-in bought a device.
@@ -78,6 +80,7 @@ struct SessionRecord {
   std::string context;                // acr
   UnixTime started{};
   UnixTime expires{};
+  std::optional<UnixTime> authenticated{};   // when he did so at the provider, as that says (auth_time)
 };
 
 struct DeviceRecord {
@@ -93,6 +96,7 @@ struct DeviceRecord {
   std::optional<SessionRecord> session{};
   std::string service_key{};          // the id of the one that let it in, or ""
   UnixTime key_expires = UnixTime::max();
+  bool trusted = false;               // an administrator says so; see PolicySpec
 
   // let_in says whether it may be granted anything at `now`.
   bool let_in(UnixTime now) const {
@@ -100,6 +104,23 @@ struct DeviceRecord {
   }
   // reaches_until is when that ends by itself: with the session, or the key.
   UnixTime reaches_until() const { return signs_in ? (session ? session->expires : UnixTime()) : key_expires; }
+};
+
+// RequestRecord is somebody's wish to reach a Resource whose policy wants it approved, and what came of it.
+struct RequestRecord {
+  enum class State : std::uint8_t { open, approved, denied };
+  std::string id;                     // 8 hex digits
+  std::string user;
+  std::string device;                 // the id of the one that asked
+  ResourceId resource = 0;
+  std::string resource_name;
+  std::string reason;
+  UnixTime asked{};
+  std::chrono::seconds wanted{0};
+  State state = State::open;
+  std::string decided_by;
+  std::optional<UnixTime> decided;
+  UnixTime until{};                   // of an approved one
 };
 
 // Revocation voids the grants of a device that have a lower generation. It outlives its device by more than a grant lives.
@@ -115,12 +136,14 @@ struct Model {
   std::vector<ConnectorRecord> connectors;   // sorted by id
   std::vector<RelayRecord> relays;           // sorted by id
   std::vector<IdentityProviderRecord> identity_providers;   // sorted by name
+  std::vector<PolicySpec> policies;          // sorted by name
   std::vector<UserRecord> users;             // sorted by e-mail address
   std::vector<ServiceSpec> services;         // sorted by name
   std::vector<ServiceKeyRecord> service_keys;   // sorted by service and age
   std::vector<GroupRecord> groups;
   std::vector<ResourceRecord> resources;
   std::vector<DeviceRecord> devices;         // sorted by id
+  std::vector<RequestRecord> requests;       // the oldest first
   std::map<std::string, std::set<Claim>> told;   // see DesiredState
   std::vector<Revocation> revocations;
   Generation grant_floor = 0;                // see ConnectorSelf

@@ -110,6 +110,27 @@ constexpr const char* kSteps[] = {R"(
   ALTER TABLE device ADD COLUMN service_key BLOB REFERENCES service_key (id) ON DELETE CASCADE;
   CREATE INDEX device_service_key ON device (service_key);
   CREATE INDEX token_expires ON token (expires);
+)",
+                                  R"(
+  CREATE TABLE policy (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, session INTEGER, mfa INTEGER NOT NULL,
+    trusted_device INTEGER NOT NULL, days INTEGER NOT NULL, hours_from INTEGER, hours_to INTEGER, time_zone TEXT NOT NULL,
+    until INTEGER, approval INTEGER) STRICT;
+  ALTER TABLE "group" ADD COLUMN policy INTEGER REFERENCES policy (id);
+  ALTER TABLE resource ADD COLUMN policy INTEGER REFERENCES policy (id);
+  CREATE INDEX group_policy ON "group" (policy);
+  CREATE INDEX resource_policy ON resource (policy);
+  ALTER TABLE "identity-provider" ADD COLUMN mfa_contexts TEXT NOT NULL DEFAULT '';
+  ALTER TABLE device ADD COLUMN trusted INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE token ADD COLUMN trusted INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE revision ADD COLUMN judged INTEGER NOT NULL DEFAULT 0;
+  CREATE TABLE request (
+    id TEXT PRIMARY KEY, user INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE, device TEXT NOT NULL,
+    resource INTEGER NOT NULL REFERENCES resource (id) ON DELETE CASCADE, reason TEXT NOT NULL, asked INTEGER NOT NULL,
+    wanted INTEGER NOT NULL, state INTEGER NOT NULL DEFAULT 0, decided_by TEXT NOT NULL DEFAULT '', decided INTEGER,
+    until INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
+  CREATE INDEX request_user ON request (user);
+  CREATE INDEX request_resource ON request (resource);
 )"};
 constexpr std::int64_t kVersion = std::size(kSteps);
 

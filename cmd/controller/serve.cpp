@@ -92,6 +92,7 @@ Controller::Controller(net::Loop& loop, ServeOptions options, StateDir dir, Vaul
 Controller::~Controller() = default;
 
 Result<std::unique_ptr<Controller>> Controller::start(net::Loop& loop, ServeOptions options) {
+  if (options.max_devices == 0) return fail(Errc::invalid_argument, "--max-devices 0: 1 is the least");
   auto dir = StateDir::open(options.state);
   if (!dir) return pass_on(dir);
   auto store = Store::open(dir->database());
@@ -156,6 +157,7 @@ Result<> Controller::open_streams() {
   auto password_session = password_session_of(options_);
   if (!password_session) return pass_on(password_session);
   settings.password_session = *password_session;
+  store_.limit_devices(options_.max_devices);
   if (options_.relay_listen != kNoRelay) {
     if (auto opened = open_relay(now); !opened) return opened;
     settings.relay = relay_public_.to_string();

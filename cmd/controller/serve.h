@@ -30,6 +30,7 @@ struct ServeOptions {
   std::string relay_public;           // likewise the relay; "": the host of public_address
   std::string ca_bundle = WebRoots::kSystem;   // PEM: whom identity providers are believed by
   std::string password_session;       // a duration; "": that of `control`
+  unsigned max_devices = Store::kDevicesMost;    // of a person
   std::string grace;                  // a duration, at most kGraceMax; "": that of `control`
   ControlSettings control;            // its relay is filled in
 };

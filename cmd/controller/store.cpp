@@ -6,9 +6,9 @@
 #include <set>
 
 #include "cmd/controller/limits.h"
-#include "cmd/controller/reach.h"
 #include "cmd/controller/schema.h"
 #include "cmd/controller/words.h"
+#include "net/time_zone.h"
 #include "core/json.h"
 #include "core/text.h"
 
@@ -33,11 +33,11 @@ Result<Resource> resource_at(const Row& row) {
 Result<> read_resources(Database& db, Model& model) {
   Result<> bad;
   auto read = db.each(
-      "SELECT r.id, r.name, n.name, r.address, r.alias, r.tcp, r.udp, r.icmp FROM resource r JOIN network n ON n.id = "
-      "r.network ORDER BY r.id",
+      "SELECT r.id, r.name, n.name, r.address, r.alias, r.tcp, r.udp, r.icmp, p.name FROM resource r JOIN network n ON n.id = "
+      "r.network LEFT JOIN policy p ON p.id = r.policy ORDER BY r.id",
       {}, [&](const Row& row) {
         auto resource = resource_at(row);
-        if (resource) model.resources.push_back({std::move(*resource), {}});
+        if (resource) model.resources.push_back({std::move(*resource), {}, row.null(8) ? "" : row.text(8)});
         else bad = pass_on(resource);
       });
   if (!read) return read;
@@ -57,11 +57,43 @@ Result<> read_resources(Database& db, Model& model) {
 
 Result<> read_identity_providers(Database& db, Model& model) {
   return db.each("SELECT name, issuer, client_id, scopes, email_claim, trust_email, groups_claim, domains, session, "
-                 "secret IS NOT NULL FROM \"identity-provider\" ORDER BY name", {}, [&](const Row& row) {
+                 "secret IS NOT NULL, mfa_contexts FROM \"identity-provider\" ORDER BY name", {}, [&](const Row& row) {
                    model.identity_providers.push_back(
                        {{row.text(0), row.text(1), row.text(2), split(row.text(3)), row.text(4), row.number(5) != 0,
-                         row.text(6), split(row.text(7)), std::chrono::seconds(row.number(8)), {}},
+                         row.text(6), split(row.text(7)), std::chrono::seconds(row.number(8)), {}, split(row.text(10))},
                         row.number(9) != 0});
+                 });
+}
+
+Result<> read_policies(Database& db, Model& model) {
+  const auto length = [](const Row& row, int column) -> std::optional<std::chrono::seconds> {
+    if (row.null(column)) return std::nullopt;
+    return std::chrono::seconds(row.number(column));
+  };
+  return db.each("SELECT name, session, mfa, trusted_device, days, hours_from, hours_to, time_zone, until, approval FROM policy "
+                 "ORDER BY name", {}, [&](const Row& row) {
+                   PolicySpec p;
+                   p.name = row.text(0);
+                   p.session = length(row, 1);
+                   p.mfa = row.number(2) != 0;
+                   p.trusted_device = row.number(3) != 0;
+                   p.days = static_cast<Weekdays>(row.number(4));
+                   if (!row.null(5)) p.hours = DayHours{static_cast<int>(row.number(5)), static_cast<int>(row.number(6))};
+                   p.time_zone = row.text(7);
+                   p.until = maybe_time_at(row, 8);
+                   p.approval = length(row, 9);
+                   model.policies.push_back(std::move(p));
+                 });
+}
+
+Result<> read_requests(Database& db, Model& model) {
+  return db.each("SELECT q.id, u.email, q.device, q.resource, r.name, q.reason, q.asked, q.wanted, q.state, q.decided_by, q.decided, "
+                 "q.until FROM request q JOIN user u ON u.id = q.user JOIN resource r ON r.id = q.resource ORDER BY q.asked, q.id", {},
+                 [&](const Row& row) {
+                   model.requests.push_back({row.text(0), row.text(1), row.text(2), static_cast<ResourceId>(row.number(3)), row.text(4),
+                                             row.text(5), time_at(row, 6), std::chrono::seconds(row.number(7)),
+                                             static_cast<RequestRecord::State>(row.number(8)), row.text(9), maybe_time_at(row, 10),
+                                             time_at(row, 11)});
                  });
 }
 
@@ -116,11 +148,12 @@ Result<> read_people(Database& db, Model& model) {
                             {row.text(0), row.text(1), row.text(2), time_at(row, 3), time_at(row, 4), maybe_time_at(row, 5)});
                       });
   if (!keys) return keys;
-  auto groups = db.each("SELECT g.name, u.email FROM \"group\" g LEFT JOIN membership m ON m.\"group\" = g.id "
-                        "LEFT JOIN user u ON u.id = m.user ORDER BY g.name, u.email",
+  auto groups = db.each("SELECT g.name, u.email, p.name FROM \"group\" g LEFT JOIN membership m ON m.\"group\" = g.id "
+                        "LEFT JOIN user u ON u.id = m.user LEFT JOIN policy p ON p.id = g.policy ORDER BY g.name, u.email",
                         {}, [&](const Row& row) {
                           if (model.groups.empty() || model.groups.back().name != row.text(0)) {
                             model.groups.push_back({row.text(0), {}});
+                            if (!row.null(2)) model.groups.back().policy = row.text(2);
                           }
                           if (!row.null(1)) model.groups.back().members.push_back(row.text(1));
                         });
@@ -128,14 +161,16 @@ Result<> read_people(Database& db, Model& model) {
   if (auto claims = read_claims(db, model); !claims) return claims;
   return db.each("SELECT d.id, u.email, d.name, d.key, d.blocked, d.created, d.last_seen, d.signs_in, s.device, "
                  "coalesce(p.name, 'password'), s.methods, s.context, s.started, s.expires, u.blocked, "
-                 "k.short, k.expires FROM device d JOIN user u ON u.id = d.user LEFT JOIN service_key k ON k.id = d.service_key "
+                 "k.short, k.expires, s.authenticated, d.trusted FROM device d JOIN user u ON u.id = d.user LEFT JOIN service_key k ON k.id = d.service_key "
                  "LEFT JOIN session s ON s.device = d.id LEFT JOIN \"identity-provider\" p ON p.id = s.provider ORDER BY d.id",
                  {}, [&](const Row& row) {
                    DeviceRecord device{row.text(0), row.text(1), row.text(2), row.text(3), row.number(4) != 0,
                                        time_at(row, 5), maybe_time_at(row, 6), row.number(14) != 0, row.number(7) != 0, {}};
                    if (!row.null(8)) {
-                     device.session = {row.text(9), split(row.text(10)), row.text(11), time_at(row, 12), time_at(row, 13)};
+                     device.session = {row.text(9), split(row.text(10)), row.text(11), time_at(row, 12), time_at(row, 13),
+                                       maybe_time_at(row, 17)};
                    }
+                   device.trusted = row.number(18) != 0;
                    if (!row.null(15)) {
                      device.service_key = row.text(15);
                      device.key_expires = time_at(row, 16);
@@ -163,21 +198,39 @@ Result<> read_networks(Database& db, Model& model) {
                  });
 }
 
+Result<> read_revocations(Database& db, std::vector<Revocation>& out) {
+  return db.each("SELECT device, generation FROM revocation ORDER BY device", {}, [&](const Row& row) {
+    out.push_back({row.text(0), static_cast<Generation>(row.number(1))});
+  });
+}
+
 // device_json returns what the audit log says of a device. Errors: not_found.
 Result<std::string> device_json(Database& db, std::string_view id) {
   std::optional<Json> out;
-  auto read = db.each("SELECT u.email, d.name, d.blocked FROM device d JOIN user u ON u.id = d.user WHERE d.id = ?", {id},
+  auto read = db.each("SELECT u.email, d.name, d.blocked, d.trusted FROM device d JOIN user u ON u.id = d.user WHERE d.id = ?", {id},
                       [&](const Row& row) {
-                        out = Json{{"user", row.text(0)}, {"name", row.text(1)},
-                                   {"state", row.number(2) != 0 ? "blocked" : "active"}};
+                        const char* state = row.number(2) != 0 ? "blocked" : row.number(3) != 0 ? "trusted" : "pending";
+                        out = Json{{"user", row.text(0)}, {"name", row.text(1)}, {"state", state}};
                       });
   if (!read) return pass_on(read);
   if (!out) return fail(Errc::not_found, fmt::format("there is no device {}", id));
   return json_text(*out);
 }
 
+// impossible is problems(), and what only this machine knows.
+std::vector<Problem> impossible(const DesiredState& state) {
+  std::vector<Problem> out = problems(state);
+  for (const PolicySpec& p : state.policies) {
+    if (!is_zone_name(p.time_zone) || net::utc_offset(p.time_zone, UnixTime())) continue;
+    out.push_back({p.place, "policy " + p.name + ": time_zone",
+                   fmt::format("this controller's machine does not know \"{}\", as in Europe/Berlin; is tzdata installed there?",
+                               printable(p.time_zone, 64))});
+  }
+  return out;
+}
+
 Result<> check_possible(const DesiredState& state) {
-  std::vector<Problem> found = problems(state);
+  std::vector<Problem> found = impossible(state);
   if (found.empty()) found = failures(state, state.tests);
   if (found.empty()) return check_limits(state);
   return fail(Errc::conflict, found.front().key + ": " + found.front().text);
@@ -215,25 +268,48 @@ Result<Store> Store::open(const std::string& path) {
 Result<Model> Store::model() {
   // A deferred transaction: one snapshot for all the queries.
   if (auto begun = db_.script("BEGIN"); !begun) return pass_on(begun);
+  auto out = read_model();
+  static_cast<void>(db_.script("ROLLBACK"));
+  if (out) revision_ = out->revision;
+  return out;
+}
+
+Result<std::shared_ptr<const Directory>> Store::directory() {
+  if (auto begun = db_.script("BEGIN"); !begun) return pass_on(begun);
+  auto out = read_directory();
+  static_cast<void>(db_.script("ROLLBACK"));
+  if (out) revision_ = (*out)->model().revision;
+  return out;
+}
+
+Result<std::shared_ptr<const Directory>> Store::read_directory() {
+  std::uint64_t revision = 0;
+  auto read = db_.each("SELECT number FROM revision", {},
+                       [&](const Row& row) { revision = static_cast<std::uint64_t>(row.number(0)); });
+  if (!read) return pass_on(read);
+  if (known_ && known_->model().revision == revision) return known_;
+  auto model = read_model();
+  if (!model) return pass_on(model);
+  known_ = std::make_shared<Directory>(std::move(*model), known_.get());
+  return known_;
+}
+
+Result<Model> Store::read_model() {
   Model out;
   auto read = db_.each("SELECT number FROM revision", {},
                        [&](const Row& row) { out.revision = static_cast<std::uint64_t>(row.number(0)); });
   if (read) read = read_networks(db_, out);
   if (read) read = read_identity_providers(db_, out);
+  if (read) read = read_policies(db_, out);
   if (read) read = read_people(db_, out);
   if (read) read = read_resources(db_, out);
-  if (read) {
-    read = db_.each("SELECT device, generation FROM revocation ORDER BY device", {}, [&](const Row& row) {
-      out.revocations.push_back({row.text(0), static_cast<Generation>(row.number(1))});
-    });
-  }
+  if (read) read = read_requests(db_, out);
+  if (read) read = read_revocations(db_, out.revocations);
   if (read) {
     read = db_.each("SELECT generation FROM grant_floor", {},
                     [&](const Row& row) { out.grant_floor = static_cast<Generation>(row.number(0)); });
   }
-  static_cast<void>(db_.script("ROLLBACK"));
   if (!read) return pass_on(read);
-  revision_ = out.revision;
   return out;
 }
 
@@ -254,59 +330,103 @@ Result<> Store::set_value(std::string_view name, Bytes value) {
 Result<> Store::change(const Stamp& by, Effect effect, const Work& work) {
   auto transaction = Transaction::begin(db_);
   if (!transaction) return pass_on(transaction);
-  auto before = effect == Effect::may_shrink ? read_reach(db_) : Result<Reach>();
+  const bool shrinks = effect == Effect::may_shrink;
+  auto before = shrinks ? read_directory() : Result<std::shared_ptr<const Directory>>();
   if (!before) return pass_on(before);
   Notes notes;
   if (auto done = work(db_, notes); !done) return done;
-  auto after = effect == Effect::may_shrink ? read_reach(db_) : Result<Reach>();
-  if (!after) return pass_on(after);
-  if (auto done = revoke(lost(*before, *after), by.time); !done) return done;
   auto head = write_audit(by, notes);
   if (!head) return pass_on(head);
   if (auto done = db_.run("UPDATE revision SET number = number + 1"); !done) return pass_on(done);
+  std::shared_ptr<Directory> after;
   std::uint64_t revision = 0;
-  auto read = db_.each("SELECT number FROM revision", {},
-                       [&](const Row& row) { revision = static_cast<std::uint64_t>(row.number(0)); });
-  if (!read) return read;
+  if (shrinks) {
+    auto model = read_model();
+    if (!model) return pass_on(model);
+    revision = model->revision;
+    after = std::make_shared<Directory>(std::move(*model), before->get());
+    if (auto done = void_lost(**before, *after, by.time); !done) return done;
+  } else {
+    auto read = db_.each("SELECT number FROM revision", {},
+                         [&](const Row& row) { revision = static_cast<std::uint64_t>(row.number(0)); });
+    if (!read) return read;
+  }
   if (auto done = transaction->commit(); !done) return done;
+  if (after) known_ = std::move(after);
   revision_ = revision;
   audit_head_ = std::move(*head);
   return {};
 }
 
-Result<std::vector<Change>> Store::plan(const DesiredState& file, bool prune) {
-  auto here = model();
+// What somebody reached when that was looked at last may be over by the time alone: he is judged as of then, and as of now.
+Result<> Store::void_lost(const Directory& before, Directory& after, UnixTime now) {
+  UnixTime judged{};
+  auto read = db_.each("SELECT judged FROM revision", {}, [&](const Row& row) { judged = time_at(row, 0); });
+  if (!read) return read;
+  Judge earlier(judged == UnixTime() ? now : std::min(judged, now), net::utc_offset);
+  Judge later(now, net::utc_offset);
+  const std::vector<std::string> devices = lost(before, earlier, after, later);
+  if (auto done = revoke(devices, now); !done) return done;
+  if (auto done = db_.run("UPDATE revision SET judged = ?", {now.time_since_epoch().count()}); !done) return pass_on(done);
+  if (devices.empty()) return {};
+  std::vector<Revocation> revocations;
+  if (auto done = read_revocations(db_, revocations); !done) return done;
+  after.set_revocations(std::move(revocations));
+  return {};
+}
+
+Result<bool> Store::lapse(UnixTime now) {
+  auto here = directory();
   if (!here) return pass_on(here);
-  const DesiredState now = desired(*here);
+  UnixTime judged{};
+  auto read = db_.each("SELECT judged FROM revision", {}, [&](const Row& row) { judged = time_at(row, 0); });
+  if (!read) return pass_on(read);
+  if (judged == UnixTime() || judged >= now) return false;
+  Judge earlier(judged, net::utc_offset);
+  Judge later(now, net::utc_offset);
+  const std::vector<std::string> devices = lost(**here, earlier, **here, later);
+  if (devices.empty()) return false;
+  auto done = change(now, Effect::may_shrink, [&](Database&, Notes& notes) -> Result<> {
+    notes.push_back({"end", "access", fmt::format("{} devices", devices.size()), json_text(Json{{"devices", devices}})});
+    return {};
+  });
+  if (!done) return pass_on(done);
+  return true;
+}
+
+Result<std::vector<Change>> Store::plan(const DesiredState& file, bool prune) {
+  auto here = directory();
+  if (!here) return pass_on(here);
+  const DesiredState now = desired((*here)->model());
   const DesiredState wanted = with_guests(file, now);
   if (auto possible = check_possible(outcome(now, wanted, prune)); !possible) return pass_on(possible);
   return tg::plan(now, wanted, prune);
 }
 
 Result<Findings> Store::examine(const DesiredState& file, bool prune) {
-  auto here = model();
+  auto here = directory();
   if (!here) return pass_on(here);
-  const DesiredState now = desired(*here);
+  const DesiredState now = desired((*here)->model());
   const DesiredState wanted = with_guests(file, now);
   const DesiredState after = outcome(now, wanted, prune);
   Findings out;
-  out.problems = problems(after);
+  out.problems = impossible(after);
   if (!out.problems.empty()) return out;
   out.failures = failures(after, wanted.tests);
   return out;
 }
 
 Result<std::vector<Change>> Store::apply(const DesiredState& file, bool prune, const Stamp& by) {
-  auto here = model();
+  auto here = directory();
   if (!here) return pass_on(here);
-  const DesiredState now = desired(*here);
+  const DesiredState now = desired((*here)->model());
   return replace(now, with_guests(file, now), prune, by);
 }
 
 Result<std::vector<Change>> Store::edit(const std::function<Result<>(DesiredState&)>& change, const Stamp& by) {
-  auto here = model();
+  auto here = directory();
   if (!here) return pass_on(here);
-  const DesiredState before = desired(*here);
+  const DesiredState before = desired((*here)->model());
   DesiredState after = before;
   if (auto done = change(after); !done) return pass_on(done);
   return replace(before, after, true, by);
@@ -326,8 +446,8 @@ Result<std::vector<Change>> Store::replace(const DesiredState& now_state, const 
 }
 
 Result<> Store::rename(const std::string& kind, std::string_view from, std::string_view to, const Stamp& by) {
-  static const std::set<std::string> kinds = {"network", "connector", "relay", "identity-provider", "user", "service", "group",
-                                              "resource"};
+  static const std::set<std::string> kinds = {"network", "connector", "relay", "identity-provider", "policy", "user", "service",
+                                              "group", "resource"};
   if (!kinds.contains(kind)) return fail(Errc::invalid_argument, "there is no kind \"" + printable(kind, 64) + "\"");
   const bool is_user = kind == "user" || kind == "service";
   const std::string table = is_user ? "user" : kind;
@@ -350,11 +470,12 @@ Result<> Store::rename(const std::string& kind, std::string_view from, std::stri
   });
 }
 
-Result<> Store::block_device(std::string_view id, bool blocked, const Stamp& by) {
+Result<> Store::set_device_state(std::string_view id, DeviceState state, const Stamp& by) {
   return change(by, Effect::may_shrink, [&](Database& db, Notes& notes) -> Result<> {
     auto before = device_json(db, id);
     if (!before) return pass_on(before);
-    auto done = db.run("UPDATE device SET blocked = ? WHERE id = ?", {std::int64_t{blocked}, id});
+    auto done = db.run("UPDATE device SET blocked = ?, trusted = ? WHERE id = ?",
+                       {std::int64_t{state == DeviceState::blocked}, std::int64_t{state == DeviceState::trusted}, id});
     if (!done) return pass_on(done);
     auto after = device_json(db, id);
     if (!after) return pass_on(after);

@@ -3,12 +3,14 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "cmd/controller/database.h"
+#include "cmd/controller/directory.h"
 #include "cmd/controller/model.h"
 #include "core/audit.h"
 #include "core/oidc.h"
@@ -100,10 +102,16 @@ class Store {
   static Result<Store> open(const std::string& path);
 
   Result<Model> model();
+  // directory returns the model with its look-ups. It is kept until something changes, and lives for as long as anybody holds it.
+  Result<std::shared_ptr<const Directory>> directory();
   std::uint64_t revision() const noexcept { return revision_; }   // of the last model or change here
 
   // attach takes a database that is open and has its tables: a copy.
   static Store attach(Database database) { return Store(std::move(database)); }
+
+  // limit_devices says how many devices a person may have. More is exhausted: for a token, and for a sign-in.
+  static constexpr std::size_t kDevicesMost = 20;
+  void limit_devices(std::size_t most) { devices_most_ = most; }
 
   // Small values by name: the CA, the grant key (sealed by the caller), settings.
   Result<std::optional<Buffer>> value(std::string_view name);
@@ -122,12 +130,15 @@ class Store {
   // canonical. Errors: not_found; conflict when the name is taken; invalid_argument for an unknown kind.
   Result<> rename(const std::string& kind, std::string_view from, std::string_view to, const Stamp& by);
 
-  // Errors: not_found. Blocking a device, or deleting it, voids its grants.
-  Result<> block_device(std::string_view id, bool blocked, const Stamp& by);
+  // Errors: not_found. Blocking a device, or deleting it, voids its grants. One that is blocked is not trusted any more.
+  enum class DeviceState : std::uint8_t { pending, trusted, blocked };
+  Result<> set_device_state(std::string_view id, DeviceState state, const Stamp& by);
   Result<> remove_device(std::string_view id, const Stamp& by);
 
   // new_token makes a token for a user (by e-mail address), a connector or a relay (by name). Errors: not_found.
-  Result<FreshToken> new_token(Token::Role role, std::string_view subject, const Stamp& by, std::chrono::seconds lifetime);
+  // `trusted`: the device that it lets in is trusted from then on.
+  Result<FreshToken> new_token(Token::Role role, std::string_view subject, const Stamp& by, std::chrono::seconds lifetime,
+                               bool trusted = false);
   // enroll checks a token and spends it in one write transaction, and returns the agent's id: a new one for a device,
   // and for a connector or relay whose place another machine had. Errors: denied (unknown or wrong, for another role,
   // used already, its subject gone), expired. A refusal spends nothing. In the audit log it is
@@ -156,9 +167,18 @@ class Store {
   Result<> end_session(const std::string& device, const Stamp& by);
   // end_sessions ends those whose time is over, and returns whether there were any.
   Result<bool> end_sessions(UnixTime now);
+  // lapse voids the grants of devices that reach less than before by the time alone, and returns whether there were any.
+  Result<bool> lapse(UnixTime now);
   // forget_accounts has the next sign-in of a user go by his e-mail address again, and ends the sessions that his accounts gave. Errors:
   // not_found.
   Result<> forget_accounts(const std::string& email, const Stamp& by);
+
+  // What people ask for where a policy wants approval. new_request errors: not_found (the Resource, for whom nothing is reached by
+  // asking), conflict (it was asked for already), exhausted (kRequestsMax of one user). decide errors: not_found; invalid_argument for
+  // longer than the policy allows. `for_how_long`: nothing denies it, or ends what was approved.
+  static constexpr std::size_t kRequestsMax = 20;
+  Result<std::string> new_request(const RequestRecord& wish, UnixTime now, const std::string& from = {});
+  Result<> decide(const std::string& id, std::optional<std::chrono::seconds> for_how_long, const Stamp& by);
 
   // What a user proves himself with. Without a record the password, or the second factor, is taken away. Either ends the user's
   // sessions by password. Errors of the setters: not_found. use_totp returns false when a code of that step was taken before.
@@ -201,6 +221,10 @@ class Store {
     std::string after = "null";
   };
   using Notes = std::vector<Noted>;
+  // These read inside the caller's transaction. void_lost voids the grants of who has lost something, and tells `after` of it.
+  Result<Model> read_model();
+  Result<std::shared_ptr<const Directory>> read_directory();
+  Result<> void_lost(const Directory& before, Directory& after, UnixTime now);
   using Work = std::function<Result<>(Database&, Notes&)>;
   enum class Effect : std::uint8_t { grows, may_shrink };
   Result<> change(const Stamp& by, Effect effect, const Work& work);
@@ -216,6 +240,8 @@ class Store {
 
   Database db_;
   std::uint64_t revision_ = 0;
+  std::shared_ptr<const Directory> known_;   // that of the last look, or change
+  std::size_t devices_most_ = kDevicesMost;
   std::optional<AuditSigner> signer_;
   bool audit_altered_ = false;      // then its end is signed no more: nobody may take it for whole again
   AuditHead audit_head_;
@@ -223,6 +249,9 @@ class Store {
 
 // carry_out does the steps of a plan inside the caller's transaction. Errors: conflict when a reference leads nowhere.
 Result<> carry_out(Database& db, const DesiredState& wanted, const std::vector<Change>& changes, UnixTime now);
+
+// room_for_device says whether a person may have one more device; a service may. `user`: its row. Errors: exhausted.
+Result<> room_for_device(Database& db, std::string_view user, std::size_t most);
 
 // ports_from_text reads what Ports::to_string wrote. Errors: malformed.
 Result<Ports> ports_from_text(std::string_view text);

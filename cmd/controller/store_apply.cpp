@@ -35,11 +35,12 @@ class ByName {
 
 struct Wanted {
   explicit Wanted(const DesiredState& s)
-      : connectors(s.connectors), relays(s.relays), identity_providers(s.identity_providers), groups(s.groups),
+      : connectors(s.connectors), relays(s.relays), identity_providers(s.identity_providers), policies(s.policies), groups(s.groups),
         users(s.users), services(s.services), resources(s.resources) {}
   ByName<ConnectorSpec> connectors;
   ByName<RelaySpec> relays;
   ByName<IdentityProviderSpec> identity_providers;
+  ByName<PolicySpec> policies;
   ByName<GroupSpec> groups;
   ByName<UserSpec> users;
   ByName<ServiceSpec> services;
@@ -129,13 +130,41 @@ Result<> put_identity_provider(Database& db, const IdentityProviderSpec& p, Verb
   const char* sql =
       verb == Verb::create
           ? "INSERT INTO \"identity-provider\" (issuer, client_id, scopes, email_claim, trust_email, groups_claim, domains, "
-            "session, name) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "session, mfa_contexts, name) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
           : "UPDATE \"identity-provider\" SET issuer = ?, client_id = ?, scopes = ?, email_claim = ?, trust_email = ?, "
-            "groups_claim = ?, domains = ?, session = ? WHERE name = ?";
+            "groups_claim = ?, domains = ?, session = ?, mfa_contexts = ? WHERE name = ?";
   const std::string scopes = joined(p.scopes);
   const std::string domains = joined(p.domains);
+  const std::string contexts = joined(p.mfa_contexts);
   return done(db.run(sql, {p.issuer, p.client_id, scopes, p.email_claim, std::int64_t{p.trust_email}, p.groups_claim, domains,
-                           std::int64_t{p.session.count()}, p.name}));
+                           std::int64_t{p.session.count()}, contexts, p.name}));
+}
+
+Result<> put_policy(Database& db, const PolicySpec& p) {
+  const auto length = [](const std::optional<std::chrono::seconds>& s) { return s ? Value(std::int64_t{s->count()}) : Value(nullptr); };
+  const Value from = p.hours ? Value(std::int64_t{p.hours->from}) : Value(nullptr);
+  const Value to = p.hours ? Value(std::int64_t{p.hours->to}) : Value(nullptr);
+  const Value until = p.until ? Value(std::int64_t{p.until->time_since_epoch().count()}) : Value(nullptr);
+  return done(db.run("INSERT INTO policy (name, session, mfa, trusted_device, days, hours_from, hours_to, time_zone, until, approval) "
+                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET session = excluded.session, mfa = "
+                     "excluded.mfa, trusted_device = excluded.trusted_device, days = excluded.days, hours_from = excluded.hours_from, "
+                     "hours_to = excluded.hours_to, time_zone = excluded.time_zone, until = excluded.until, approval = "
+                     "excluded.approval",
+                     {p.name, length(p.session), std::int64_t{p.mfa}, std::int64_t{p.trusted_device}, std::int64_t{p.days}, from, to,
+                      p.time_zone, until, length(p.approval)}));
+}
+
+// set_policy gives a group or a Resource the policy that it is to have. Errors: conflict for one that is not there.
+Result<> set_policy(Database& db, const char* table, const std::string& name, const std::string& policy) {
+  const std::string sql = fmt::format("UPDATE \"{}\" SET policy = {} WHERE name = ?2", table,
+                                      policy.empty() ? "nullif(?1, '')" : "(SELECT id FROM policy WHERE name = ?1)");
+  auto r = db.run(sql.c_str(), {policy, name});
+  if (!r || policy.empty()) return done(std::move(r));
+  bool there = false;
+  auto read = db.each("SELECT 1 FROM policy WHERE name = ?", {policy}, [&](const Row&) { there = true; });
+  if (!read) return read;
+  if (!there) return fail(Errc::conflict, "there is no policy " + policy);   // and not: none, which would open it
+  return {};
 }
 
 Result<> put_user(Database& db, const UserSpec& u) {
@@ -156,6 +185,7 @@ Result<> put_group(Database& db, const GroupSpec& g, Verb verb) {
     if (auto r = done(db.run("INSERT INTO \"group\" (name) VALUES (?)", {g.name})); !r) return r;
   }
   if (auto r = set_members(db, g); !r) return r;
+  if (auto r = set_policy(db, "group", g.name, g.policy); !r) return r;
   return set_claims(db, g);
 }
 
@@ -171,6 +201,7 @@ Result<> put_resource(Database& db, const ResourceSpec& r, Verb verb) {
   auto put = done(db.run(sql, {r.network, r.address.text(), r.alias, tcp, udp, std::int64_t{r.protocols.icmp},
                                r.name}));
   if (!put) return put;
+  if (auto set = set_policy(db, "resource", r.name, r.policy); !set) return set;
   return set_groups(db, r);
 }
 
@@ -179,6 +210,7 @@ Result<> remove(Database& db, const Change& c) {
   if (c.kind == "connector") return done(db.run("DELETE FROM connector WHERE name = ?", {c.name}));
   if (c.kind == "relay") return done(db.run("DELETE FROM relay WHERE name = ?", {c.name}));
   if (c.kind == "identity-provider") return done(db.run("DELETE FROM \"identity-provider\" WHERE name = ?", {c.name}));
+  if (c.kind == "policy") return done(db.run("DELETE FROM policy WHERE name = ?", {c.name}));
   if (c.kind == "user") return done(db.run("DELETE FROM user WHERE email = ? AND service = 0", {c.name}));
   if (c.kind == "service") return done(db.run("DELETE FROM user WHERE email = ? AND service = 1", {c.name}));
   if (c.kind == "group") return done(db.run("DELETE FROM \"group\" WHERE name = ?", {c.name}));
@@ -191,6 +223,7 @@ Result<> put(Database& db, const Wanted& wanted, const Change& c, UnixTime now) 
   if (c.kind == "connector") return put_connector(db, wanted.connectors[c.name], c.verb, now);
   if (c.kind == "relay") return put_relay(db, wanted.relays[c.name], c.verb, now);
   if (c.kind == "identity-provider") return put_identity_provider(db, wanted.identity_providers[c.name], c.verb);
+  if (c.kind == "policy") return put_policy(db, wanted.policies[c.name]);
   if (c.kind == "user") return put_user(db, wanted.users[c.name]);
   if (c.kind == "service") return put_service(db, wanted.services[c.name]);
   if (c.kind == "group") return put_group(db, wanted.groups[c.name], c.verb);

@@ -20,6 +20,7 @@ class Entries {
     add("connector", s.connectors, &ConnectorSpec::name);
     add("relay", s.relays, &RelaySpec::name);
     add("identity-provider", s.identity_providers, &IdentityProviderSpec::name);
+    add("policy", s.policies, &PolicySpec::name);
     add("user", s.users, &UserSpec::email);
     add("service", s.services, &ServiceSpec::name);
     add("group", s.groups, &GroupSpec::name);

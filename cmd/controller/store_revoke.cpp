@@ -29,6 +29,7 @@ Result<> Store::void_all_grants() {
   auto done = db_.run("UPDATE grant_floor SET generation = generation + ?", {kEra});
   if (done) done = db_.run("DELETE FROM session");
   if (!done) return pass_on(done);
+  known_.reset();
   return {};
 }
 

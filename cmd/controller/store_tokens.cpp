@@ -73,6 +73,7 @@ struct Record {
   std::string subject;
   UnixTime expires{};
   bool spent = false;
+  bool trusted = false;
 };
 
 Result<> check(const std::optional<Record>& record, const Enrolment& who, UnixTime now) {
@@ -96,7 +97,7 @@ Result<> check(const std::optional<Record>& record, const Enrolment& who, UnixTi
   return {};
 }
 
-Result<std::string> let_in_device(Database& db, const Record& record, const Enrolment& who, UnixTime now) {
+Result<std::string> let_in_device(Database& db, const Record& record, const Enrolment& who, UnixTime now, std::size_t most) {
   const std::string id = random_id();
   const std::string name = who.name.empty() ? "device-" + id.substr(0, 4) : printable(who.name, kMaxName);
   const bool by_key = who.role == Token::Role::service;
@@ -108,10 +109,11 @@ Result<std::string> let_in_device(Database& db, const Record& record, const Enro
       return fail(Errc::exhausted, fmt::format("{} machines came in by this key, and no more may; ask an administrator for another key", there));
     }
   }
+  if (auto room = room_for_device(db, by_key ? "0" : record.subject, most); !room) return pass_on(room);
   const Value key = by_key ? Value(Bytes(who.token_id)) : Value(nullptr);
-  auto made = db.run("INSERT INTO device (id, user, name, key, created, service_key) SELECT ?, u.id, ?, ?, ?, ? FROM user u "
+  auto made = db.run("INSERT INTO device (id, user, name, key, created, service_key, trusted) SELECT ?, u.id, ?, ?, ?, ?, ? FROM user u "
                      "WHERE u.id = CAST(? AS INTEGER) AND u.blocked = 0",
-                     {id, name, who.key, number(now), key, record.subject});
+                     {id, name, who.key, number(now), key, std::int64_t{record.trusted}, record.subject});
   if (!made) return pass_on(made);
   if (*made > 0) return id;
   return fail(Errc::denied, by_key ? "the service account is blocked; ask an administrator"
@@ -130,12 +132,12 @@ Result<> spend(Database& db, const Enrolment& who, UnixTime now) {
 
 Result<std::optional<Record>> record_of(Database& db, const Enrolment& who) {
   const char* sql = who.role == Token::Role::service
-                        ? "SELECT secret_hash, 4, user, expires, NULL FROM service_key WHERE id = ?"
-                        : "SELECT secret_hash, role, subject, expires, spent FROM token WHERE id = ?";
+                        ? "SELECT secret_hash, 4, user, expires, NULL, 0 FROM service_key WHERE id = ?"
+                        : "SELECT secret_hash, role, subject, expires, spent, trusted FROM token WHERE id = ?";
   std::optional<Record> out;
   auto read = db.each(sql, {Bytes(who.token_id)}, [&](const Row& row) {
     out = Record{row.blob(0), static_cast<Token::Role>(row.number(1)), row.text(2), UnixTime(std::chrono::seconds(row.number(3))),
-                 !row.null(4)};
+                 !row.null(4), row.number(5) != 0};
   });
   if (!read) return pass_on(read);
   return out;
@@ -164,8 +166,21 @@ Result<std::string> let_in_place(Database& db, const Record& record, const Enrol
 
 }  // namespace
 
+Result<> room_for_device(Database& db, std::string_view user, std::size_t most) {
+  std::int64_t there = 0;
+  std::string email;
+  auto read = db.each("SELECT count(*), u.email FROM device d JOIN user u ON u.id = d.user WHERE d.user = CAST(? AS INTEGER) AND u.service = 0",
+                      {user}, [&](const Row& row) {
+                        there = row.number(0);
+                        if (there > 0) email = row.text(1);
+                      });
+  if (!read || there < static_cast<std::int64_t>(most)) return read;
+  return fail(Errc::exhausted, fmt::format("{} has {} devices, and no more may be; an administrator removes one with: tg controller device "
+                                           "delete, after: tg controller device list", printable(email), there));
+}
+
 Result<FreshToken> Store::new_token(Token::Role role, std::string_view subject, const Stamp& by,
-                                    std::chrono::seconds lifetime) {
+                                    std::chrono::seconds lifetime, bool trusted) {
   FreshToken out{random_bytes(16), random_bytes(32), by.time + lifetime};
   auto transaction = Transaction::begin(db_);
   if (!transaction) return pass_on(transaction);
@@ -174,12 +189,13 @@ Result<FreshToken> Store::new_token(Token::Role role, std::string_view subject, 
   if (auto done = db_.run("DELETE FROM token WHERE expires < ?", {number(by.time - kKeepTokens)}); !done) {
     return pass_on(done);
   }
-  auto done = db_.run("INSERT INTO token (id, secret_hash, role, subject, expires) VALUES (?, ?, ?, ?, ?)",
+  auto done = db_.run("INSERT INTO token (id, secret_hash, role, subject, expires, trusted) VALUES (?, ?, ?, ?, ?, ?)",
                       {Bytes(out.id), Bytes(sha256(out.secret)), static_cast<std::int64_t>(role), *id,
-                       number(out.expires)});
+                       number(out.expires), std::int64_t{trusted}});
   if (!done) return pass_on(done);
-  auto head = write_audit(by, {{"token", std::string(to_string(role)), std::string(subject), "null",
-                                json_text(Json{{"token", token_name(out.id)}, {"expires", number(out.expires)}})}});
+  Json made = {{"token", token_name(out.id)}, {"expires", number(out.expires)}};
+  if (trusted) made["trusted"] = true;
+  auto head = write_audit(by, {{"token", std::string(to_string(role)), std::string(subject), "null", json_text(made)}});
   if (!head) return pass_on(head);
   if (auto committed = transaction->commit(); !committed) return pass_on(committed);
   audit_head_ = std::move(*head);
@@ -197,7 +213,7 @@ Result<std::string> Store::enroll(const Enrolment& who, UnixTime now, const std:
     const bool device = is_device(who.role);
     auto before = device ? Result<Machine>() : machine_of(db, who.role, (*record)->subject);
     if (!before) return pass_on(before);
-    auto in = device ? let_in_device(db, **record, who, now) : let_in_place(db, **record, who);
+    auto in = device ? let_in_device(db, **record, who, now, devices_most_) : let_in_place(db, **record, who);
     if (!in) return pass_on(in);
     id = std::move(*in);
     auto after = machine_of(db, who.role, id);

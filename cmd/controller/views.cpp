@@ -7,79 +7,23 @@
 namespace tg::controller {
 namespace {
 
-template <class T>
-const std::vector<const T*>& look_up(const std::unordered_map<std::string, std::vector<const T*>>& lists,
-                                     const std::string& key) {
-  static const std::vector<const T*> kNone;
-  const auto found = lists.find(key);
-  return found == lists.end() ? kNone : found->second;
-}
-
 std::string resource_key(const Resource& r) { return "resource/" + std::to_string(r.id); }
 
-std::shared_ptr<const Json> shared(Json j) { return std::make_shared<const Json>(std::move(j)); }
-
-// items_of makes what agents are told of each Resource, or takes it from `old`. Both are sorted by id.
-std::vector<std::shared_ptr<const Json>> items_of(const std::vector<ResourceRecord>& resources, const Directory* old) {
-  std::vector<std::shared_ptr<const Json>> out;
-  out.reserve(resources.size());
-  static const std::vector<ResourceRecord> kNone;
-  const auto& before = old == nullptr ? kNone : old->model().resources;
-  auto at = before.begin();
-  for (const ResourceRecord& r : resources) {
-    while (at != before.end() && at->resource.id < r.resource.id) ++at;
-    const bool same = at != before.end() && at->resource == r.resource;
-    out.push_back(same ? old->item(*at) : shared(to_json(r.resource)));
-  }
+// told is what a device hears of a Resource that has demands.
+ResourceAccess told(const Directory& directory, const DeviceRecord& device, ResourceId resource, const Access& access) {
+  ResourceAccess out{access.need, access.policy == nullptr ? "" : access.policy->name, access.changes, false, {}};
+  if (access.need != Need::approval) return out;
+  out.most = *access.policy->approval;
+  const auto& requests = directory.model().requests;
+  out.asked = std::any_of(requests.begin(), requests.end(), [&](const RequestRecord& r) {
+    return r.state == RequestRecord::State::open && r.user == device.user && r.resource == resource;
+  });
   return out;
 }
 
+std::shared_ptr<const Json> shared(Json j) { return std::make_shared<const Json>(std::move(j)); }
+
 }  // namespace
-
-Directory::Directory(Model model, const Directory* before)
-    : model_(std::move(model)), items_(items_of(model_.resources, before)) {
-  for (const ResourceRecord& r : model_.resources) {
-    resources_[r.resource.network].push_back(&r);
-    for (const std::string& group : r.groups) of_group_[group].push_back(&r);
-  }
-  for (const GroupRecord& g : model_.groups) {
-    const auto add = [&](Groups& groups_of, const std::vector<std::string>& by_claim) {
-      std::vector<std::string> all;
-      std::set_union(g.members.begin(), g.members.end(), by_claim.begin(), by_claim.end(), std::back_inserter(all));
-      for (const std::string& member : all) groups_of[member].push_back(g.name);
-    };
-    add(groups_of_, g.by_claim);
-    add(once_groups_of_, g.once_by_claim);
-  }
-  for (const ConnectorRecord& c : model_.connectors) connectors_[c.network].push_back(&c);
-  for (const Revocation& r : model_.revocations) generations_[r.device] = r.generation;
-}
-
-const std::vector<const ResourceRecord*>& Directory::reach_by(const Groups& groups_of, const std::string& user) const {
-  static const std::vector<const ResourceRecord*> kNone;
-  const auto groups = groups_of.find(user);
-  if (groups == groups_of.end()) return kNone;
-  const auto [at, fresh] = reach_.try_emplace(groups->second);
-  std::vector<const ResourceRecord*>& list = at->second;
-  if (!fresh) return list;
-  for (const std::string& group : groups->second) {
-    const auto& reached = look_up(of_group_, group);
-    list.insert(list.end(), reached.begin(), reached.end());
-  }
-  std::sort(list.begin(), list.end(), [](auto* a, auto* b) { return a->resource.id < b->resource.id; });
-  list.erase(std::unique(list.begin(), list.end()), list.end());
-  return list;
-}
-const std::vector<const ConnectorRecord*>& Directory::connectors(const std::string& network) const {
-  return look_up(connectors_, network);
-}
-const std::vector<const ResourceRecord*>& Directory::resources(const std::string& network) const {
-  return look_up(resources_, network);
-}
-Generation Directory::generation(const std::string& device) const {
-  const auto found = generations_.find(device);
-  return std::max(model_.grant_floor, found == generations_.end() ? 0 : found->second);
-}
 
 std::vector<RelayPlace> relays_in_use(const Model& model, const std::string& embedded) {
   std::vector<RelayPlace> out;
@@ -91,8 +35,9 @@ std::vector<RelayPlace> relays_in_use(const Model& model, const std::string& emb
 }
 
 SharedView device_items(const Directory& directory, const Presence& presence, const std::vector<RelayPlace>& relays,
-                        const LeaseKeys& keys, const std::string& device, Leases& leases, UnixTime now) {
+                        const LeaseKeys& keys, const std::string& device, Leases& leases, Judge& judge) {
   SharedView out;
+  const UnixTime now = judge.now();
   const DeviceRecord* record = directory.model().device(device);
   if (record == nullptr || record->blocked || record->user_blocked) return out;
   DeviceSelf self{record->user, record->id, record->name};
@@ -105,15 +50,28 @@ SharedView device_items(const Directory& directory, const Presence& presence, co
     self.until = record->key_expires;
   }
   out.emplace("self", shared(to_json(self)));
-  std::map<std::string, std::vector<ResourceId>> networks;
-  for (const ResourceRecord* r : self.sign_in ? directory.would_reach(record->user) : directory.reach(record->user)) {
-    out.emplace(resource_key(r->resource), directory.item(*r));
-    if (!self.sign_in) networks[r->resource.network].push_back(r->resource.id);
+  // Granted is what one grant gives: it ends when the first of these Resources is reached no longer, and another takes its place.
+  struct Granted {
+    std::vector<ResourceId> resources;
+    UnixTime until;
+  };
+  std::map<std::string, Granted> networks;
+  AccessList needs;
+  for (const Reached& r : self.sign_in ? directory.would_reach(record->user).reached : directory.reach(record->user).reached) {
+    const Resource& resource = r.resource->resource;
+    out.emplace(resource_key(resource), directory.item(*r.resource));
+    if (self.sign_in) continue;
+    const Access access = directory.access(*record, r, judge);
+    if (r.demands.any()) needs.emplace(resource.id, told(directory, *record, resource.id, access));
+    if (access.need != Need::nothing) continue;
+    Granted& granted = networks.try_emplace(resource.network, Granted{{}, record->reaches_until()}).first->second;
+    granted.resources.push_back(resource.id);
+    granted.until = std::min(granted.until, access.changes);
   }
-  const UnixTime until = record->reaches_until();
+  if (!needs.empty()) out.emplace("access", shared(to_json(needs)));
   const Generation generation = directory.generation(device);
-  for (const auto& [network, resources] : networks) {
-    out.emplace("grant/" + network, shared(leases.grant(keys, network, resources, generation, now, until)));
+  for (const auto& [network, granted] : networks) {
+    out.emplace("grant/" + network, shared(leases.grant(keys, network, granted.resources, generation, now, granted.until)));
     for (const ConnectorRecord* c : directory.connectors(network)) {
       const auto here = presence.find(c->id);
       ConnectorInfo info{c->id, c->name, network, here != presence.end(), {}, {}};

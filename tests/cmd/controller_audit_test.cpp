@@ -104,7 +104,7 @@ TEST_F(AnAuditLog, knows_renamings_devices_and_tokens_and_no_secret) {
   const FreshToken token = must(store.new_token(Token::Role::device, "alice@example.com", {kNow, "root", "socket"},
                                                 std::chrono::minutes(10)));
   const std::string id = must(store.enroll({token.id, token.secret, Token::Role::device, "laptop", "thumb"}, kNow, "192.0.2.7"));
-  must(store.block_device(id, true, {kNow, "root", "socket"}));
+  must(store.set_device_state(id, Store::DeviceState::blocked, {kNow, "root", "socket"}));
   must(store.remove_device(id, {kNow, "root", "socket"}));
   const std::string name = hex(Bytes(token.id).first(4));
   EXPECT_EQ(all(before), (Texts{"root rename user rob@example.com", "root token device alice@example.com",
@@ -127,7 +127,7 @@ TEST_F(AnAuditLog, has_nothing_of_what_was_refused) {
   must(store.apply(home(), false, kNow));
   const std::uint64_t before = store.audit_last();
   EXPECT_FALSE(store.rename("user", "nobody@example.com", "x@example.com", kNow));
-  EXPECT_FALSE(store.block_device("0000000000000000", true, kNow));
+  EXPECT_FALSE(store.set_device_state("0000000000000000", Store::DeviceState::blocked, kNow));
   DesiredState impossible = home();
   impossible.resources[0].network = "nowhere";
   EXPECT_FALSE(store.apply(impossible, false, kNow));

@@ -210,7 +210,7 @@ TEST_F(AControlServer, sends_away_a_device_that_is_blocked_or_deleted_and_lets_i
   const Machine box = enroll("connector", "home-1");
   const auto connector = up(box);
   auto agent = up(laptop);
-  must(controller->store().block_device(laptop.id, true, net::Loop::wall()));
+  must(controller->store().set_device_state(laptop.id, Store::DeviceState::blocked, net::Loop::wall()));
   controller->control().changed();
   ASSERT_TRUE(turner.until([&] { return agent->closed && connector->view.contains("revoked/" + laptop.id); }));
   ASSERT_NE(agent->last("error"), nullptr);
@@ -218,7 +218,7 @@ TEST_F(AControlServer, sends_away_a_device_that_is_blocked_or_deleted_and_lets_i
   EXPECT_EQ((*agent->last("error"))["text"], "this device is blocked; ask an administrator");
   agent = up(laptop);
   EXPECT_EQ(agent->last("snapshot"), nullptr);
-  must(controller->store().block_device(laptop.id, false, net::Loop::wall()));
+  must(controller->store().set_device_state(laptop.id, Store::DeviceState::pending, net::Loop::wall()));
   controller->control().changed();
   agent = up(laptop);
   EXPECT_NE(agent->last("snapshot"), nullptr);
@@ -378,7 +378,7 @@ TEST_F(AControlServer, lets_in_whose_certificate_was_made_while_its_clock_was_ah
 
 TEST_F(AControlServer, refuses_a_blocked_device_whatever_the_dates_of_its_certificate) {
   Machine laptop = enroll("device", "alice@example.com");
-  must(controller->store().block_device(laptop.id, true, net::Loop::wall()));
+  must(controller->store().set_device_state(laptop.id, Store::DeviceState::blocked, net::Loop::wall()));
   controller->control().changed();
   const UnixTime ahead = net::Loop::wall() + std::chrono::hours(48);
   laptop.credentials.chain = must(must(pki()).issue("device", laptop.id, must(net::make_csr(laptop.key)), ahead)).chain;

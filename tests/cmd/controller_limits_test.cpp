@@ -82,7 +82,7 @@ TEST(Limits, are_no_less_than_what_is_told) {
   const Directory directory(must(store.model()));
   const LeaseKeys keys{"tg-00000000", Ed25519Key(Buffer(32, 1)), Buffer(32, 2)};
   Leases leases(s.users[0].email, device, "thumbprint", 1);
-  const View view = copy_of(device_items(directory, {}, {}, keys, device, leases, kNow));
+  const View view = told_to(device, directory, {}, {}, keys, leases, kNow);
   EXPECT_LE(view.at("grant/network-0").get<std::string>().size(), kGrantMax);
   const std::size_t snapshot = json_text(Json(view)).size();
   EXPECT_EQ(view.size(), 20'000u + 3);
@@ -103,7 +103,7 @@ TEST(AStoreOfMany, takes_ten_thousand_users_that_reach_ten_thousand_resources) {
   const std::string device = enrolled(store, Token::Role::device, s.users[0].email, "key");
   const std::string spared = enrolled(store, Token::Role::device, s.users[1].email, "key2");
   const Directory directory(must(store.model()));
-  EXPECT_EQ(directory.reach(s.users[0].email).size(), 10'000u);
+  EXPECT_EQ(directory.reach(s.users[0].email).reached.size(), 10'000u);
   EXPECT_EQ(&directory.reach(s.users[0].email), &directory.reach(s.users[9'999].email)) << "one list for all of them";
   // One of them leaves: the others keep what they have.
   s.groups[0].members.erase(s.groups[0].members.begin());

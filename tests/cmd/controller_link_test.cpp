@@ -110,7 +110,7 @@ TEST_F(AControllerLink, a_key_lets_a_device_in_anew_when_the_controller_does_not
     const auto got = AgentIdentity::obtain(in, key, Token::Role::device, nobody, std::chrono::seconds(20));
     return got ? "" : std::string(to_string(got.error().code)) + ": " + got.error().text;
   };
-  must(store.block_device(id, true, now));
+  must(store.set_device_state(id, Store::DeviceState::blocked, now));
   reload();
   EXPECT_EQ(refused(state), "denied: this device is blocked; ask an administrator") << "blocking is not undone by a key";
   must(store.remove_device(id, now));
@@ -281,7 +281,7 @@ TEST_F(AControllerLink, keeps_nothing_of_an_agent_that_is_let_in_no_more) {
   const auto line = connect(folder / "one", kHour);
   ASSERT_TRUE(turner.until([&] { return std::filesystem::exists(folder / "one/view.json"); })) << "soon, and not only at the end";
   far.post([&] {
-    must(controller->store().block_device(id, true, now));
+    must(controller->store().set_device_state(id, Store::DeviceState::blocked, now));
     controller->control().changed();
   });
   ASSERT_TRUE(turner.until([&] { return line->link->refusal().has_value(); }));

@@ -51,7 +51,7 @@ struct ServiceTest : testing::Test {
     const Directory directory(must(store.model()));
     const LeaseKeys keys{"tg-1", Ed25519Key(Buffer(32, 1)), Buffer(32, 2)};
     Leases leases("ci", device, "thumb", 7);
-    return copy_of(device_items(directory, {}, {}, keys, device, leases, now));
+    return told_to(device, directory, {}, {}, keys, leases, now);
   }
 };
 using AServiceKey = ServiceTest;
@@ -251,7 +251,7 @@ TEST_F(AService, forgets_devices_that_were_not_seen_for_long_and_none_of_people)
   const std::string idle = must(come(k)), seen = must(come(k)), never = must(come(k, kNow + hours(100)));
   const std::string person = enrolled(store, Token::Role::device, "alice@example.com", "a");
   const std::string blocked = must(come(k));
-  must(store.block_device(blocked, true, kNow));
+  must(store.set_device_state(blocked, Store::DeviceState::blocked, kNow));
   must(store.seen({{"device/" + seen, kNow + hours(50)}}));
   EXPECT_FALSE(must(store.forget_idle(kNow, kNow + hours(168))));
   EXPECT_TRUE(must(store.forget_idle(kNow + hours(50), kNow + hours(218))));

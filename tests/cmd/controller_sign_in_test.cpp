@@ -1,7 +1,6 @@
 #include <gtest/gtest.h>
 
 #include "cmd/controller/edits.h"
-#include "cmd/controller/reach.h"
 #include "cmd/controller/views.h"
 #include "controller_support.h"
 #include "core/json.h"
@@ -48,7 +47,7 @@ struct SignInTest : testing::Test {
   std::vector<std::string> reached(const std::string& user) {
     const Directory directory(must(store.model()));
     std::vector<std::string> out;
-    for (const ResourceRecord* r : directory.reach(user)) out.push_back(r->resource.name);
+    for (const Reached& r : directory.reach(user).reached) out.push_back(r.resource->resource.name);
     return out;
   }
   Generation generation(const std::string& device) {
@@ -233,7 +232,7 @@ TEST_F(ASignIn, is_over_with_what_it_told_also_on_a_device_that_needs_none) {
   must(store.end_session(in.device, kNow));
   EXPECT_EQ(reached("bob@example.com"), Names{});
   EXPECT_EQ(generation(token), 1u);
-  EXPECT_EQ(Directory(must(store.model())).would_reach("bob@example.com").size(), 1u) << "what signing in would give is known";
+  EXPECT_EQ(Directory(must(store.model())).would_reach("bob@example.com").reached.size(), 1u) << "what signing in would give is known";
   must(sign_in("b-1", "bob@example.com", {"engineering"}, in.device));
   EXPECT_EQ(reached("bob@example.com"), Names{"Wiki"});
   must(store.remove_device(in.device, kNow));
@@ -393,7 +392,7 @@ TEST_F(ASignIn, gives_a_view_with_grants_that_end_with_the_session) {
   const SignedIn in = must(sign_in("a-1", "alice@example.com"));
   const LeaseKeys keys{"tg-12345678", Ed25519Key(Buffer(32, 7)), Buffer(32, 9)};
   Leases leases("alice@example.com", in.device, "thumb", 1);
-  const auto view_at = [&](UnixTime now) { return copy_of(device_items(Directory(must(store.model())), {}, {}, keys, in.device, leases, now)); };
+  const auto view_at = [&](UnixTime now) { return told_to(in.device, Directory(must(store.model())), {}, {}, keys, leases, now); };
   const auto grant_at = [&](UnixTime now) {
     return must(Grant::verify(view_at(now).at("grant/home").get<std::string>(), keys.grant_key.public_key(), keys.instance,
                               "home", "thumb", now));

@@ -52,6 +52,9 @@ TEST_F(AStore, takes_the_state_of_the_first_tg_a_step_further) {
   sqlite3* raw = nullptr;
   ASSERT_EQ(sqlite3_open((folder / "controller.db").c_str(), &raw), SQLITE_OK);
   ASSERT_EQ(sqlite3_exec(raw, 
+                         "DROP TABLE request; DROP INDEX group_policy; DROP INDEX resource_policy; ALTER TABLE \"group\" DROP COLUMN policy; "
+                         "ALTER TABLE resource DROP COLUMN policy; DROP TABLE policy; ALTER TABLE device DROP COLUMN trusted; "
+                         "ALTER TABLE token DROP COLUMN trusted; ALTER TABLE revision DROP COLUMN judged; "
                          "DROP VIEW member; DROP VIEW told_now; DROP TABLE session; DROP TABLE group_claim; DROP TABLE told; DROP TABLE account; "
                          "DROP TABLE \"identity-provider\"; ALTER TABLE user DROP COLUMN by_sign_in; ALTER TABLE user DROP COLUMN blocked; "
                          "DROP TABLE password; DROP TABLE totp; "
@@ -100,7 +103,7 @@ TEST_F(AStore, refuses_the_state_of_a_newer_tg) {
   const auto again = Store::open(folder / "controller.db");
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error().code, Errc::unsupported);
-  EXPECT_NE(again.error().text.find("newer tg (its version is 99, this tg knows 6)"), std::string::npos)
+  EXPECT_NE(again.error().text.find("newer tg (its version is 99, this tg knows 7)"), std::string::npos)
       << again.error().text;
 }
 
@@ -205,7 +208,7 @@ TEST_F(AStore, voids_grants_of_a_device_that_is_blocked_or_deleted_or_whose_user
   const std::string blocked = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
   const std::string deleted = enrolled(store, Token::Role::device, "alice@example.com", "key-2");
   const std::string orphan = enrolled(store, Token::Role::device, "bob@example.com", "key-3");
-  must(store.block_device(blocked, true, kNow));
+  must(store.set_device_state(blocked, Store::DeviceState::blocked, kNow));
   EXPECT_EQ(generation(blocked), 1u);
   EXPECT_EQ(generation(deleted), 0u);
   must(store.remove_device(deleted, kNow));
@@ -223,8 +226,8 @@ TEST_F(AStore, voids_every_grant_that_was_issued_before_the_change_also_after_a_
   const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
   for (Generation i = 0; i < 5; ++i) {
     EXPECT_EQ(generation(device), i);
-    must(store.block_device(device, true, kNow - std::chrono::hours(i)));   // whatever the clock says
-    must(store.block_device(device, false, kNow));
+    must(store.set_device_state(device, Store::DeviceState::blocked, kNow - std::chrono::hours(i)));   // whatever the clock says
+    must(store.set_device_state(device, Store::DeviceState::pending, kNow));
     if (i == 2) store = must(Store::open(folder / "controller.db"));
   }
 }
@@ -233,7 +236,7 @@ TEST_F(AStore, forgets_revocations_of_devices_that_are_gone_once_no_grant_can_me
   must(store.apply(home(), false, kNow));
   const std::string gone = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
   const std::string here = enrolled(store, Token::Role::device, "alice@example.com", "key-2");
-  must(store.block_device(here, true, kNow));
+  must(store.set_device_state(here, Store::DeviceState::blocked, kNow));
   must(store.remove_device(gone, kNow));
   DesiredState more = home();
   more.users.push_back({"carol@example.com", {}});
@@ -247,15 +250,15 @@ TEST_F(AStore, forgets_revocations_of_devices_that_are_gone_once_no_grant_can_me
 TEST_F(AStore, voids_all_grants_when_it_takes_the_place_of_a_newer_state) {
   must(store.apply(home(), false, kNow));
   const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-1");
-  must(store.block_device(device, true, kNow));
+  must(store.set_device_state(device, Store::DeviceState::blocked, kNow));
   EXPECT_EQ(must(store.model()).grant_floor, 0u);
   must(store.void_all_grants());
   const Generation floor = must(store.model()).grant_floor;
   EXPECT_GT(floor, Generation{1'000'000'000});
-  must(store.block_device(device, false, kNow));
-  must(store.block_device(device, true, kNow));
+  must(store.set_device_state(device, Store::DeviceState::pending, kNow));
+  must(store.set_device_state(device, Store::DeviceState::blocked, kNow));
   EXPECT_EQ(generation(device), floor + 1) << "revocations count on from there";
-  must(store.block_device(device, true, kNow));
+  must(store.set_device_state(device, Store::DeviceState::blocked, kNow));
   must(store.void_all_grants());
   EXPECT_EQ(must(store.model()).grant_floor, 2 * floor);
 }

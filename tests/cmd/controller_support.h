@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cmd/controller/store.h"
+#include "cmd/controller/views.h"
 #include "tests/support/folder.h"
 
 namespace tg::controller {
@@ -45,6 +46,13 @@ inline std::string enrolled(Store& store, Token::Role role, const std::string& s
                             UnixTime now = kNow) {
   const FreshToken token = must(store.new_token(role, subject, now, std::chrono::minutes(10)));
   return must(store.enroll({token.id, token.secret, role, "laptop", key}, now));
+}
+
+// told_to returns what a device is told of a Directory, where all clocks show UTC.
+inline View told_to(const std::string& device, const Directory& directory, const Presence& presence, const std::vector<RelayPlace>& relays,
+                    const LeaseKeys& keys, Leases& leases, UnixTime now) {
+  Judge judge(now, [](const std::string&, UnixTime) { return std::chrono::seconds(0); });
+  return copy_of(device_items(directory, presence, relays, keys, device, leases, judge));
 }
 
 }  // namespace tg::controller

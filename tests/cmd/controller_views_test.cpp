@@ -47,7 +47,7 @@ struct ViewTest : testing::Test {
   Leases bob{"bob@example.com", "00000000000000d2", "thumb-d2", 200};
 
   View view(const Model& m, Leases& leases, UnixTime now = kNow, const char* device = "00000000000000d1") {
-    return copy_of(device_items(Directory(m), presence, relays, keys_of_controller, device, leases, now));
+    return told_to(device, Directory(m), presence, relays, keys_of_controller, leases, now);
   }
   Grant grant(const View& v, const std::string& network, UnixTime now = kNow, const char* thumbprint = "thumb-d1") {
     return must(Grant::verify(v.at("grant/" + network).get<std::string>(), public_key, "tg-12345678", network,

@@ -88,7 +88,7 @@ TEST_F(Commands, say_their_own_exit_statuses_where_these_are_other_than_the_gene
 
 TEST_F(Commands, for_the_desired_state_show_every_table_that_a_file_may_have) {
   const std::string help = leaf("controller apply")->help();
-  for (const char* table : {"network", "connector", "relay", "user", "group", "resource", "test"}) {
+  for (const char* table : {"network", "connector", "relay", "identity-provider", "policy", "user", "service", "group", "resource", "test"}) {
     EXPECT_NE(help.find(std::string("[[") + table + "]]"), help.npos) << table;
   }
 }

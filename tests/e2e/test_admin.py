@@ -11,7 +11,11 @@ from support.tg import Tg
 
 FAILED, USAGE, CONFLICT = 1, 2, 6
 VERBS = ("list", "show", "create", "update", "delete")
-KINDS = ("network", "connector", "relay", "identity-provider", "user", "service", "key", "group", "resource", "device")
+KINDS = ("network", "connector", "relay", "identity-provider", "policy", "user", "service", "key", "group", "resource", "device")
+
+
+def plural(kind: str) -> str:
+    return "policies" if kind == "policy" else f"{kind}s".replace("-", "_")
 
 
 def one_line(result: Result, code: int, *words: str) -> None:
@@ -34,7 +38,7 @@ def test_every_kind_has_every_verb_with_help(tg: Tg, kind: str) -> None:
         assert (verb == "list") != any(what in out for what in ("NAME", "EMAIL", "DEVICE", "USER", "KEY ")), out
 
 
-@pytest.mark.parametrize("kind", ["policy", "nonsense"])
+@pytest.mark.parametrize("kind", ["posture", "nonsense"])
 def test_what_is_not_there_is_said_not_to_be_and_not_promised(tg: Tg, kind: str) -> None:
     for verb in ("list", "create"):
         one_line(tg.lab.nas.run([tg.binary, "controller", kind, verb], env=tg.env()), USAGE,
@@ -65,10 +69,10 @@ def test_an_entry_is_made_shown_changed_and_deleted(tg: Tg) -> None:
         for name in ("bureau", "office"):
             tg.admin("network delete", name)
     for kind in KINDS:
-        change = {"device": ["--to", "active"], "user": ["--rename", "x@y.z"]}.get(kind, ["--rename", "other"])
+        change = {"device": ["--to", "pending"], "user": ["--rename", "x@y.z"]}.get(kind, ["--rename", "other"])
         for verb, more in (("show", []), ("delete", []), ("update", change)):
             one_line(tg.admin(f"{kind} {verb}", "nobody", *more), FAILED, "there is no", "nobody", f"tg controller {kind} list")
-        assert isinstance(data(tg.admin(f"{kind} list", "--json"))[f"{kind}s".replace('-', '_')], list)
+        assert isinstance(data(tg.admin(f"{kind} list", "--json"))[plural(kind)], list)
 
 
 def test_a_device_is_made_by_a_token(tg: Tg) -> None:

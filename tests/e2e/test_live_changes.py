@@ -132,7 +132,7 @@ def test_a_blocked_device_is_told_and_forgets_what_it_knew(changing: Tg, laptop:
             near.recv(1)
     wait_for("the name is nobody's", lambda: not exists(laptop, "nas.home.int"), SOON, explain=changing.explain)
     assert "blocked" in changing.client("status").out
-    changing.admin("device update", device, "--to", "active").ok()
+    changing.admin("device update", device, "--to", "pending").ok()
     wait_for("it works again", changing.works, 5, explain=changing.explain)
 
 

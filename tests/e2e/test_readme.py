@@ -30,7 +30,8 @@ VARIES = [
     (r"\b100\.(9[6-9]|1[01]\d)\.\d+\.\d+\b(?!/)", "ADDRESS"), (r"\b\d+(\.\d+)? ms\b", "N ms"), (r"\b\d+ (tunnels|flows)\b", r"N \1"),
     (r" --state \S+", ""), (r"\b\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)? UTC", "TIME"), (r"^\d+(?=  TIME|:)", "N"),
     (r"\b[0-9a-f]{64}\b", "HASH"), (r"#(…|[\w-]{43})(?!\S)", "#PIN"), (r"\b[A-Z]{4}-[A-Z]{4}\b", "CODE"),
-    (r"secret=(…|[A-Z2-7]{32})", "SECRET"), (r"tg%20tg-[0-9a-f]{8}", "ISSUER"), (r"^Code: .*", "Code"), (r", by sudo of \S+", ""), (r"\s+", " "),
+    (r"secret=(…|[A-Z2-7]{32})", "SECRET"), (r"tg%20tg-[0-9a-f]{8}", "ISSUER"), (r"^Code: .*", "Code"), (r", by sudo of \S+", ""), (r"\b[0-9a-f]{8}\b", "NUMBER"),
+    (r"\s+", " "),
 ]
 
 
@@ -74,6 +75,7 @@ class Newcomer:
         self.hosts = {"server": lab.internet, "home": lab.connector, "laptop": lab.laptop, "relay": lab.internet_host("relay", RELAY)}
         self.lab, self.token, self.stays = lab, "", dict[str, Process]()
         self.address = self.printed = ""                     # of the controller, and by the last command
+        self.number = ""                                     # of a request, as the last command printed it
         tools = lab.root / "newcomer/bin"
         tools.mkdir(parents=True)
         self.tg = pathlib.Path(shutil.copy(binary(), tools / "tg"))       # where every user may run it
@@ -94,7 +96,7 @@ class Newcomer:
         return process
 
     def type(self, step: Step) -> None:
-        command = re.sub(r"tg1_…", self.token, step.command)
+        command = re.sub(r"tg1_…", self.token, step.command).replace("1f0c77ab", self.number)
         assert "…" not in command, command
         if STAYS.search(command):
             if old := self.stays.pop(step.machine, None):
@@ -112,6 +114,8 @@ class Newcomer:
         self.printed = result.out
         if found := re.fullmatch(r"(tg1_\S+)\n", result.out):
             self.token = found[1]
+        if found := re.fullmatch(r"([0-9a-f]{8})\n", result.out):
+            self.number = found[1]
 
     def sign_in(self, step: Step, provider: Provider, account: str) -> None:
         """Types a `tg client login`, and does in a browser what it says."""
@@ -200,6 +204,7 @@ def test_a_team_by_the_readme_alone(newcomer: Newcomer, lab: Lab) -> None:
     was never enrolled."""
     first = chapter("Three real machines, step by step")
     text, machines = chapter("Running it for a team").split("\n### Machines without people\n")
+    machines, policies = machines.split("\n### More than a membership: policies\n")
     tomls = [re.search(r"```toml\n(.*?)```", part, re.S) for part in (section(first, 1), text)]
     assert all(tomls) and "`--ca-bundle FILE`" in text
     home = lab.root / "newcomer/home.toml"
@@ -231,6 +236,7 @@ def test_a_team_by_the_readme_alone(newcomer: Newcomer, lab: Lab) -> None:
         assert newcomer.works()
         newcomer.run("laptop", "tg client down").ok()
     without_people(newcomer, machines)
+    more_than_a_membership(newcomer, policies)
     for machine in ("home", "server"):
         assert newcomer.stays.pop(machine).stop() == 0
 
@@ -246,6 +252,20 @@ def without_people(newcomer: Newcomer, text: str) -> None:
         wait_for("the runner is out", lambda: newcomer.run("runner", "curl -sS -m 1 http://192.168.1.50/").code != 0, 5)
     finally:
         newcomer.run("runner", "tg client down")
+
+
+def more_than_a_membership(newcomer: Newcomer, text: str) -> None:
+    toml = re.search(r"```toml\n(.*?)```", text, re.S)
+    assert toml and len(steps(text)) >= 7
+    with (newcomer.lab.root / "newcomer/home.toml").open("a") as f:
+        f.write("\n" + toml[1])
+    try:
+        for step in steps(text):
+            newcomer.type(step)
+            if "approve" in step.command:
+                wait_for("it is approved", lambda: newcomer.run("laptop", "curl -s http://10.0.1.25/").code == 0, 5)
+    finally:
+        newcomer.run("laptop", "tg client down").ok()
 
 
 def more_relays(newcomer: Newcomer, text: str) -> None:

@@ -224,7 +224,7 @@ def test_what_a_client_was_told_is_not_for_ever_and_not_for_others(own: Tg) -> N
     device = str(own.status()["device"])
     own.admin("device update", device, "--to", "blocked").ok()
     wait_for("who is out keeps nothing", lambda: not kept.exists(), SOON)
-    own.admin("device update", device, "--to", "active").ok()
+    own.admin("device update", device, "--to", "pending").ok()
     own.client("down").ok()
     own.client_up().ok()
     own.wait_works(SOON, "the device was let in again")
@@ -232,11 +232,13 @@ def test_what_a_client_was_told_is_not_for_ever_and_not_for_others(own: Tg) -> N
 
 def test_a_connector_does_not_go_by_rules_that_are_older_than_a_grant_may_be(own: Tg) -> None:
     assert own.controller and own.connector
+    kept = own.state("connector") / "view.json"
+    wait_for("a change of a moment ago is kept", kept.exists, SOON)
     for process in own.controller, own.connector:
         process.kill()
     try:
         old = time.time() - 3700
-        os.utime(own.state("connector") / "view.json", (old, old))
+        os.utime(kept, (old, old))
         again = own.start_connector(ready=False)
         wait_for("it says so", lambda: "is too old to go by" in again.text(), SOON, explain=again.text)
         assert not own.works(1.0)

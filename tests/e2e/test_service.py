@@ -77,7 +77,7 @@ def test_a_machine_comes_in_by_a_key_and_says_so(site: Tg) -> None:
     assert re.search(r"^service    ci\nkey        " + str(key["id"]) + r", until \d{4}-\d\d-\d\d \d\d:\d\d UTC$", shown, re.M), shown
     assert site.lab.laptop.run(["curl", "-sS", "http://nas.home.int/"]).ok().out == NAS_PAGE
     (device,) = devices(site)
-    assert device["user"] == "ci" and device["state"] == "active", device
+    assert device["user"] == "ci" and (device["state"], device["access"]) == ("pending", "let in"), device
 
 
 @contextlib.contextmanager

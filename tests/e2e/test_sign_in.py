@@ -227,7 +227,7 @@ def test_an_administrator_ends_a_session(company: Tg, provider: Provider, port: 
         company.admin("session delete", session["id"]).ok()
         within(ends([pair], began), "session ended")
     (device,) = json.loads(company.admin("device list", "--json").ok().out)["devices"]
-    assert device["state"] == "signed out"
+    assert device["access"] == "signed out"
     assert company.admin("session delete", session["id"]).code == 1
     assert json.loads(company.admin("session list", "--json").ok().out)["sessions"] == []
 
@@ -488,3 +488,22 @@ def test_the_file_comes_back_as_it_was_and_prune_leaves_people_alone(company: Tg
     (company.lab.root / "exported.toml").write_text(exported)
     again = company.run(company.lab.internet, "controller apply", str(company.lab.root / "exported.toml"), "--prune", "--dry-run")
     assert again.code == 0 and again.err == "nothing to change\n", again
+
+
+@pytest.mark.parametrize("proof, enough", [({}, False), ({"amr": ["pwd", "otp"]}, True), ({"amr": ["mfa"]}, True),
+                                           ({"amr": [], "acr": "urn:example:phr"}, True)], ids=["pwd", "pwd and otp", "mfa", "acr"])
+def test_a_policy_takes_the_providers_word_for_a_second_factor(company: Tg, provider: Provider, proof: dict[str, object],
+                                                               enough: bool) -> None:
+    text = policy().replace('session = "8h"', 'session = "8h"\nmfa_contexts = ["urn:example:phr"]').replace(
+        'address = "nas.home.int"', 'address = "nas.home.int"\npolicy = "strong"') + '[[policy]]\nname = "strong"\nmfa = true\n'
+    company.apply(text).ok()
+    provider.set_claims("alice", **ACCOUNTS["alice"], proof=proof)
+    sign_in(company, provider)
+    company.client_up().ok()
+    (row,) = json.loads(company.client("resources", "--json").ok().out)["resources"]
+    if enough:
+        assert row["need"] == "ready"
+        company.wait_works(10, "signing in")
+    else:
+        assert row["need"] == "second-factor" and not company.works()
+        assert "needs a sign-in with a second factor" in company.client("status").ok().out

@@ -7,7 +7,8 @@
 //   issuer, listen {host, port}, key, cert     where it is; files in PEM
 //   keys                                       a file for its signing keys; made if there is none, so that a restart keeps them
 //   clients [{client_id, client_secret?, …}]   one without a secret is public (token_endpoint_auth_method none)
-//   accounts {NAME: {email, groups, …}}        who can sign in, and with which claims; `sub` is NAME unless one is there
+//   accounts {NAME: {email, groups, …}}        who can sign in, and with which claims; `sub` is NAME unless one is there;
+//                                              `proof` {acr, amr} is what he shows then, by itself a password
 //   control {port}                             where on 127.0.0.1 a test changes all this meanwhile; see `controls`
 //   ttl {DeviceCode, IdToken, AccessToken}     seconds; optional
 //   interval                                   seconds, told with each device code; who polls faster hears slow_down; optional
@@ -125,7 +126,7 @@ function makeProvider() {
       groups: ['groups'],
     },
     scopes: ['openid', 'offline_access', 'email', 'profile', 'groups'],
-    acrValues: ['urn:example:password'],
+    acrValues: ['urn:example:password', 'urn:example:phr'],
     conformIdTokenClaims: config.conformIdTokenClaims ?? true,
     features: { deviceFlow: { enabled: true }, devInteractions: { enabled: false } },
     ttl: { AccessToken: 3600, IdToken: 3600, DeviceCode: 600, Grant: 86400, Interaction: 3600, Session: 86400, ...config.ttl },
@@ -198,7 +199,8 @@ function interactions(provider) {
     if (prompt.name === 'login') {
       const accountId = form.get('account');
       if (!accounts.has(accountId)) return ask('There is no such account.');
-      return finish({ login: { accountId, acr: 'urn:example:password', amr: ['pwd'] } }, { mergeWithLastSubmission: false });
+      const { acr = 'urn:example:password', amr = ['pwd'] } = accounts.get(accountId).proof ?? {};
+      return finish({ login: { accountId, acr, amr } }, { mergeWithLastSubmission: false });
     }
     const grant = (grantId && await provider.Grant.find(grantId))
       || new provider.Grant({ accountId: session.accountId, clientId: params.client_id });

@@ -1,0 +1,514 @@
+// Policies: what they keep shut, and that nobody keeps what he has lost.
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <set>
+
+#include "cmd/controller/admin_api.h"
+#include "cmd/controller/desired_file.h"
+#include "cmd/controller/desired_json.h"
+#include "cmd/controller/edits.h"
+#include "core/json.h"
+#include "core/text.h"
+#include "net/time_zone.h"
+#include "tests/cmd/controller_support.h"
+
+namespace tg::controller {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+std::optional<seconds> utc(const std::string&, UnixTime) { return seconds(0); }
+
+struct PolicyTest : testing::Test {
+  Folder folder;
+  Store store = must(Store::open(folder / "controller.db"));
+  LeaseKeys keys{"tg-12345678", Ed25519Key(Buffer(32, 7)), Buffer(32, 9)};
+
+  // guarded is home() with a policy on the NAS, and a printer that has none.
+  static DesiredState guarded(PolicySpec p) {
+    p.name = "sensitive";
+    DesiredState s = home();
+    s.policies = {std::move(p)};
+    s.resources[0].policy = "sensitive";
+    s.resources.push_back(resource("Printer", "printer.home.int", "family"));
+    return s;
+  }
+  Generation generation(const std::string& device) {
+    for (const Revocation& r : must(store.model()).revocations) {
+      if (r.device == device) return r.generation;
+    }
+    return 0;
+  }
+  View view(const std::string& device, UnixTime now = kNow) {
+    Leases leases("alice@example.com", device, "thumb", 1);
+    return told_to(device, Directory(must(store.model())), {}, {}, keys, leases, now);
+  }
+  std::vector<std::string> granted(const std::string& device, UnixTime now = kNow) {
+    const View v = view(device, now);
+    std::vector<std::string> out;
+    if (!v.contains("grant/home")) return out;
+    const Grant g = must(Grant::verify(v.at("grant/home").get<std::string>(), keys.grant_key.public_key(), "tg-12345678", "home", "thumb", now));
+    for (const ResourceRecord& r : must(store.model()).resources) {
+      if (g.covers(r.resource.id)) out.push_back(r.resource.name);
+    }
+    return out;
+  }
+  UnixTime grant_ends(const std::string& device, UnixTime now = kNow) {
+    return must(Grant::verify(view(device, now).at("grant/home").get<std::string>(), keys.grant_key.public_key(), "tg-12345678", "home",
+                              "thumb", now)).expires;
+  }
+  ResourceAccess nas(const std::string& device, UnixTime now = kNow) {
+    const View v = view(device, now);
+    return v.contains("access") ? must(access_from_json(v.at("access"))).begin()->second : ResourceAccess();
+  }
+  std::string signed_in(std::vector<std::string> methods, const std::string& device = "", UnixTime now = kNow) {
+    SignIn who;
+    who.person.email = "alice@example.com";
+    who.person.methods = std::move(methods);
+    who.device = device;
+    who.name = "laptop";
+    who.key = "key-" + std::to_string(++keys_);
+    who.lifetime = hours(12);
+    return must(store.sign_in(who, now)).device;
+  }
+  std::string ask(const std::string& device, seconds length = {}, UnixTime now = kNow) {
+    RequestRecord wish;
+    wish.user = "alice@example.com";
+    wish.device = device;
+    wish.resource = must(store.model()).resources[0].resource.id;
+    wish.wanted = length;
+    return must(store.new_request(wish, now));
+  }
+  int keys_ = 0;
+};
+using APolicyHere = PolicyTest;
+using ADeviceHere = PolicyTest;
+using ARequestHere = PolicyTest;
+using Names = std::vector<std::string>;
+
+TEST_F(APolicyHere, is_kept_as_it_was_written_and_written_again) {
+  const char* text = R"([[network]]
+name = "home"
+
+[[policy]]
+name = "everything"
+session = "8h"
+mfa = true
+trusted_device = true
+days = ["mon-wed", "fri"]
+hours = "22:00-06:30"
+time_zone = "Europe/Berlin"
+until = "2026-12-31T18:00:07Z"
+approval = "90m"
+
+[[policy]]
+name = "nothing"
+
+[[group]]
+name = "family"
+policy = "everything"
+
+[[resource]]
+name = "NAS"
+network = "home"
+address = "nas.home.int"
+groups = ["family"]
+policy = "nothing"
+)";
+  const DesiredFile file = parse_desired(text, "f.toml");
+  ASSERT_TRUE(file.errors.empty()) << file.errors[0];
+  EXPECT_EQ(to_toml(file.state), text);
+  const DesiredState told = must(desired_from_json(to_json(file.state)));
+  EXPECT_EQ(to_toml(told), text);
+  must(store.apply(told, false, kNow));
+  EXPECT_EQ(to_toml(desired(must(store.model()))), text);
+  EXPECT_TRUE(must(store.plan(file.state, true)).empty());
+  DesiredState other = file.state;
+  other.policies[0].until = *other.policies[0].until + seconds(1);
+  other.policies[0].session.reset();
+  other.resources[0].policy = "";
+  const auto changes = must(store.plan(other, true));
+  ASSERT_EQ(changes.size(), 2u);
+  EXPECT_EQ(changes[0].detail, "session 8h -> none; until 2026-12-31T18:00:07Z -> 2026-12-31T18:00:08Z");
+  EXPECT_EQ(changes[1].detail, "policy nothing -> none");
+  must(store.apply(other, true, kNow));
+  EXPECT_EQ(to_toml(desired(must(store.model()))), to_toml(other));
+  other.policies.clear();
+  other.groups[0].policy = "";
+  must(store.apply(other, true, kNow));
+  EXPECT_TRUE(must(store.model()).policies.empty());
+}
+
+TEST_F(APolicyHere, that_makes_no_sense_is_refused_with_its_line) {
+  const auto errors = [](const std::string& lines) {
+    const DesiredFile f = parse_desired("[[policy]]\nname = \"p\"\n" + lines, "f.toml");
+    return f.errors.empty() ? "" : f.errors[0];
+  };
+  EXPECT_EQ(errors("session = \"8 hours\"\n"), "f.toml:3: policy \"p\": session: \"8 hours\" is no length of time such as 90s, 15m, 8h or 2d");
+  EXPECT_EQ(errors("session = \"5s\"\n"), "f.toml:3: policy \"p\": session: is too short: 10s is the least");
+  EXPECT_EQ(errors("days = [\"monday\"]\n"), "f.toml:3: policy \"p\": days: \"monday\" is no day such as mon, and no range such as mon-fri");
+  EXPECT_EQ(errors("days = []\n"), "f.toml:3: policy \"p\": days: names no day; mon-sun are all of them");
+  EXPECT_EQ(errors("hours = \"8-18\"\n"), "f.toml:3: policy \"p\": hours: \"8-18\" are no hours such as 08:00-18:00");
+  EXPECT_EQ(errors("until = \"2026-12-31\"\n"), "f.toml:3: policy \"p\": until: \"2026-12-31\" is no moment such as 2026-12-31T18:00Z, in UTC");
+  EXPECT_EQ(errors("time_zone = \"../../etc/passwd\"\n"),
+            "f.toml:3: policy \"p\": time_zone: \"../../etc/passwd\" is no time zone such as UTC or Europe/Berlin");
+  EXPECT_EQ(errors("mfaa = true\n").substr(0, 37), "f.toml:3: policy \"p\": unknown key \"mf");
+  DesiredState s = home();
+  s.resources[0].policy = "sensitive";
+  EXPECT_EQ(problems(s).at(0).text, "there is no policy \"sensitive\"; add a [[policy]] for it");
+  PolicySpec mars;
+  mars.time_zone = "Mars/Olympus";
+  const Findings found = must(store.examine(guarded(mars), false));
+  ASSERT_EQ(found.problems.size(), 1u);
+  EXPECT_EQ(found.problems[0].key, "policy sensitive: time_zone");
+  EXPECT_EQ(store.apply(guarded(mars), false, kNow).error().code, Errc::conflict);
+}
+
+TEST_F(APolicyHere, in_use_is_not_deleted) {
+  must(store.apply(guarded({.mfa = true}), false, kNow));
+  const auto gone = store.edit([](DesiredState& s) { return delete_entry(s, "policy", "sensitive"); }, kNow);
+  ASSERT_FALSE(gone);
+  EXPECT_EQ(gone.error().code, Errc::conflict);
+  EXPECT_NE(gone.error().text.find("is that of the resource \"NAS\""), std::string::npos) << gone.error().text;
+  must(store.edit([](DesiredState& s) { return update_entry(s, "resource", "NAS", {{"policy", ""}}); }, kNow));
+  must(store.edit([](DesiredState& s) { return delete_entry(s, "policy", "sensitive"); }, kNow));
+}
+
+TEST_F(APolicyHere, keeps_shut_what_is_its_and_nothing_else) {
+  must(store.apply(guarded({.mfa = true}), false, kNow));
+  const std::string by_token = enrolled(store, Token::Role::device, "alice@example.com", "key-a");
+  EXPECT_EQ(granted(by_token), Names{"Printer"});
+  EXPECT_EQ(nas(by_token).need, Need::second_factor);
+  EXPECT_EQ(nas(by_token).policy, "sensitive");
+  EXPECT_TRUE(view(by_token).contains("resource/1")) << "the device knows it";
+  const std::string by_password = signed_in({"pwd"});
+  EXPECT_EQ(granted(by_password), Names{"Printer"});
+  const std::string strong = signed_in({"pwd", "otp"});
+  EXPECT_EQ(granted(strong), (Names{"NAS", "Printer"}));
+  EXPECT_EQ(nas(strong).need, Need::nothing);
+  EXPECT_EQ(nas(strong).changes, kNow + hours(12));
+  EXPECT_EQ(signed_in({"pwd", "otp"}, by_token), by_token) << "a device that came by a token may sign in, too";
+  EXPECT_EQ(granted(by_token), (Names{"NAS", "Printer"}));
+  EXPECT_EQ(granted(by_token, kNow + hours(13)), Names{"Printer"}) << "and keeps the rest when that is over";
+}
+
+TEST_F(APolicyHere, of_a_group_is_for_what_is_reached_through_it_alone) {
+  DesiredState s = guarded({.trusted_device = true});
+  s.resources[0].policy = "";
+  s.groups[0].policy = "sensitive";
+  must(store.apply(s, false, kNow));
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-a");
+  EXPECT_TRUE(granted(device).empty());
+  s.groups[1].members = {"alice@example.com"};
+  s.resources[0].groups.push_back("guests");
+  must(store.apply(s, false, kNow));
+  EXPECT_EQ(granted(device), Names{"NAS"}) << "the guests' way has no policy";
+}
+
+TEST_F(APolicyHere, ends_a_grant_when_it_will_be_content_no_longer) {
+  must(store.apply(guarded({.until = kNow + minutes(20)}), false, kNow));
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-a");
+  EXPECT_EQ(grant_ends(device), kNow + minutes(20));
+  EXPECT_EQ(granted(device, kNow + minutes(20)), Names{"Printer"});
+  EXPECT_EQ(grant_ends(device, kNow + minutes(20)), kNow + minutes(20) + kGrantLifetime);
+  EXPECT_EQ(nas(device, kNow + minutes(20)).need, Need::over);
+}
+
+TEST_F(APolicyHere, voids_the_grants_of_whoever_it_shuts_out_and_of_nobody_else) {
+  must(store.apply(guarded({}), false, kNow));
+  const std::string weak = signed_in({"pwd"});
+  const std::string strong = signed_in({"pwd", "otp"});
+  must(store.edit([](DesiredState& s) { return update_entry(s, "policy", "sensitive", {{"mfa", true}}); }, kNow));
+  EXPECT_EQ(generation(weak), 1u);
+  EXPECT_EQ(generation(strong), 0u);
+  EXPECT_EQ(signed_in({"pwd"}, strong), strong);
+  EXPECT_EQ(generation(strong), 1u) << "signed in again, and weaker";
+  EXPECT_EQ(signed_in({"pwd", "otp"}, strong), strong);
+  must(store.edit([](DesiredState& s) { return update_entry(s, "policy", "sensitive", {{"mfa", false}}); }, kNow));
+  EXPECT_EQ(generation(strong), 1u) << "what opens voids nothing";
+  must(store.edit([](DesiredState& s) { return update_entry(s, "policy", "sensitive", {{"trusted_device", true}}); }, kNow));
+  EXPECT_EQ(generation(weak), 2u);
+  EXPECT_EQ(generation(strong), 2u);
+}
+
+TEST_F(APolicyHere, voids_grants_when_its_time_is_over_once) {
+  must(store.apply(guarded({.until = kNow + hours(1)}), false, kNow));
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-a");
+  const std::string bob = enrolled(store, Token::Role::device, "bob@example.com", "key-b");
+  EXPECT_FALSE(must(store.lapse(kNow + hours(1) - seconds(1))));
+  EXPECT_EQ(generation(device), 0u);
+  const std::uint64_t entries = store.audit_last();
+  EXPECT_TRUE(must(store.lapse(kNow + hours(1))));
+  EXPECT_EQ(generation(device), 1u);
+  EXPECT_EQ(generation(bob), 0u);
+  EXPECT_EQ(store.audit_last(), entries + 1);
+  EXPECT_FALSE(must(store.lapse(kNow + hours(2))));
+  EXPECT_EQ(generation(device), 1u);
+}
+
+TEST_F(APolicyHere, whose_time_passed_while_no_controller_was_there_voids_at_the_next_start) {
+  must(store.apply(guarded({.until = kNow + hours(1)}), false, kNow));
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-a");
+  store = must(Store::open(folder / "controller.db"));
+  EXPECT_TRUE(must(store.lapse(kNow + hours(3))));
+  EXPECT_EQ(generation(device), 1u);
+}
+
+TEST_F(APolicyHere, says_when_time_alone_will_change_something) {
+  PolicySpec p;
+  p.hours = must(parse_hours("08:00-18:00"));
+  must(store.apply(guarded(p), false, kNow));
+  const auto next = [&](UnixTime now) {
+    Judge judge(now, utc);
+    return must(store.directory())->next_change(judge);
+  };
+  const auto midnight = std::chrono::floor<std::chrono::days>(kNow);
+  EXPECT_EQ(next(midnight + hours(9)), UnixTime::max()) << "nobody is there";
+  enrolled(store, Token::Role::device, "alice@example.com", "key-a");
+  EXPECT_EQ(next(midnight + hours(9)), midnight + hours(18));
+  EXPECT_EQ(next(midnight + hours(18)), midnight + hours(32));
+}
+
+TEST_F(ADeviceHere, is_pending_until_an_administrator_trusts_it) {
+  must(store.apply(guarded({.trusted_device = true}), false, kNow));
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-a");
+  EXPECT_EQ(granted(device), Names{"Printer"});
+  EXPECT_EQ(nas(device).need, Need::trust);
+  must(store.set_device_state(device, Store::DeviceState::trusted, kNow));
+  EXPECT_EQ(granted(device), (Names{"NAS", "Printer"}));
+  EXPECT_EQ(generation(device), 0u);
+  must(store.set_device_state(device, Store::DeviceState::pending, kNow));
+  EXPECT_EQ(generation(device), 1u);
+  EXPECT_EQ(granted(device), Names{"Printer"});
+  must(store.set_device_state(device, Store::DeviceState::trusted, kNow));
+  must(store.set_device_state(device, Store::DeviceState::blocked, kNow));
+  EXPECT_FALSE(must(store.model()).device(device)->trusted) << "whoever lets it in again has to trust it anew";
+  const FreshToken token = must(store.new_token(Token::Role::device, "alice@example.com", kNow, minutes(10), true));
+  const std::string other = must(store.enroll({token.id, token.secret, Token::Role::device, "laptop", "key-b"}, kNow));
+  EXPECT_EQ(granted(other), (Names{"NAS", "Printer"})) << "the token said so";
+}
+
+TEST_F(ADeviceHere, is_one_of_so_many_that_a_person_may_have) {
+  must(store.apply(home(), false, kNow));
+  store.limit_devices(2);
+  enrolled(store, Token::Role::device, "alice@example.com", "key-a");
+  const std::string second = enrolled(store, Token::Role::device, "alice@example.com", "key-b");
+  const FreshToken token = must(store.new_token(Token::Role::device, "alice@example.com", kNow, minutes(10)));
+  const Enrolment third{token.id, token.secret, Token::Role::device, "laptop", "key-c"};
+  const auto refused = store.enroll(third, kNow);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::exhausted);
+  EXPECT_EQ(refused.error().text, "alice@example.com has 2 devices, and no more may be; an administrator removes one with: tg controller "
+                                  "device delete, after: tg controller device list");
+  SignIn who;
+  who.person.email = "alice@example.com";
+  who.key = "key-d";
+  who.lifetime = hours(1);
+  EXPECT_EQ(store.sign_in(who, kNow).error().code, Errc::exhausted);
+  EXPECT_EQ(signed_in({"pwd"}, second), second) << "one that is there may sign in";
+  must(store.remove_device(second, kNow));
+  must(store.enroll(third, kNow));   // the refusal has spent nothing
+  enrolled(store, Token::Role::device, "bob@example.com", "key-e");
+}
+
+TEST_F(ARequestHere, opens_a_resource_for_as_long_as_it_is_approved) {
+  must(store.apply(guarded({.approval = hours(4)}), false, kNow));
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-a");
+  EXPECT_EQ(nas(device).need, Need::approval);
+  EXPECT_FALSE(nas(device).asked);
+  EXPECT_EQ(nas(device).most, hours(4));
+  const std::string id = ask(device, hours(2));
+  EXPECT_TRUE(nas(device).asked);
+  EXPECT_EQ(granted(device), Names{"Printer"}) << "asking opens nothing";
+  must(store.decide(id, seconds(0), kNow + minutes(5)));
+  EXPECT_EQ(nas(device, kNow + minutes(5)).changes, kNow + minutes(5) + hours(2)) << "as long as was asked for";
+  EXPECT_EQ(granted(device, kNow + minutes(5)), (Names{"NAS", "Printer"}));
+  EXPECT_EQ(granted(device, kNow + minutes(5) + hours(2)), Names{"Printer"});
+  EXPECT_TRUE(must(store.lapse(kNow + minutes(5) + hours(2))));
+  EXPECT_EQ(generation(device), 1u);
+}
+
+TEST_F(ARequestHere, may_be_denied_also_after_it_was_approved) {
+  must(store.apply(guarded({.approval = hours(4)}), false, kNow));
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-a");
+  const std::string id = ask(device);
+  EXPECT_EQ(store.decide(id, hours(5), kNow).error().code, Errc::invalid_argument) << "longer than the policy allows";
+  must(store.decide(id, hours(1), kNow));
+  EXPECT_EQ(granted(device), (Names{"NAS", "Printer"}));
+  must(store.decide(id, std::nullopt, kNow));
+  EXPECT_EQ(granted(device), Names{"Printer"});
+  EXPECT_EQ(generation(device), 1u);
+  EXPECT_EQ(store.decide("00000000", seconds(0), kNow).error().code, Errc::not_found);
+}
+
+TEST_F(ARequestHere, is_refused_where_it_could_bring_nothing) {
+  DesiredState s = guarded({.approval = hours(4)});
+  must(store.apply(s, false, kNow));
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-a");
+  const auto model = must(store.model());
+  const auto asks = [&](const std::string& user, ResourceId resource, seconds length = {}) {
+    RequestRecord wish;
+    wish.user = user;
+    wish.device = device;
+    wish.resource = resource;
+    wish.wanted = length;
+    auto made = store.new_request(wish, kNow);
+    return made ? "asked" : std::string(to_string(made.error().code));
+  };
+  EXPECT_EQ(asks("bob@example.com", model.resources[0].resource.id), "not_found") << "it is for none of his groups";
+  EXPECT_EQ(asks("alice@example.com", 99), "not_found");
+  EXPECT_EQ(asks("alice@example.com", model.resources[1].resource.id), "not_found") << "nothing to approve";
+  EXPECT_EQ(asks("alice@example.com", model.resources[0].resource.id, hours(5)), "invalid_argument");
+  EXPECT_EQ(asks("alice@example.com", model.resources[0].resource.id), "asked");
+  EXPECT_EQ(asks("alice@example.com", model.resources[0].resource.id), "conflict");
+  const std::string id = must(store.model()).requests.at(0).id;
+  s.groups[0].members.clear();
+  must(store.apply(s, false, kNow));
+  EXPECT_EQ(store.decide(id, seconds(0), kNow).error().code, Errc::conflict) << "she is in the group no longer";
+}
+
+TEST_F(ARequestHere, is_in_the_audit_log_with_its_answer) {
+  must(store.apply(guarded({.approval = hours(4)}), false, kNow));
+  const std::string device = enrolled(store, Token::Role::device, "alice@example.com", "key-a");
+  const std::string id = ask(device, hours(1));
+  must(store.decide(id, hours(1), {kNow, "root", "socket"}));
+  const auto log = must(store.audit(store.audit_last() - 2, 2));
+  const Json asked = parse_json(log.at(0)).value(), approved = parse_json(log.at(1)).value();
+  EXPECT_EQ(asked["action"], "create");
+  EXPECT_EQ(asked["who"], "alice@example.com");
+  EXPECT_EQ(approved["action"], "approve");
+  EXPECT_EQ(approved["after"]["until"], (kNow + hours(1)).time_since_epoch().count());
+}
+
+// What is lost, against an oracle that works everything out for each device anew.
+
+Model draw_model() {
+  Model m;
+  m.networks = {"home", "office"};
+  const auto chance = [](int percent) { return *rc::gen::inRange(0, 100) < percent; };
+  const auto number = [](int most) { return *rc::gen::inRange(0, most + 1); };
+  for (int i = 0; i < 3; ++i) {
+    PolicySpec p{.name = "p" + std::to_string(i)};
+    p.mfa = chance(30);
+    p.trusted_device = chance(30);
+    if (chance(30)) p.until = kNow + hours(number(4) - 1);
+    if (chance(30)) p.session = hours(1 + number(4));
+    if (chance(20)) p.approval = hours(4);
+    m.policies.push_back(p);
+  }
+  const auto some_policy = [&] { return chance(50) ? std::string() : "p" + std::to_string(number(2)); };
+  for (int i = 0; i < 4; ++i) {
+    GroupRecord g{"g" + std::to_string(i), {}};
+    for (int u = 0; u < 3; ++u) {
+      if (chance(50)) g.members.push_back("u" + std::to_string(u));
+    }
+    g.policy = some_policy();
+    m.groups.push_back(g);
+  }
+  for (ResourceId id = 1; id <= 5; ++id) {
+    if (chance(15)) continue;
+    ResourceRecord r{{id, "r" + std::to_string(id), chance(80) ? "home" : "office", must(Address::parse("r.home.int")), "", {}}, {}};
+    for (int g = 0; g < 4; ++g) {
+      if (chance(35)) r.groups.push_back("g" + std::to_string(g));
+    }
+    r.policy = some_policy();
+    m.resources.push_back(r);
+  }
+  for (int i = 0; i < 5; ++i) {
+    if (chance(10)) continue;
+    DeviceRecord d{"d" + std::to_string(i), "u" + std::to_string(i % 3), "laptop", "key"};
+    d.blocked = chance(10);
+    d.trusted = chance(50);
+    d.signs_in = chance(50);
+    if (chance(60)) {
+      d.session = {"password", chance(50) ? std::vector<std::string>{"pwd", "otp"} : std::vector<std::string>{"pwd"}, "",
+                   kNow - hours(number(3)), kNow + hours(number(4) - 1)};
+    }
+    m.devices.push_back(d);
+  }
+  for (int i = 0; i < 2; ++i) {
+    RequestRecord r;
+    r.user = "u" + std::to_string(number(2));
+    r.resource = static_cast<ResourceId>(1 + number(4));
+    r.state = chance(70) ? RequestRecord::State::approved : RequestRecord::State::open;
+    r.until = kNow + hours(number(3) - 1);
+    m.requests.push_back(r);
+  }
+  return m;
+}
+
+std::set<std::pair<ResourceId, std::string>> oracle(const Model& m, const std::string& id, UnixTime now) {
+  std::set<std::pair<ResourceId, std::string>> out;
+  const DeviceRecord* d = m.device(id);
+  if (d == nullptr || !d->let_in(now)) return out;
+  const auto content = [&](const std::string& name, ResourceId resource) {
+    for (const PolicySpec& p : m.policies) {
+      if (p.name != name) continue;
+      const bool session = d->session && now < d->session->expires;
+      if (p.until && now >= *p.until) return false;
+      if (p.trusted_device && !d->trusted) return false;
+      if (p.mfa && !(session && d->session->methods.size() == 2)) return false;
+      if (p.session && !(session && now < d->session->started + *p.session)) return false;
+      return !p.approval || std::any_of(m.requests.begin(), m.requests.end(), [&](const RequestRecord& r) {
+        return r.user == d->user && r.resource == resource && r.state == RequestRecord::State::approved && now < r.until;
+      });
+    }
+    return name.empty();
+  };
+  for (const ResourceRecord& r : m.resources) {
+    for (const GroupRecord& g : m.groups) {
+      const bool member = std::find(g.members.begin(), g.members.end(), d->user) != g.members.end();
+      const bool leads = std::find(r.groups.begin(), r.groups.end(), g.name) != r.groups.end();
+      if (member && leads && content(g.policy, r.resource.id) && content(r.policy, r.resource.id)) {
+        out.emplace(r.resource.id, r.resource.network);
+      }
+    }
+  }
+  return out;
+}
+
+RC_GTEST_PROP(Lost, is_what_somebody_reached_and_does_not_reach_now, ()) {
+  const Model from = draw_model();
+  const Model to = *rc::gen::inRange(0, 4) == 0 ? from : draw_model();   // or time alone
+  const UnixTime earlier = kNow, later = kNow + minutes(*rc::gen::inRange(0, 300));
+  std::vector<std::string> expected;
+  for (const DeviceRecord& d : from.devices) {
+    const auto had = oracle(from, d.id, earlier), has = oracle(to, d.id, later);
+    const DeviceRecord* after = to.device(d.id);
+    const bool out = d.let_in(earlier) && (after == nullptr || !after->let_in(later));   // whatever it reached
+    if (out || !std::includes(has.begin(), has.end(), had.begin(), had.end())) expected.push_back(d.id);
+  }
+  const Directory before(from), after(to, &before);
+  Judge then(earlier, utc), now(later, utc);
+  RC_ASSERT(lost(before, then, after, now) == expected);
+  // And nothing changes before it is said to.
+  const UnixTime next = before.next_change(then);
+  UnixTime ends = UnixTime::max();
+  for (const DeviceRecord& d : from.devices) {
+    if (d.let_in(earlier) && d.signs_in) ends = std::min(ends, d.reaches_until());
+  }
+  for (int minute = 1; minute < 300; ++minute) {
+    const UnixTime t = kNow + minutes(minute);
+    if (t >= std::min(next, ends)) break;
+    for (const DeviceRecord& d : from.devices) RC_ASSERT(oracle(from, d.id, t) == oracle(from, d.id, kNow));
+  }
+}
+
+TEST(TimeZones, are_those_of_the_machine) {
+  const auto summer = must(parse_utc("2026-07-01T12:00Z")), winter = must(parse_utc("2026-12-01T12:00Z"));
+  EXPECT_EQ(net::utc_offset("UTC", summer), seconds(0));
+  EXPECT_EQ(net::utc_offset("Europe/Berlin", summer), hours(2));
+  EXPECT_EQ(net::utc_offset("Europe/Berlin", winter), hours(1));
+  EXPECT_EQ(net::utc_offset("Asia/Kolkata", winter), hours(5) + minutes(30));
+  EXPECT_EQ(net::utc_offset("America/New_York", winter), -hours(5));
+  EXPECT_EQ(net::utc_offset("Mars/Olympus", winter), std::nullopt);
+  EXPECT_EQ(net::utc_offset("../../../etc/passwd", winter), std::nullopt);
+  EXPECT_EQ(net::utc_offset("", winter), std::nullopt);
+  EXPECT_EQ(net::utc_offset("Europe/Berlin", must(parse_utc("2060-07-01T12:00Z"))), hours(2)) << "beyond its table";
+}
+
+}  // namespace
+}  // namespace tg::controller
