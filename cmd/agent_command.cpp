@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
+#include "cmd/metrics_server.h"
 #include "cmd/system_dns.h"
 #include "core/json.h"
 #include "core/text.h"
 #include "net/local_socket.h"
-#include "net/log.h"
 
 namespace tg::cmd {
 
@@ -17,12 +17,13 @@ void add_agent_options(Command command, AgentOptions& options, const std::string
       .type_name("TOKEN");
   command.add_option("--dns", options.dns, dns_help + "; may be repeated (default: those of /etc/resolv.conf)")
       .type_name("IP[:PORT]");
-  command.add_flag("--verbose", options.verbose, "Log more, for finding out what goes wrong");
+  add_metrics_option(command, options.metrics);
+  add_log_options(command, options.log);
   add_timeout_option(command, options.timeout, std::chrono::seconds(20));
 }
 
 Result<Entered> enter_agent(const AgentOptions& options, Token::Role role) {
-  if (options.verbose) net::set_log_level(net::Level::debug);
+  begin_log(options.log);
   auto dns = parse_dns(options.dns);
   if (!dns) return pass_on(dns);
   auto lock = net::lock_state_dir(options.state, std::string(to_string(role)));

@@ -9,6 +9,7 @@
 
 #include "cmd/agent_identity.h"
 #include "cmd/command.h"
+#include "cmd/log_options.h"
 #include "core/ip.h"
 #include "core/json_fwd.h"
 #include "net/files.h"
@@ -21,10 +22,11 @@ struct AgentOptions {
   std::string token;
   std::vector<std::string> dns;        // IP[:PORT]; empty: those of /etc/resolv.conf
   std::chrono::seconds timeout{20};    // for the first contact
-  bool verbose = false;
+  LogOptions log;
+  std::string metrics;                 // IP:PORT; "": nowhere
 };
 
-// add_agent_options declares --state, --config, --token, --dns, --verbose and --timeout.
+// add_agent_options declares --state, --config, --token, --dns, --metrics, --verbose, --log-format and --timeout.
 void add_agent_options(Command command, AgentOptions& options, const std::string& role, const std::string& dns_help);
 
 // Entered is an agent that may begin: it alone has the state directory, and the controller has let it in at least once.

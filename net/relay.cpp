@@ -70,6 +70,7 @@ struct Relay::State {
   std::unordered_map<std::uint64_t, Control> controls;
   std::unordered_map<std::uint64_t, std::vector<std::uint64_t>> online;   // connector -> its controls, the newest last
   std::unordered_map<std::uint64_t, std::unique_ptr<Splice>> splices;
+  std::uint64_t joined_ever = 0;
   PipePool pipes;
   std::uint64_t next_number = 1;
 
@@ -153,7 +154,9 @@ struct Relay::State {
     const std::uint64_t number = client.number;
     auto splice = Splice::start(loop, pipes, std::move(client.fd), std::move(connector.fd), std::move(client.bytes),
                                 [this, number] { splices.erase(number); });
-    if (splice) splices[number] = std::move(*splice);
+    if (!splice) return;
+    splices[number] = std::move(*splice);
+    ++joined_ever;
   }
 
   void start_control(Waiting w) {
@@ -237,6 +240,7 @@ void Relay::set_ticket_key(Buffer key) { state_->ticket_key = std::move(key); }
 
 std::size_t Relay::connectors() const noexcept { return state_->online.size(); }
 std::size_t Relay::joined() const noexcept { return state_->splices.size(); }
+Relay::Counts Relay::counts() const noexcept { return {state_->joined_ever, state_->pipes.moved()}; }
 
 void Relay::goodbye() {
   state_->accepting = {};

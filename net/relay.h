@@ -26,6 +26,11 @@ class Relay {
 
   std::size_t connectors() const noexcept;   // control streams up
   std::size_t joined() const noexcept;       // pairs being passed on
+  struct Counts {
+    std::uint64_t joined = 0;                // pairs, ever
+    std::uint64_t bytes = 0;                 // that were passed on by splice(2), both ways
+  };
+  Counts counts() const noexcept;
   // set_context is for a renewed certificate; connections that stand keep theirs.
   void set_context(const TlsContext& control);
   void set_ticket_key(Buffer key);

@@ -79,7 +79,10 @@ struct Splice::State : std::enable_shared_from_this<Splice::State> {
       if (d.held > 0) {
         const ssize_t n =
             ::splice(d.pipe->out.get(), nullptr, d.to.fd.get(), nullptr, d.held, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
-        if (n > 0) d.held -= static_cast<std::size_t>(n);
+        if (n > 0) {
+          d.held -= static_cast<std::size_t>(n);
+          pipes.count(static_cast<std::size_t>(n));
+        }
         if (n < 0 && errno != EAGAIN && errno != EINTR) return false;
         if (n <= 0) break;
         progress = true;

@@ -22,8 +22,13 @@ class PipePool {
   Result<Pipe> take();
   void give(Pipe empty);
 
+  // moved counts the bytes that have left all its pipes.
+  void count(std::size_t bytes) noexcept { moved_ += bytes; }
+  std::uint64_t moved() const noexcept { return moved_; }
+
  private:
   std::vector<Pipe> spare_;
+  std::uint64_t moved_ = 0;
 };
 
 // Splice moves bytes between two connected sockets with splice(2): they never enter this process. An end of one direction

@@ -37,6 +37,10 @@ Result<> Agent::start() {
                                        [this](const Json& request, const net::LocalServer::Reply& reply) { answer(request, reply); });
   if (!local) return pass_on(local);
   local_ = std::move(*local);
+  auto metrics = cmd::serve_metrics(loop_, options_.metrics,
+                                    {"client", [this](Metrics& m) { add_metrics(m); }, [this] { return why_not(); }});
+  if (!metrics) return pass_on(metrics);
+  metrics_ = std::move(*metrics);
 
   auto system = System::set_up({options_.state, options_.interface, targets_.pool().range()});
   if (!system) return pass_on(system);

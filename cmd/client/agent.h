@@ -19,6 +19,7 @@
 #include "cmd/client/tunnels.h"
 #include "cmd/client/wishes.h"
 #include "cmd/controller_link.h"
+#include "cmd/metrics_server.h"
 #include "cmd/system_dns.h"
 #include "core/mend_pace.h"
 #include "net/collisions.h"
@@ -34,6 +35,7 @@ struct Options {
   std::string interface = "tg0";
   std::string range = "100.96.0.0/12";
   std::chrono::seconds timeout{20};
+  std::string metrics;              // IP:PORT; "": nowhere
   bool ends_when_removed = false;   // whoever starts it again has a key with which it comes in anew
   bool ends_when_refused = false;   // by the controller, before it has arrived: somebody waits for it
 };
@@ -63,6 +65,7 @@ class Agent {
   bool sign_in_needed() const;
 
  private:
+  void add_metrics(Metrics& m) const;
   Json paths() const;
   void answer(const Json& request, const net::LocalServer::Reply& reply);
   void view_changed();
@@ -93,6 +96,7 @@ class Agent {
   Targets targets_;
   std::unique_ptr<LeaseFile> leases_;
   std::unique_ptr<net::LocalServer> local_;
+  std::unique_ptr<net::HttpServer> metrics_;
   std::unique_ptr<System> system_;
   net::ResolveHost resolve_;
   std::unique_ptr<net::Resolver> resolver_;

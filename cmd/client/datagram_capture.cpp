@@ -120,6 +120,7 @@ DatagramCapture::Flow* DatagramCapture::find_or_begin(const Key& key, const Ipv4
   }
   if (flows_.size() >= kFlowsMax) return nullptr;
   if (flows_.empty()) sweep_.after(kSweep);
+  ++begun_;
   Flow& made = *(flows_[key] = std::make_unique<Flow>(*this, key));
   tunnels_.open({target->resource->id, key.protocol, key.dst.port, target->host}, made);
   return &made;

@@ -26,6 +26,7 @@ class DatagramCapture {
   void packet(Bytes packet, Instant now);
 
   std::size_t flows() const noexcept { return flows_.size(); }
+  std::uint64_t begun() const noexcept { return begun_; }   // so many were there in all
   void resources_changed();
 
  private:
@@ -49,6 +50,7 @@ class DatagramCapture {
   Targets& targets_;
   net::Timer sweep_;
   std::map<Key, std::unique_ptr<Flow>> flows_;
+  std::uint64_t begun_ = 0;
   Buffer out_;
   std::uint16_t next_ip_id_ = 1;
 };

@@ -139,6 +139,35 @@ std::vector<std::string> Agent::warnings() const {
   return out;
 }
 
+void Agent::add_metrics(Metrics& m) const {
+  const std::size_t all = targets_.matcher()->resources().size();
+  const std::size_t shut = not_ready();
+  m.gauge("tg_client_controller_connected", "Whether the controller is there.").add(controller_ && controller_->up());
+  m.gauge("tg_client_resources", "Resources of this device, by whether its user may use them now.")
+      .add(std::uint64_t{all - shut}, {{"state", "ready"}})
+      .add(std::uint64_t{shut}, {{"state", "not_ready"}});
+  if (tcp_ == nullptr || datagrams_ == nullptr || dns_ == nullptr) return;
+  m.gauge("tg_client_flows", "Flows that are open.")
+      .add(std::uint64_t{tcp_->flows()}, {{"kind", "tcp"}})
+      .add(std::uint64_t{datagrams_->flows()}, {{"kind", "datagram"}});
+  m.counter("tg_client_flows_total", "Flows that applications began.")
+      .add(tcp_->counts().begun, {{"kind", "tcp"}})
+      .add(datagrams_->begun(), {{"kind", "datagram"}});
+  m.counter("tg_client_tcp_refused_total", "TCP flows that came to nothing, by what the application was told.");
+  for (const auto& [code, count] : tcp_->counts().refused) m.add(count, {{"reason", to_string(code)}});
+  std::uint64_t up = 0, down = 0;
+  for (const Json& t : tunnels_->status()) ++(text_or(t, "state", "") == "up" ? up : down);
+  m.gauge("tg_client_tunnels", "Connectors of this device's Networks, by whether there is a tunnel.")
+      .add(up, {{"state", "up"}})
+      .add(down, {{"state", "down"}});
+  const auto& c = dns_->counts();
+  m.counter("tg_client_dns_queries_total", "DNS questions that were asked of tg.").add(c.queries);
+  m.counter("tg_client_dns_answers_total", "Where their answers came from.")
+      .add(c.answered, {{"from", "tg"}})
+      .add(c.asked, {{"from", "connector"}})
+      .add(c.forwarded, {{"from", "system"}});
+}
+
 std::size_t Agent::not_ready() const {
   const auto& all = targets_.matcher()->resources();
   return static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [&](const Resource& r) { return !targets_.ready(r.id); }));

@@ -147,6 +147,7 @@ bool TcpCapture::packet(MutBytes packet, VnetHeader& header, Instant now) {
 
 void TcpCapture::begin(FlowId flow) {
   if (closed_) return;   // it stays held; the SYN comes again, when we are gone
+  ++counts_.begun;
   const auto key = rewriter_.key_of(flow);
   TG_CHECK(key.has_value());
   const auto target = targets_.find(key->dst.address);
@@ -160,6 +161,7 @@ void TcpCapture::begin(FlowId flow) {
 }
 
 void TcpCapture::refuse(FlowId flow, Code code) {
+  ++counts_.refused[code];
   if (code == Code::timed_out) return rewriter_.drop(flow, net::Loop::now());
   const auto icmp = unreachable_for(code);
   write(icmp ? rewriter_.refuse_unreachable(flow, *icmp) : rewriter_.refuse_reset(flow));

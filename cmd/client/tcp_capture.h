@@ -27,6 +27,11 @@ class TcpCapture {
   void batch_done(Instant now);
 
   std::size_t flows() const noexcept { return flows_.size(); }
+  struct Counts {
+    std::uint64_t begun = 0;                     // by an application
+    std::map<Code, std::uint64_t> refused;       // before they were open
+  };
+  const Counts& counts() const noexcept { return counts_; }
   // close ends every flow: with RST where it was open or has still something on its way to the application, unreachable
   // where it was held; SYNs from now on are not heard. What the kernel says of them comes by the TUN, whose queue is short: `pass`, called now and then, passes it on.
   void close(const std::function<void()>& pass);
@@ -52,6 +57,7 @@ class TcpCapture {
   Rewriter rewriter_;
   std::unordered_map<FlowId, std::unique_ptr<Flow>> flows_;
   bool closed_ = false;
+  Counts counts_;
 };
 
 }  // namespace tg::client

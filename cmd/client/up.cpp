@@ -14,11 +14,12 @@
 #include "cmd/client/agent.h"
 #include "cmd/client/background.h"
 #include "cmd/client/commands.h"
+#include "cmd/log_options.h"
+#include "cmd/metrics_server.h"
 #include "cmd/system_dns.h"
 #include "core/json.h"
 #include "core/text.h"
 #include "net/files.h"
-#include "net/log.h"
 #include "net/tun.h"
 
 namespace tg::client {
@@ -29,7 +30,7 @@ struct Up {
   Options options;
   std::string key;             // a file, "-" for standard input, or a key itself
   bool foreground = false;
-  bool verbose = false;
+  cmd::LogOptions log;
 };
 
 constexpr std::size_t kKeyMax = 4096;
@@ -117,7 +118,7 @@ Result<Entered> enter(const Up& o) {
 
 // serve is the agent: it returns when that has ended.
 Result<int> serve(const Up& o, const Cidr& range, const Arrived& arrived) {
-  if (o.verbose) net::set_log_level(net::Level::debug);
+  cmd::begin_log(o.log);
   auto entered = enter(o);
   if (!entered) return pass_on(entered);
   net::Loop loop;
@@ -201,7 +202,8 @@ void add_up(cmd::Command client) {
   c.add_option("--interface", o->options.interface, "Name of the network interface")
       .type_name("NAME")
       .capture_default_str();
-  c.add_flag("--verbose", o->verbose, "Log more, for finding out what goes wrong");
+  cmd::add_metrics_option(c, o->options.metrics);
+  cmd::add_log_options(c, o->log);
 }
 
 }  // namespace tg::client

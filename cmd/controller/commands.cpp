@@ -49,6 +49,8 @@ void add_serve(cmd::Command controller) {
   command.add_option("--password-session", options->password_session, "How long a sign-in with a password is good for")
       .type_name("DURATION")
       .default_str("12h");
+  cmd::add_metrics_option(command, options->metrics);
+  cmd::add_log_options(command, options->log);
   command.add_option("--max-devices", options->max_devices, "How many devices a person may have")
       .type_name("N")
       .capture_default_str();

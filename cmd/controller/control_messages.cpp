@@ -55,7 +55,10 @@ std::vector<std::string> direct_of(const Json& message) {
 
 void ControlServer::enroll(AgentStream& s, const Json& message) {
   const UnixTime now = net::Loop::wall();
-  const auto refuse = [&](const Error& e) { s.refuse(e.code, e.text, now); };
+  const auto refuse = [&](const Error& e) {
+    ++counts_.not_let_in;
+    s.refuse(e.code, e.text, now);
+  };
   auto who = enrolment_of(message);
   if (!who) return refuse(who.error());
   const std::string csr = pem_field(message, "csr");
@@ -71,6 +74,7 @@ void ControlServer::enroll(AgentStream& s, const Json& message) {
   const auto role = who->role == Token::Role::service ? Token::Role::device : who->role;   // what comes in by its key
   auto issued = pki_.issue(to_string(role), *id, csr, now);
   if (!issued) return refuse(issued.error());
+  ++counts_.let_in;
   s.send({{"type", "enrolled"}, {"uri", issued->uri}, {"chain", issued->chain}, {"root", pki_.files().root},
           {"time", now.time_since_epoch().count()}});
   s.close();
@@ -195,6 +199,7 @@ void ControlServer::renew(AgentStream& s, const Json& message) {
   if (*key != s.who().key_thumbprint) return s.refuse(Errc::denied, "a certificate is renewed for the same key only", now);
   auto issued = pki_.issue(s.who().role, s.who().id, csr, now);
   if (!issued) return s.refuse(issued.error().code, issued.error().text, now);
+  ++counts_.renewed;
   s.send({{"type", "renewed"}, {"chain", issued->chain}});
 }
 

@@ -70,6 +70,7 @@ Result<> ControlServer::count_guess(const AgentStream& s, const Limits& limits) 
   if (longest > Duration::zero()) {
     const auto minutes = std::chrono::ceil<std::chrono::minutes>(longest).count();
     net::log(net::Level::warning, "sign-in from {}: too many wrong passwords or codes", s.source().to_string());
+    ++counts_.not_signed_in;
     return fail(Errc::exhausted, fmt::format("too many wrong tries; the next one is possible in {} minute{}", minutes, minutes == 1 ? "" : "s"));
   }
   for (const auto& [limit, key] : limits) limit->count(key, now);
@@ -92,6 +93,7 @@ void ControlServer::check_password(AgentStream& s, const Json& message) {
   const bool right = *record && key && key->size() == 32 && same_secret(sha256(*key), (*record)->verifier);
   if (!right) {
     net::log(net::Level::warning, "sign-in from {}: wrong password for {}", s.source().to_string(), printable(email));
+    ++counts_.not_signed_in;
     return s.refuse(Errc::denied, "the e-mail address or the password is wrong", now);
   }
   forgive_guess(limits);
@@ -132,6 +134,7 @@ void ControlServer::check_code(AgentStream& s, const Json& message) {
   if (!right) return s.refuse(Errc::io, "the controller can't read or write its state", now);
   if (!*right) {
     net::log(net::Level::warning, "sign-in from {}: wrong code for {}", s.source().to_string(), printable(email));
+    ++counts_.not_signed_in;
     return s.refuse(Errc::denied, "the code is wrong, or was used already; is this machine's clock, or the phone's, right?", now);
   }
   forgive_guess(limits);

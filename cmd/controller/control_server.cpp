@@ -272,6 +272,7 @@ void ControlServer::tell(AgentStream& s, Judge& judge) {
   SharedView view = view_of(s, judge);
   const Delta delta = difference(s.view, view);
   if (delta.empty()) return;
+  ++counts_.told;
   s.send({{"type", "delta"}, {"revision", directory_->model().revision}, {"set", delta.set}, {"remove", delta.remove}});
   s.view = std::move(view);
 }
@@ -281,6 +282,31 @@ void ControlServer::update_presence() {
   for (const auto& [key, s] : agents_) {
     if (s->state() == AgentStream::State::ready && s->who().role == "connector") presence_.emplace(s->who().id, s->direct);
   }
+}
+
+void ControlServer::add_metrics(Metrics& m) const {
+  const Model& model = directory_->model();
+  std::uint64_t open = 0;
+  for (const RequestRecord& r : model.requests) open += r.state == RequestRecord::State::open ? 1 : 0;
+  m.gauge("tg_controller_agents", "Agents that have been let in.")
+      .add(std::uint64_t{model.connectors.size()}, {{"role", "connector"}})
+      .add(std::uint64_t{model.devices.size()}, {{"role", "device"}})
+      .add(std::uint64_t{model.relays.size()}, {{"role", "relay"}});
+  m.gauge("tg_controller_users", "Users and services.")
+      .add(std::uint64_t{model.users.size()}, {{"kind", "person"}})
+      .add(std::uint64_t{model.services.size()}, {{"kind", "service"}});
+  m.gauge("tg_controller_resources", "Resources.").add(std::uint64_t{model.resources.size()});
+  m.gauge("tg_controller_requests_open", "Requests for access that nobody has answered.").add(open);
+  m.gauge("tg_controller_strangers", "Connections that have not shown yet who they are.").add(std::uint64_t{strangers_.size()});
+  m.gauge("tg_controller_signing_in", "People who are signing in.").add(std::uint64_t{signing_in_.size()});
+  m.counter("tg_controller_enrolments_total", "Machines that showed a token or a key, by whether they were let in.")
+      .add(counts_.let_in, {{"outcome", "let_in"}})
+      .add(counts_.not_let_in, {{"outcome", "refused"}});
+  m.counter("tg_controller_sign_ins_total", "Sign-ins that came to an end.")
+      .add(counts_.signed_in, {{"outcome", "signed_in"}})
+      .add(counts_.not_signed_in, {{"outcome", "refused"}});
+  m.counter("tg_controller_certificates_renewed_total", "Certificates that agents had renewed.").add(counts_.renewed);
+  m.counter("tg_controller_deltas_total", "Times that an agent was told of a change.").add(counts_.told);
 }
 
 void ControlServer::goodbye() {

@@ -45,6 +45,7 @@
 #include "cmd/controller/views.h"
 #include "core/crowd.h"
 #include "core/guess_limit.h"
+#include "core/metrics.h"
 #include "net/acceptor.h"
 
 namespace tg::controller {
@@ -96,6 +97,7 @@ class ControlServer {
   std::vector<OnlineAgent> online() const;
   bool is_online(std::string_view role, const std::string& id) const;
   std::size_t streams() const noexcept { return streams_.size(); }
+  void add_metrics(Metrics& m) const;
 
  private:
   void admit(net::Fd fd, const Endpoint& from);
@@ -180,6 +182,11 @@ class ControlServer {
   Crowd crowd_;                                        // streams that are not those of known agents, by number
   std::unordered_map<std::uint64_t, AgentStream*> strangers_;
   std::uint64_t last_stranger_ = 0;
+  // What has happened since the start.
+  struct Counts {
+    std::uint64_t let_in = 0, not_let_in = 0, signed_in = 0, not_signed_in = 0, told = 0, renewed = 0;
+  };
+  Counts counts_;
   std::map<std::string, UnixTime> seen_;               // when agents came or went; written in batches
   std::optional<SignInMeans> means_;
   std::map<AgentStream*, Visitor> signing_in_;

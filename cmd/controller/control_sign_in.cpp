@@ -121,6 +121,7 @@ void ControlServer::vouched_for(AgentStream& s, Result<Person> person) {
   over_.push_back(std::move(visitor.signing_in));   // it is running
   bury_.after(Duration::zero());
   if (!person) {
+    ++counts_.not_signed_in;
     net::log(net::Level::warning, "sign-in from {}: {}", s.source().to_string(), person.error().text);
     return s.refuse(person.error().code, person.error().text, net::Loop::wall());
   }
@@ -133,6 +134,7 @@ void ControlServer::vouched_for(AgentStream& s, Result<Person> person) {
 void ControlServer::let_in(AgentStream& s, Visitor visitor) {
   const UnixTime now = net::Loop::wall();
   const auto refuse = [&](const Error& e) {
+    ++counts_.not_signed_in;
     net::log(net::Level::warning, "sign-in from {}: {}", s.source().to_string(), e.text);
     s.refuse(e.code, e.text, now);
   };
@@ -156,6 +158,7 @@ void ControlServer::let_in(AgentStream& s, Visitor visitor) {
   answer["time"] = now.time_since_epoch().count();
   answer["user"] = in->user;
   answer["until"] = in->until.time_since_epoch().count();
+  ++counts_.signed_in;
   s.send(answer);
   s.close();
   changed();

@@ -13,6 +13,7 @@
 #include "core/duration.h"
 #include "core/json.h"
 #include "core/text.h"
+#include "net/log.h"
 #include "net/tunnel_link.h"
 
 namespace tg::controller {
@@ -27,7 +28,10 @@ constexpr std::string_view kNoRelay = "none";
 constexpr std::int64_t kWaitMost = 60'000;                        // milliseconds that a question about news may wait
 constexpr Duration kLook = std::chrono::milliseconds(200);        // how often news is looked for, for those who wait
 
-void say(const std::string& line) { std::fputs((line + "\n").c_str(), stderr); }
+void say(const std::string& line) {
+  if (net::log_format() == net::LogFormat::json) return net::log_line(net::Level::info, line);
+  std::fputs((line + "\n").c_str(), stderr);
+}
 
 // own_address returns this machine's address on the way to everywhere else. Connecting a datagram socket sends nothing;
 // the address is of RFC 5737, which nobody has.
@@ -111,6 +115,7 @@ Result<std::unique_ptr<Controller>> Controller::start(net::Loop& loop, ServeOpti
       new Controller(loop, std::move(options), std::move(*dir), std::move(*vault), std::move(*store),
                      std::move(*secrets)));
   if (auto opened = out->open_streams(); !opened) return pass_on(opened);
+  if (auto opened = out->open_metrics(); !opened) return pass_on(opened);
   if (auto opened = out->open_admin(); !opened) return pass_on(opened);
   Controller* self = out.get();
   out->upkeep_ = net::Timer(loop, [self] {
@@ -239,6 +244,27 @@ Json Controller::about() const {
           {"relay", relay}};
 }
 
+Result<> Controller::open_metrics() {
+  auto made = cmd::serve_metrics(loop_, options_.metrics, {"controller", [this](Metrics& m) { add_metrics(m); }, [this] {
+                                                             return store_.broken() ? store_.broken()->text : std::string();
+                                                           }});
+  if (!made) return pass_on(made);
+  metrics_ = std::move(*made);
+  return {};
+}
+
+void Controller::add_metrics(Metrics& m) const {
+  std::map<std::string, std::uint64_t> here = {{"device", 0}, {"connector", 0}, {"relay", 0}};
+  for (const OnlineAgent& a : control_->online()) ++here[a.role];
+  m.gauge("tg_controller_agents_online", "Agents with a control stream.");
+  for (const auto& [role, count] : here) m.add(count, {{"role", role}});
+  control_->add_metrics(m);
+  m.counter("tg_controller_revision_total", "Changes of what the controller knows, since its state was made.").add(store_.revision());
+  m.counter("tg_controller_audit_entries_total", "Entries of the audit log.").add(store_.audit_last());
+  m.gauge("tg_controller_store_writable", "Whether changes can be kept.").add(!store_.broken());
+  if (relay_) cmd::add_relay_metrics(m, *relay_);
+}
+
 void Controller::renew_certificates(UnixTime now) {
   if (!leaf_due(certificates_made_, now)) return;
   auto renewed = secrets_.pki.renew_issuing(now);
@@ -273,6 +299,7 @@ void Controller::goodbye(std::function<void()> done) {
 Result<int> serve(ServeOptions options) {
   const std::string directory = options.state;
   const std::string state = options.state == ServeOptions().state ? "" : " --state " + options.state;
+  cmd::begin_log(options.log);
   net::Loop loop;
   std::unique_ptr<Controller> started;
   bool leaving = false;

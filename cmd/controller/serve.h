@@ -5,6 +5,8 @@
 #include <string>
 
 #include "cmd/controller/control_server.h"
+#include "cmd/log_options.h"
+#include "cmd/metrics_server.h"
 #include "cmd/controller/names.h"
 #include "cmd/controller/secrets.h"
 #include "cmd/controller/signing_in.h"
@@ -31,6 +33,8 @@ struct ServeOptions {
   std::string ca_bundle = WebRoots::kSystem;   // PEM: whom identity providers are believed by
   std::string password_session;       // a duration; "": that of `control`
   unsigned max_devices = Store::kDevicesMost;    // of a person
+  std::string metrics;                // "IP:PORT" of /metrics; "": nowhere
+  cmd::LogOptions log;
   std::string grace;                  // a duration, at most kGraceMax; "": that of `control`
   ControlSettings control;            // its relay is filled in
 };
@@ -78,6 +82,8 @@ class Controller {
   Result<net::TlsContext> control_context(UnixTime now);
   Result<net::TlsContext> relay_context(UnixTime now);
   Json about() const;
+  Result<> open_metrics();
+  void add_metrics(Metrics& m) const;
 
   net::Loop& loop_;
   ServeOptions options_;
@@ -96,6 +102,7 @@ class Controller {
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<net::Relay> relay_;
   std::unique_ptr<net::LocalServer> admin_;
+  std::unique_ptr<net::HttpServer> metrics_;
   std::vector<Question> waiting_;
   net::Timer look_;
   net::Timer upkeep_;

@@ -26,6 +26,16 @@ Result<> Agent::start() {
                                        });
   if (!local) return pass_on(local);
   local_ = std::move(*local);
+  auto metrics = cmd::serve_metrics(
+      loop_, options_.metrics,
+      {"relay",
+       [this](Metrics& m) {
+         m.gauge("tg_relay_controller_connected", "Whether the controller is there.").add(controller_ && controller_->up());
+         if (relay_) cmd::add_relay_metrics(m, *relay_);
+       },
+       [this] { return relay_ ? "" : "the controller has not said who this is: " + (controller_ ? controller_->problem() : "not started"); }});
+  if (!metrics) return pass_on(metrics);
+  metrics_ = std::move(*metrics);
   auto listener = net::tcp_listen(options_.listen);
   if (!listener) return fail(listener.error().code, listener.error().text + "; see --listen");
   listener_ = std::move(*listener);

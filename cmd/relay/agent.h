@@ -8,6 +8,7 @@
 
 #include "cmd/agent_identity.h"
 #include "cmd/controller_link.h"
+#include "cmd/metrics_server.h"
 #include "cmd/system_dns.h"
 #include "net/local_socket.h"
 #include "net/relay.h"
@@ -19,6 +20,7 @@ struct Options {
   std::string state;
   Endpoint listen;
   bool follow_dns = false;           // the DNS servers are those of /etc/resolv.conf, whatever it names
+  std::string metrics{};             // IP:PORT; "": nowhere
 };
 
 // Agent is one running relay. It serves from the moment that the controller has told it who it is (or did so in the last
@@ -52,6 +54,7 @@ class Agent {
   std::unique_ptr<net::Relay> relay_;      // null: the controller has not said who this is, or lets it in no more
   UnixTime context_until_{};               // the renewal that relay_'s certificate is from
   std::unique_ptr<net::LocalServer> local_;
+  std::unique_ptr<net::HttpServer> metrics_;
   net::Timer renewal_, farewell_;
   bool stopping_ = false;
 };

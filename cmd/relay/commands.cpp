@@ -23,7 +23,7 @@ Result<int> run(const Run& o) {
   auto entered = cmd::enter_agent(o.agent, Token::Role::relay);
   if (!entered) return pass_on(entered);
   net::Loop loop;
-  Agent agent(loop, {o.agent.state, *at, o.agent.dns.empty()}, std::move(entered->identity), std::move(entered->dns));
+  Agent agent(loop, {o.agent.state, *at, o.agent.dns.empty(), o.agent.metrics}, std::move(entered->identity), std::move(entered->dns));
   if (auto started = agent.start(); !started) return pass_on(started);
   cmd::confine({net::Right::net_bind_service}, o.agent.state);
   loop.run();
