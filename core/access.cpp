@@ -87,7 +87,7 @@ std::optional<Need> need_from(std::string_view text) {
   return static_cast<Need>(found - kNeeds.begin());
 }
 
-Access Judge::operator()(const Demands& demands, const Standing& standing, std::optional<UnixTime> approved) {
+Access Judge::operator()(const Demands& demands, const Standing& standing, std::optional<Approval> approved) {
   Access out;
   if (demands.own != nullptr) out = (*this)(*demands.own, standing, approved);
   std::optional<Access> best;
@@ -102,7 +102,7 @@ Access Judge::operator()(const Demands& demands, const Standing& standing, std::
   return out;
 }
 
-Access Judge::operator()(const PolicySpec& p, const Standing& standing, std::optional<UnixTime> approved) {
+Access Judge::operator()(const PolicySpec& p, const Standing& standing, std::optional<Approval> approved) {
   Access out;
   const auto demand = [&](Need need, bool met, UnixTime changes) {
     add(out, {met ? Need::nothing : need, met ? nullptr : &p, changes, changes > now_ ? changes : UnixTime::max()});
@@ -114,8 +114,8 @@ Access Judge::operator()(const PolicySpec& p, const Standing& standing, std::opt
     demand(Need::hours, w.open, w.changes);
   }
   if (p.approval) {
-    const bool met = approved && now_ < *approved;
-    demand(Need::approval, met, met ? *approved : UnixTime::max());
+    const UnixTime until = approved ? std::min(approved->until, approved->given + *p.approval) : UnixTime::min();
+    demand(Need::approval, now_ < until, now_ < until ? until : UnixTime::max());
   }
   const bool in_session = standing.signed_in && now_ < standing.session_ends;
   if (p.mfa) {

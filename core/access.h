@@ -35,6 +35,12 @@ struct Standing {
   bool trusted = false;
 };
 
+// Approval is what became of a request. A policy looks at when it was given: one that was made stricter since means that, too.
+struct Approval {
+  UnixTime given{};
+  UnixTime until{};
+};
+
 // Access is one answer. UnixTime::max(): never.
 struct Access {
   Need need = Need::nothing;
@@ -50,14 +56,14 @@ struct Demands {
   bool any() const noexcept { return own != nullptr || !ways.empty(); }
 };
 
-// Judge says at one moment who reaches what. `approved`: until when a request for that Resource is approved. Pure.
+// Judge says at one moment who reaches what. `approved`: a request for that Resource was. Pure.
 class Judge {
  public:
   Judge(UnixTime now, UtcOffset offset) : now_(now), offset_(std::move(offset)) {}
 
   // The Resource's policy must be content, and that of one group at least.
-  Access operator()(const Demands& demands, const Standing& standing, std::optional<UnixTime> approved);
-  Access operator()(const PolicySpec& policy, const Standing& standing, std::optional<UnixTime> approved);
+  Access operator()(const Demands& demands, const Standing& standing, std::optional<Approval> approved);
+  Access operator()(const PolicySpec& policy, const Standing& standing, std::optional<Approval> approved);
   UnixTime now() const noexcept { return now_; }
 
  private:

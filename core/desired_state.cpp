@@ -148,6 +148,7 @@ class Checker {
     if (p.session && *p.session < kLeastTime) wrong("session", "is too short: 10s is the least");
     if (p.approval && *p.approval < kLeastTime) wrong("approval", "is too short: 10s is the least");
     if (p.days == 0 || p.days > kEveryDay) wrong("days", "names no day; mon-sun are all of them");
+    if (p.until && *p.until < UnixTime()) wrong("until", "is before 1970");
     if (!is_zone_name(p.time_zone)) wrong("time_zone", quoted(p.time_zone) + " is no time zone such as UTC or Europe/Berlin");
   }
 
@@ -313,7 +314,8 @@ std::string differences(const PolicySpec& from, const PolicySpec& to) {
   d.value("session", length(from.session), length(to.session));
   d.value("mfa", word(from.mfa), word(to.mfa));
   d.value("trusted_device", word(from.trusted_device), word(to.trusted_device));
-  d.value("days", joined(days_text(from.days)), joined(days_text(to.days)));
+  const auto days = [](Weekdays w) { return w == kEveryDay ? "every day" : joined(days_text(w)); };
+  d.value("days", days(from.days), days(to.days));
   d.value("hours", hours(from), hours(to));
   d.value("time_zone", from.time_zone, to.time_zone);
   d.value("until", until(from), until(to));

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <iterator>
 
 #include <openssl/curve25519.h>
 
@@ -73,15 +75,28 @@ Result<Grant> read_claims(std::string_view part) {
     g.key_thumbprint = c.text("jkt");
     if (!c.ok()) return c.error();
   }
-  if (const Json* list = f.any("resources"); list != nullptr && list->is_array()) {
-    for (const Json& id : *list) {
-      if (id.is_number_unsigned()) g.resources.push_back(id.get<ResourceId>());
+  const auto ids = [&](const Json* list, const char* key) {
+    std::vector<ResourceId> out;
+    if (list == nullptr || !list->is_array()) {
+      f.refuse(key, "is not a list");
+      return out;
     }
-    const bool rising =
-        std::adjacent_find(g.resources.begin(), g.resources.end(), std::greater_equal<>()) == g.resources.end();
-    if (g.resources.size() != list->size() || !rising) f.refuse("resources", "is not a rising list of ids");
-  } else {
-    f.refuse("resources", "is not a list");
+    for (const Json& id : *list) {
+      if (id.is_number_unsigned()) out.push_back(id.get<ResourceId>());
+    }
+    const bool rising = std::adjacent_find(out.begin(), out.end(), std::greater_equal<>()) == out.end();
+    if (out.size() != list->size() || !rising) f.refuse(key, "is not a rising list of ids");
+    return out;
+  };
+  g.resources = ids(f.any("resources"), "resources");
+  if (f.has("withheld")) g.withheld = ids(f.any("withheld"), "withheld");
+  if (const Json* ends = f.has("ends") ? f.any("ends") : nullptr) {
+    if (!ends->is_array()) f.refuse("ends", "is not a list");
+    for (const Json& one : *ends) {
+      const bool pair = one.is_array() && one.size() == 2 && one[0].is_number_unsigned() && one[0].get<std::uint64_t>() <= kTimeMax;
+      if (!pair) f.refuse("ends", "is not a list of moments and ids");
+      else g.ends[UnixTime(std::chrono::seconds(one[0].get<std::uint64_t>()))] = ids(&one[1], "ends");
+    }
   }
   if (!f.ok()) return f.error();
   return g;
@@ -89,7 +104,24 @@ Result<Grant> read_claims(std::string_view part) {
 
 }  // namespace
 
-bool Grant::covers(ResourceId id) const noexcept { return std::binary_search(resources.begin(), resources.end(), id); }
+bool Grant::covers(ResourceId id) const noexcept {
+  if (std::binary_search(resources.begin(), resources.end(), id)) return true;
+  return std::any_of(ends.begin(), ends.end(), [&](const auto& one) { return std::binary_search(one.second.begin(), one.second.end(), id); });
+}
+
+bool Grant::withholds(ResourceId id) const noexcept { return std::binary_search(withheld.begin(), withheld.end(), id); }
+
+bool Grant::end(UnixTime now) {
+  bool any = false;
+  while (!ends.empty() && now >= ends.begin()->first + kEndTolerance) {
+    any = true;
+    const auto over = ends.extract(ends.begin());
+    std::vector<ResourceId> all;
+    std::set_union(withheld.begin(), withheld.end(), over.mapped().begin(), over.mapped().end(), std::back_inserter(all));
+    withheld = std::move(all);
+  }
+  return any;
+}
 
 Ed25519Key::Ed25519Key(Bytes seed) {
   TG_CHECK(seed.size() == 32);
@@ -111,15 +143,17 @@ std::string Grant::sign(const Ed25519Key& key) const {
   const auto unix_seconds = [](UnixTime t) {
     return static_cast<std::uint64_t>(std::max<std::int64_t>(0, t.time_since_epoch().count()));
   };
-  const Json claims = {{"iss", issuer},
-                       {"sub", user},
-                       {"device", device},
-                       {"network", network},
-                       {"resources", ids},
-                       {"gen", generation},
-                       {"iat", unix_seconds(issued)},
-                       {"exp", unix_seconds(expires)},
-                       {"cnf", {{"jkt", key_thumbprint}}}};
+  Json claims = {{"iss", issuer},
+                 {"sub", user},
+                 {"device", device},
+                 {"network", network},
+                 {"resources", ids},
+                 {"gen", generation},
+                 {"iat", unix_seconds(issued)},
+                 {"exp", unix_seconds(expires)},
+                 {"cnf", {{"jkt", key_thumbprint}}}};
+  if (!withheld.empty()) claims["withheld"] = withheld;
+  for (const auto& [when, what] : ends) claims["ends"].push_back(Json::array({unix_seconds(when), what}));
   std::string out = encoded({{"alg", "EdDSA"}, {"typ", "JWT"}}) + "." + encoded(claims);
   return out + "." + base64url(key.sign(as_bytes(out)));
 }
@@ -140,6 +174,7 @@ Result<Grant> Grant::verify(std::string_view jws, Bytes public_key, std::string_
   }
   if (grant->issued > now + kLeeway) return fail(Errc::expired, "the grant is from the future; check the clocks");
   if (now > grant->expires + kLeeway + grace) return fail(Errc::expired, "the grant has expired");
+  static_cast<void>(grant->end(now));
   return grant;
 }
 

@@ -1,6 +1,7 @@
 // The first of the two checks of a flow: the controller's signed word on what a device may reach.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,8 +35,7 @@ class Ed25519Key {
 
 
 // Grant is a JWS in compact form (RFC 7515), alg EdDSA (RFC 8037), bound to the device's TLS key by cnf.jkt (RFC 7800,
-// RFC 7638). Claims: iss, sub, device, network, resources, gen, iat, exp,
-// cnf.
+// RFC 7638). Claims: iss, sub, device, network, resources, gen, iat, exp, cnf, and where policies want it withheld and ends.
 struct Grant {
   std::string issuer;                 // the controller's instance name, as in the SAN URIs
   std::string user;                   // e-mail address
@@ -46,15 +46,23 @@ struct Grant {
   UnixTime issued{};
   UnixTime expires{};
   std::string key_thumbprint;         // base64url SHA-256 JWK thumbprint of the device's public key
+  std::map<UnixTime, std::vector<ResourceId>> ends{};   // others, sorted, each until that moment: whoever is away then, and whatever is late
+  std::vector<ResourceId> withheld{};   // sorted: what the user's groups lead to and a policy keeps shut. It keeps its hosts from wider ones
+
+  // kEndTolerance is how much later than told something ends, so that a device that may go on has its next grant by then.
+  static constexpr std::chrono::seconds kEndTolerance{2};
 
   bool covers(ResourceId id) const noexcept;
+  bool withholds(ResourceId id) const noexcept;
+  // end withholds what is over by now, and returns whether anything is.
+  bool end(UnixTime now);
 
   // sign returns the compact JWS. `seed`: the 32-byte Ed25519 private seed.
   std::string sign(const Ed25519Key& key) const;
   std::string sign(Bytes seed) const { return sign(Ed25519Key(seed)); }
 
   // verify checks form, algorithm (EdDSA only), signature, issuer, network, times (60 s leeway) and that the grant is
-  // bound to `thumbprint`. Errors: malformed, denied (signature, issuer, network or binding), expired. `grace`: how
+  // bound to `thumbprint`; what is over by now is withheld. Errors: malformed, denied (signature, issuer, network or binding), expired. `grace`: how
   // long past its expiry it is honoured, for while the controller is away.
   static Result<Grant> verify(std::string_view jws, Bytes public_key, std::string_view issuer, std::string_view network,
                               std::string_view thumbprint, UnixTime now, std::chrono::seconds grace = {});

@@ -3,14 +3,14 @@
 namespace tg {
 
 const Resource* Policy::winner(const Grant& grant, const Host& host) const {
-  return granted_winner(matcher_, host, [&](const Resource& r) { return grant.covers(r.id); });
+  return granted_winner(matcher_, host, [&](const Resource& r) { return grant.covers(r.id) || grant.withholds(r.id); });
 }
 
 Policy::Decision Policy::decide(const Grant& grant, ResourceId claimed, const std::string& text) const {
   const auto host = parse_host(text);
   if (!host) return {};
   const Resource* r = winner(grant, *host);
-  if (r == nullptr || r->id != claimed) return {};
+  if (r == nullptr || r->id != claimed || grant.withholds(r->id)) return {};
   const auto* name = std::get_if<std::string>(&*host);
   return {Code::none, r, name != nullptr ? target_host(*r, *name) : to_string(*host)};
 }
@@ -27,7 +27,7 @@ Policy::Decision Policy::decide(const Grant& grant, const Query& query) const {
 
 bool Policy::names(const Grant& grant, const IpAddress& ip, Protocol protocol, std::uint16_t port) const {
   const Resource* r = winner(grant, Host(ip));
-  return r != nullptr && r->address.network().single() && r->protocols.allow(protocol, port);
+  return r != nullptr && !grant.withholds(r->id) && r->address.network().single() && r->protocols.allow(protocol, port);
 }
 
 }  // namespace tg

@@ -12,7 +12,8 @@ namespace tg {
 
 // Policy decides on a connector whether a device that holds a (verified) grant may open a flow. It relies on nothing that
 // the device says: the Resource that the device names must be the winner for that host among those that the grant covers
-// and that the controller told this connector about.
+// and that the controller told this connector about. One that the grant withholds wins too, and lets nothing through: what a policy
+// keeps shut is not reached as a part of something wider.
 // No I/O, no clock. Immutable once built.
 class Policy {
  public:

@@ -90,14 +90,15 @@ std::string reminder(const DeviceSelf& s, UnixTime now);
 Json to_json(const DeviceSelf& s);
 Result<DeviceSelf> device_self_from_json(const Json& j);
 
-// access, told to devices that reach Resources which have demands: of each of these what is missing, if anything is.
+// access, told to devices that reach Resources which have demands: of each of these what is missing, if anything is. In JSON, those that
+// are alike stand together.
 struct ResourceAccess {
   Need need = Need::nothing;
   std::string policy;                 // that wants it; "" when nothing is missing
   UnixTime changes = UnixTime::max(); // when time alone ends what is there, or brings what is missing; the maximum: never
   bool asked = false;                 // somebody of the user's has asked for it, and nobody has answered yet
   std::chrono::seconds most{0};       // for how long one may ask
-  bool operator==(const ResourceAccess&) const = default;
+  auto operator<=>(const ResourceAccess&) const = default;
 };
 using AccessList = std::map<ResourceId, ResourceAccess>;
 Json to_json(const AccessList& a);

@@ -218,9 +218,11 @@ Result<DeviceSelf> device_self_from_json(const Json& j) {
 }
 
 Json to_json(const AccessList& list) {
+  std::map<ResourceAccess, std::vector<ResourceId>> alike;   // most have one of few policies
+  for (const auto& [id, a] : list) alike[a].push_back(id);
   Json out = Json::array();
-  for (const auto& [id, a] : list) {
-    Json one = {{"id", id}, {"need", to_string(a.need)}};
+  for (const auto& [a, ids] : alike) {
+    Json one = {{"ids", ids}, {"need", to_string(a.need)}};
     if (!a.policy.empty()) one["policy"] = a.policy;
     if (a.changes != UnixTime::max()) one["changes"] = std::uint64_t(a.changes.time_since_epoch().count());
     if (a.asked) one["asked"] = true;
@@ -236,15 +238,19 @@ Result<AccessList> access_from_json(const Json& j) {
   for (const Json& one : j) {
     Fields f(one, "access");
     ResourceAccess a;
-    const ResourceId id = f.number("id");
     const auto need = need_from(f.text("need"));
     a.need = need.value_or(Need::over);   // a word of a newer controller: it grants nothing
     a.policy = f.text_or_empty("policy");
     if (f.has("changes")) a.changes = UnixTime(std::chrono::seconds(f.number("changes", 1ull << 40)));
     a.asked = f.has("asked") && f.flag("asked");
     if (f.has("most")) a.most = std::chrono::seconds(f.number("most", 1ull << 32));
+    const Json* ids = f.any("ids");
+    if (ids != nullptr && !ids->is_array()) f.refuse("ids", "is not a list");
     if (!f.ok()) return f.error();
-    out.emplace(id, std::move(a));
+    for (const Json& id : *ids) {
+      if (!id.is_number_unsigned()) return fail(Errc::malformed, "access: an id is no number");
+      out.emplace(id.get<ResourceId>(), a);
+    }
   }
   return out;
 }

@@ -147,7 +147,7 @@ void Agent::view_changed() {
   }
   auto matcher = std::make_shared<const Matcher>(std::move(resources));
   targets_.set_matcher(matcher);
-  targets_.set_access(std::move(access), self_ && self_->sign_in);
+  targets_.set_access(std::move(access), self_ && self_->sign_in, self_ && !self_->key.empty());
   dns_->resources_changed();
   capture();
   if (looked_for_ != networks_) look_for_collisions();   // all routes of the host are read for it

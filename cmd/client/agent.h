@@ -74,8 +74,8 @@ class Agent {
   std::string trouble() const;
   bool goes_by_kept() const;
   std::vector<std::string> warnings() const;
+  void add_policy_warnings(std::vector<std::string>& out) const;
   std::size_t not_ready() const;
-  bool is_service() const { return self_ && !self_->key.empty(); }
   void tell_warnings();
   void read_tun();
   void check_system();

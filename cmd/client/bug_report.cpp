@@ -128,7 +128,7 @@ void hide_names(Redactor& redactor, const Json& status, const Json& resources) {
     }
   }
   for (const Json& r : resources) {
-    for (const char* key : {"name", "network", "alias"}) hide(r, key);
+    for (const char* key : {"name", "network", "alias", "policy"}) hide(r, key);
     const std::string address = text_or(r, "address", "");
     if (!Cidr::parse(address)) redactor.hide(address);
   }

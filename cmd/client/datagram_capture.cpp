@@ -158,7 +158,8 @@ void DatagramCapture::resources_changed() {
   std::vector<Key> over;
   for (const auto& [key, flow] : flows_) {
     const auto target = targets_.find(key.dst.address);
-    if (!target || !target->resource->protocols.allow(key.protocol, key.dst.port)) over.push_back(key);
+    const bool goes_on = target && target->resource->protocols.allow(key.protocol, key.dst.port) && targets_.ready(target->resource->id);
+    if (!goes_on) over.push_back(key);
   }
   for (const Key& key : over) remove(key);
 }

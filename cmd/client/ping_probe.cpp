@@ -194,7 +194,7 @@ void PingProbes::probe(const Json& request, const net::LocalServer::Reply& reply
   if (const ResourceAccess& access = targets_.access(r->id); access.need != Need::nothing) {
     const bool sign_in = access.need == Need::sign_in || access.need == Need::second_factor;
     return failed({"not-ready", sign_in ? Errc::login_needed : Errc::denied,
-                   fmt::format("{} needs {}", r->name, what_is_missing(access, r->name, false))});
+                   fmt::format("{} needs {}", r->name, targets_.missing(*r))});
   }
   const auto patience =
       std::chrono::milliseconds(std::clamp<std::int64_t>(number_or(request, "timeout_ms", 5000), 1, kLongest));

@@ -17,7 +17,7 @@ namespace tg::client {
 //   {"type":"ping", "host", "state", "text", "code", "resource", "network", "connector", "path", "address",
 //    "tunnel_ms", "host_ms", "total_ms"}
 //
-// "state" says how far it came: no-resource, not-allowed, no-connector, path-down, denied, unreachable, no-reply,
+// "state" says how far it came: no-resource, not-allowed, not-ready, no-connector, path-down, denied, unreachable, no-reply,
 // reply. "code" is an Errc and "text" one sentence, unless it is reply. What was not reached is not there.
 class PingProbes {
  public:

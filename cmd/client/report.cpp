@@ -12,6 +12,7 @@ namespace tg::client {
 namespace {
 
 constexpr std::size_t kCollisions = 8;       // that are told one by one
+constexpr std::size_t kToldByName = 8;      // Resources in a warning each
 constexpr Duration kWantedFor = std::chrono::minutes(10);   // that one is told what an application could not use
 constexpr std::uint64_t kUnanswered = 3;   // questions in a row: one may be lost
 
@@ -28,7 +29,8 @@ std::string state_text(const ResourceAccess& a) {
   return "over";
 }
 
-Json resource_json(const Resource& r, const AddressPool& pool, const ResourceAccess& access, bool service) {
+Json resource_json(const Resource& r, const Targets& targets) {
+  const ResourceAccess& access = targets.access(r.id);
   Json j = {{"id", r.id},
             {"name", r.name},
             {"network", r.network},
@@ -38,10 +40,10 @@ Json resource_json(const Resource& r, const AddressPool& pool, const ResourceAcc
             {"need", to_string(access.need)}};
   if (access.changes != UnixTime::max()) j["changes"] = access.changes.time_since_epoch().count();
   if (!access.policy.empty()) j["policy"] = access.policy;
-  if (access.need != Need::nothing) j["missing"] = what_is_missing(access, r.name, service);
+  if (access.need != Need::nothing) j["missing"] = targets.missing(r);
   if (!r.alias.empty()) j["alias"] = r.alias;
   if (r.address.kind() == Address::Kind::name) {
-    if (const auto lent = pool.find(r.address.text())) j["local"] = IpAddress(*lent).to_string();
+    if (const auto lent = targets.pool().find(r.address.text())) j["local"] = IpAddress(*lent).to_string();
   }
   return j;
 }
@@ -102,26 +104,34 @@ Json Agent::status() const {
   return j;
 }
 
+// What policies end soon, and what they kept an application from: some of it by name.
+void Agent::add_policy_warnings(std::vector<std::string>& out) const {
+  std::vector<std::string> ending, wanted;
+  for (const Resource& r : targets_.matcher()->resources()) {
+    const ResourceAccess& access = targets_.access(r.id);
+    const auto left = access.changes - net::Loop::wall();
+    if (access.need != Need::nothing || access.changes == UnixTime::max() || left > kRemindSession || left.count() <= 0) continue;
+    ending.push_back(fmt::format("{} is reached until {}, and its flows end then", printable(r.name, 64), utc_text(access.changes)));
+  }
+  for (const ResourceId id : targets_.wanted(net::Loop::now() - kWantedFor)) {
+    const Resource* r = targets_.matcher()->by_id(id);
+    if (r != nullptr) wanted.push_back(fmt::format("{} was used, and needs {}", printable(r->name, 64), targets_.missing(*r)));
+  }
+  for (auto* list : {&ending, &wanted}) {
+    const std::size_t more = list->size() - std::min(list->size(), kToldByName);
+    list->resize(list->size() - more);
+    out.insert(out.end(), list->begin(), list->end());
+    if (more > 0) out.push_back(fmt::format("and {} Resources more {}: see tg client resources", more, list == &ending ? "end soon" : "were used"));
+  }
+}
+
 // What does not keep the client from being online, and yet is not as a person expects it.
 std::vector<std::string> Agent::warnings() const {
   std::vector<std::string> out;
   if (self_) {
     if (std::string ends = reminder(*self_, net::Loop::wall()); !ends.empty()) out.push_back(std::move(ends));
   }
-  if (self_ && !self_->sign_in) {
-    for (const Resource& r : targets_.matcher()->resources()) {
-      const ResourceAccess& access = targets_.access(r.id);
-      const auto left = access.changes - net::Loop::wall();
-      if (access.need != Need::nothing || access.changes == UnixTime::max() || left > kRemindSession || left.count() <= 0) continue;
-      out.push_back(fmt::format("{} is reached until {}, and its flows end then", printable(r.name, 64), utc_text(access.changes)));
-    }
-    for (const ResourceId id : targets_.wanted(net::Loop::now() - kWantedFor)) {
-      const auto& all = targets_.matcher()->resources();
-      const auto r = std::find_if(all.begin(), all.end(), [&](const Resource& one) { return one.id == id; });
-      if (r == all.end()) continue;
-      out.push_back(fmt::format("{} was used, and needs {}", printable(r->name, 64), what_is_missing(targets_.access(id), r->name, is_service())));
-    }
-  }
+  if (self_ && !self_->sign_in) add_policy_warnings(out);
   if (std::string p = targets_.problem(); !p.empty()) out.push_back(std::move(p));
   const std::size_t told = std::min(collisions_.told.size(), kCollisions);
   const std::size_t more = collisions_.told.size() - told + collisions_.more;
@@ -176,7 +186,7 @@ std::size_t Agent::not_ready() const {
 Json Agent::resources() const {
   Json list = Json::array();
   for (const Resource& r : targets_.matcher()->resources()) {
-    list.push_back(resource_json(r, targets_.pool(), targets_.access(r.id), is_service()));
+    list.push_back(resource_json(r, targets_));
   }
   return {{"type", "resources"}, {"resources", std::move(list)}};
 }
@@ -185,7 +195,6 @@ Json Agent::explain(const std::string& text, std::optional<std::uint16_t> port) 
   auto host = parse_host(text);
   if (!host) return net::local_error(host.error());
   const AddressPool& pool = targets_.pool();
-  const auto shown = [&](const Resource& r) { return resource_json(r, pool, targets_.access(r.id), is_service()); };
   Json j = {{"type", "explain"}, {"asked", text}};
   // An address that stands for a name is explained as the name.
   if (const auto* ip = std::get_if<IpAddress>(&*host); ip != nullptr && ip->is_v4()) {
@@ -202,10 +211,10 @@ Json Agent::explain(const std::string& text, std::optional<std::uint16_t> port) 
     return j;
   }
   const Resource& winner = *candidates.front();
-  j["winner"] = shown(winner);
+  j["winner"] = resource_json(winner, targets_);
   j["why"] = why(winner, candidates.size() > 1 ? candidates[1] : nullptr);
   Json others = Json::array();
-  for (std::size_t i = 1; i < candidates.size(); ++i) others.push_back(shown(*candidates[i]));
+  for (std::size_t i = 1; i < candidates.size(); ++i) others.push_back(resource_json(*candidates[i], targets_));
   j["others"] = std::move(others);
   const auto* name = std::get_if<std::string>(&*host);
   j["target"] = name != nullptr ? target_host(winner, *name) : to_string(*host);

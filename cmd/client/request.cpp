@@ -11,6 +11,8 @@
 namespace tg::client {
 namespace {
 
+constexpr std::size_t kReasonMax = Fields::kTextMax;
+
 struct Ask {
   Common common;
   std::string resource, length, reason;
@@ -23,6 +25,9 @@ Result<int> request(const Ask& o) {
     if (!read) return fail(Errc::invalid_argument, "--for: " + read.error().text);
     if (read->count() == 0) return fail(Errc::invalid_argument, "--for: 0s is no time");
     length = *read;
+  }
+  if (o.reason.size() > kReasonMax || printable(o.reason, kReasonMax) != o.reason) {
+    return fail(Errc::invalid_argument, fmt::format("--reason: one line of {} bytes at most", kReasonMax));
   }
   const auto answer = o.common.ask({{"type", "request"}, {"resource", o.resource}, {"seconds", std::uint64_t(length.count())},
                                     {"reason", o.reason}});

@@ -63,10 +63,11 @@ class Targets {
     return Target{r, name ? target_host(*r, *name) : IpAddress(address).to_string()};
   }
 
-  // What policies still want of this device, and whether its user has to sign in before anything is reached.
-  void set_access(AccessList access, bool sign_in) {
+  // What policies still want of this device, whether its user has to sign in before anything is reached, or is a service, which cannot.
+  void set_access(AccessList access, bool sign_in, bool service) {
     access_ = std::move(access);
     sign_in_ = sign_in;
+    service_ = service;
     std::erase_if(wanted_, [&](const auto& one) { return ready(one.first); });
   }
   const ResourceAccess& access(ResourceId id) const {
@@ -74,6 +75,8 @@ class Targets {
     const auto found = access_.find(id);
     return sign_in_ ? kSignIn : found == access_.end() ? kReady : found->second;
   }
+  // missing says to a person what a Resource still needs; "" for nothing.
+  std::string missing(const Resource& r) const { return what_is_missing(access(r.id), r.name, service_); }
   bool ready(ResourceId id) const { return access(id).need == Need::nothing; }
   // use says whether an application may use a Resource now, and remembers when one could not.
   bool use(const Resource& r, Instant now) {
@@ -101,7 +104,7 @@ class Targets {
   AddressPool pool_;
   std::shared_ptr<const Matcher> matcher_;
   AccessList access_;
-  bool sign_in_ = false;
+  bool sign_in_ = false, service_ = false;
   std::map<ResourceId, Instant> wanted_;
 };
 

@@ -326,8 +326,9 @@ void Session::sweep() {
     refuse(id, Code::none);
     remove(id);
   }
+  const bool ended = grant_ && grant_->end(net::Loop::wall());
   const bool mended = shown_from_ && net::Loop::wall() >= *shown_from_;
-  if (mended || ((!flows_.empty() || !waiting_.empty()) && grant_problem() != Code::none)) rules_changed();
+  if (mended || ended || ((!flows_.empty() || !waiting_.empty()) && grant_problem() != Code::none)) rules_changed();
 }
 
 void Session::close(Code code) { link_.close(code); }

@@ -173,7 +173,7 @@ void ControlServer::request_access(AgentStream& s, const Json& message) {
   wish.resource = f.number("resource", std::numeric_limits<std::int64_t>::max());
   wish.wanted = std::chrono::seconds(f.number("seconds", 3650ull * 86400));
   wish.reason = f.text_or_empty("reason");
-  if (!f.ok()) return s.refuse(Errc::protocol, f.error().value().text, now);
+  if (!f.ok()) return answer({Errc::invalid_argument, f.error().value().text});
   const DeviceRecord* device = directory_->model().device(s.who().id);
   if (device == nullptr || !device->let_in(now)) return answer({Errc::login_needed, "sign in first: sudo tg client login"});
   if (!device->service_key.empty()) return answer({Errc::denied, "a service cannot ask: an administrator lets it in by a group"});

@@ -180,10 +180,13 @@ Result<> ControlServer::reload() {
   directory_ = std::move(*fresh);
   relays_ = relays_in_use(directory_->model(), settings_.relay);
   must_reload_ = false;
-  Judge judge(net::Loop::wall(), net::utc_offset);
+  const UnixTime now = net::Loop::wall();
+  if (next_end_ <= now) schedule();   // what has changed by the time is yet to be told
+  Judge judge(now, net::utc_offset);
   next_end_ = directory_->next_change(judge);
   for (const DeviceRecord& d : directory_->model().devices) {
     if (const UnixTime until = d.reaches_until(); until > UnixTime()) next_end_ = std::min(next_end_, until);
+    if (d.session) next_end_ = std::min(next_end_, d.session->expires);
   }
   look_at_time();
   return {};
@@ -196,7 +199,6 @@ void ControlServer::look_at_time() {
   if (now < next_end_) return ends_.after(std::min<Duration>(next_end_ - now, kUpkeep));
   auto any = store_.end_sessions(now);
   if (any) any = store_.end_keys(now);
-  if (any) any = store_.lapse(now);
   if (!any) {
     net::log(net::Level::error, "what is over by now could not be ended: {}", any.error().text);
     return ends_.after(std::chrono::seconds(1));
@@ -241,6 +243,7 @@ void ControlServer::upkeep() {
   std::erase_if(lost_, [now = net::Loop::now()](const auto& one) { return now - one.second.back().when > kRemembered; });
   const UnixTime now = net::Loop::wall();
   const bool set_back = now < std::exchange(last_upkeep_, now);
+  must_reload_ = must_reload_ || set_back;
   if (set_back) return tell_all();   // grants from before are from the future now
   Judge judge(now, net::utc_offset);
   for (const auto& [key, s] : agents_) {

@@ -33,20 +33,8 @@ std::vector<std::shared_ptr<const Json>> items_of(const std::vector<ResourceReco
   return out;
 }
 
-Standing standing_of(const Model& model, const DeviceRecord& device) {
-  Standing out;
-  out.trusted = device.trusted;
-  if (!device.session) return out;
-  const SessionRecord& s = *device.session;
-  out.signed_in = std::min(s.started, s.authenticated.value_or(s.started));
-  out.session_ends = s.expires;
-  static const std::vector<std::string> kNone;
-  const auto provider = std::find_if(model.identity_providers.begin(), model.identity_providers.end(),
-                                     [&](const IdentityProviderRecord& p) { return p.spec.name == s.provider; });
-  out.second_factor = second_factor(s.methods, s.context,
-                                    provider == model.identity_providers.end() ? kNone : provider->spec.mfa_contexts);
-  return out;
-}
+// No grant that there is lives for longer, also while the controller is away.
+constexpr std::chrono::seconds kLongest = kGrantLifetime + std::chrono::hours(12);
 
 // Difference is what the step from one Circle to another may take away.
 struct Difference {
@@ -92,9 +80,10 @@ Directory::Directory(Model model, const Directory* before)
   for (const ConnectorRecord& c : model_.connectors) connectors_[c.network].push_back(&c);
   set_revocations(std::exchange(model_.revocations, {}));
   for (const RequestRecord& r : model_.requests) {
+    if (r.state == RequestRecord::State::open) asked_[r.user][r.resource] = r.asked;
     if (r.state != RequestRecord::State::approved) continue;
-    UnixTime& until = approved_[r.user].try_emplace(r.resource, r.until).first->second;
-    until = std::max(until, r.until);
+    Approval& known = approved_[r.user][r.resource];
+    if (r.until > known.until) known = {r.decided.value_or(r.asked), r.until};
   }
 }
 
@@ -137,14 +126,35 @@ const Circle& Directory::circle_of(const Groups& groups_of, const std::string& u
   return out;
 }
 
-Access Directory::access(const DeviceRecord& device, const Reached& reached, Judge& judge) const {
+Standing Directory::standing_of(const DeviceRecord& device) const {
+  Standing out;
+  out.trusted = device.trusted;
+  if (!device.session) return out;
+  const SessionRecord& s = *device.session;
+  out.signed_in = std::min(s.started, s.authenticated.value_or(s.started));
+  out.session_ends = s.expires;
+  static const std::vector<std::string> kNone;
+  const auto& all = model_.identity_providers;
+  const auto provider = std::find_if(all.begin(), all.end(), [&](const IdentityProviderRecord& p) { return p.spec.name == s.provider; });
+  out.second_factor = second_factor(s.methods, s.context, provider == all.end() ? kNone : provider->spec.mfa_contexts);
+  return out;
+}
+
+Access Directory::access(const DeviceRecord& device, const Standing& standing, const Reached& reached, Judge& judge) const {
   if (!reached.demands.any()) return {};
-  std::optional<UnixTime> approved;
+  std::optional<Approval> approved;
   if (const auto of_user = approved_.find(device.user); of_user != approved_.end()) {
     const auto found = of_user->second.find(reached.resource->resource.id);
     if (found != of_user->second.end()) approved = found->second;
   }
-  return judge(reached.demands, standing_of(model_, device), approved);
+  return judge(reached.demands, standing, approved);
+}
+
+bool Directory::asked(const std::string& user, ResourceId resource, UnixTime now) const {
+  const auto of_user = asked_.find(user);
+  if (of_user == asked_.end()) return false;
+  const auto found = of_user->second.find(resource);
+  return found != of_user->second.end() && found->second >= now - kRequestOpen;
 }
 
 UnixTime Directory::next_change(Judge& judge) const {
@@ -154,7 +164,8 @@ UnixTime Directory::next_change(Judge& judge) const {
     if (!d.let_in(judge.now())) continue;
     const Circle& circle = reach(d.user);
     if (!circle.demanding) continue;
-    for (const Reached& r : circle.reached) out = std::min(out, access(d, r, judge).again);
+    const Standing standing = standing_of(d);
+    for (const Reached& r : circle.reached) out = std::min(out, access(d, standing, r, judge).again);
   }
   return out;
 }
@@ -170,26 +181,31 @@ Generation Directory::generation(const std::string& device) const {
   return std::max(model_.grant_floor, found == generations_.end() ? 0 : found->second);
 }
 
-std::vector<std::string> lost(const Directory& before, Judge& earlier, const Directory& after, Judge& later) {
+std::vector<std::string> lost(const Directory& before, const Directory& after, Judge& judge) {
   std::map<std::pair<const Circle*, const Circle*>, Difference> known;   // many users have the same groups
   std::vector<std::string> out;
   for (const DeviceRecord& had : before.model().devices) {
-    if (!had.let_in(earlier.now())) continue;
+    if (!had.let_in(UnixTime())) continue;   // a session that is over is one until it is taken away
     const DeviceRecord* has = after.model().device(had.id);
-    if (has == nullptr || !has->let_in(later.now())) {
+    if (has == nullptr || !has->let_in(judge.now())) {
       out.push_back(had.id);
       continue;
     }
     const Circle* from = &before.reach(had.user);
     const Circle* to = &after.reach(has->user);
-    if (from == to && !from->demanding) continue;
+    if (from == to) continue;
     const auto [at, fresh] = known.try_emplace({from, to});
     if (fresh) at->second = difference_of(*from, *to);
-    const auto gone = [&](const auto& pair) {
-      if (before.access(had, *pair.first, earlier).need != Need::nothing) return false;
-      return pair.second == nullptr || after.access(*has, *pair.second, later).need != Need::nothing;
-    };
     const Difference& d = at->second;
+    if (!d.takes && d.doubtful.empty()) continue;
+    const Standing stood = before.standing_of(had), stands = after.standing_of(*has);
+    const auto gone = [&](const auto& pair) {
+      const Access then = before.access(had, stood, *pair.first, judge);
+      if (then.need != Need::nothing) return false;
+      if (pair.second == nullptr) return true;
+      const Access now = after.access(*has, stands, *pair.second, judge);
+      return now.need != Need::nothing || now.changes < std::min(then.changes, judge.now() + kLongest);
+    };
     if (d.takes || std::any_of(d.doubtful.begin(), d.doubtful.end(), gone)) out.push_back(had.id);
   }
   return out;

@@ -41,8 +41,11 @@ class Directory {
   const Circle& reach(const std::string& user) const { return circle_of(groups_of_, user); }
   // would_reach returns those that signing in would give, as far as is known from the last time.
   const Circle& would_reach(const std::string& user) const { return circle_of(once_groups_of_, user); }
-  // access says what a device that is let in still needs for a Resource.
-  Access access(const DeviceRecord& device, const Reached& reached, Judge& judge) const;
+  // access says what a device that is let in still needs for a Resource. `standing`: its own, standing_of.
+  Standing standing_of(const DeviceRecord& device) const;
+  Access access(const DeviceRecord& device, const Standing& standing, const Reached& reached, Judge& judge) const;
+  // asked says whether a user's request for a Resource waits for an answer, and has not waited for too long.
+  bool asked(const std::string& user, ResourceId resource, UnixTime now) const;
   // next_change is when time alone changes some of these answers; the maximum for never.
   UnixTime next_change(Judge& judge) const;
 
@@ -71,11 +74,12 @@ class Directory {
   Lists<ResourceRecord> resources_;
   Lists<ConnectorRecord> connectors_;
   std::unordered_map<std::string, Generation> generations_;
-  std::unordered_map<std::string, std::map<ResourceId, UnixTime>> approved_;   // by user: until when
+  std::unordered_map<std::string, std::map<ResourceId, Approval>> approved_;   // by user
+  std::unordered_map<std::string, std::map<ResourceId, UnixTime>> asked_;      // by user: when
 };
 
-// lost returns the devices that reached something at one moment that they do not reach at a later one, or are blocked or gone.
-// The two directories may be one. `earlier` and `later` are Judges of these moments.
-std::vector<std::string> lost(const Directory& before, Judge& earlier, const Directory& after, Judge& later);
+// lost returns the devices that reached something before a change that they do not reach after it, or not for as long, or are blocked or
+// gone. What time alone ends is no change: grants say when that is.
+std::vector<std::string> lost(const Directory& before, const Directory& after, Judge& judge);
 
 }  // namespace tg::controller

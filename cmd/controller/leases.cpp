@@ -7,21 +7,20 @@ namespace tg::controller {
 
 // One that ends with the session is as good as it can be, and is replaced by another session.
 UnixTime Leases::HeldGrant::renewal() const {
-  return grant.expires >= until ? UnixTime::max() : grant.expires - kGrantLifetime / 2;
+  return grant.expires >= covered.until ? UnixTime::max() : grant.expires - kGrantLifetime / 2;
 }
 
-const std::string& Leases::grant(const LeaseKeys& keys, const std::string& network,
-                                 const std::vector<ResourceId>& resources, Generation generation, UnixTime now,
-                                 UnixTime until) {
+const std::string& Leases::grant(const LeaseKeys& keys, const std::string& network, const Covered& covered, Generation generation,
+                                 UnixTime now) {
   HeldGrant& held = grants_[network];
   held.used = true;
   // One issued later than now is from before the clock was set back, and would be refused as coming from the future.
-  const bool good = !held.jws.empty() && held.grant.resources == resources && held.grant.generation == generation &&
-                    held.grant.issued <= now && held.until == until && now < held.renewal();
+  const bool good = !held.jws.empty() && held.covered == covered && held.grant.generation == generation &&
+                    held.grant.issued <= now && now < held.renewal();
   if (good) return held.jws;
-  held.until = until;
-  held.grant = Grant{keys.instance, user_, device_, network, resources, generation, now, std::min(now + kGrantLifetime, until),
-                     thumbprint_};
+  held.covered = covered;
+  held.grant = Grant{keys.instance, user_, device_, network, covered.resources, generation, now,
+                     std::min(now + kGrantLifetime, covered.until), thumbprint_, covered.ends, covered.withheld};
   held.jws = held.grant.sign(keys.grant_key);
   return held.jws;
 }

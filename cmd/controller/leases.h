@@ -29,9 +29,16 @@ class Leases {
 
   const std::string& user() const noexcept { return user_; }
 
-  // grant returns the JWS for a Network, which ends by `until` at the latest. `resources`: sorted.
-  const std::string& grant(const LeaseKeys& keys, const std::string& network, const std::vector<ResourceId>& resources,
-                           Generation generation, UnixTime now, UnixTime until);
+  // Covered is what a grant says of Resources, as Grant has it, and by when it ends at the latest.
+  struct Covered {
+    std::vector<ResourceId> resources{};
+    std::map<UnixTime, std::vector<ResourceId>> ends{};
+    std::vector<ResourceId> withheld{};
+    UnixTime until = UnixTime::max();
+    bool operator==(const Covered&) const = default;
+  };
+  // grant returns the JWS for a Network.
+  const std::string& grant(const LeaseKeys& keys, const std::string& network, const Covered& covered, Generation generation, UnixTime now);
   const std::string& ticket(const LeaseKeys& keys, const std::string& relay, const std::string& connector,
                             UnixTime now);
 
@@ -44,7 +51,7 @@ class Leases {
  private:
   struct HeldGrant {
     Grant grant;
-    UnixTime until{};
+    Covered covered;
     UnixTime renewal() const;
     std::string jws;
     bool used = false;

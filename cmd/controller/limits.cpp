@@ -15,7 +15,7 @@ namespace tg::controller {
 namespace {
 
 // An id of eight digits and a comma, in base64, beside the claims that every grant has.
-static_assert(kGrantResourcesMax * 9 * 4 / 3 + 2048 <= kGrantMax);
+static_assert((kGrantResourcesMax * 9 + kGrantEndsMost * 16) * 4 / 3 + 2048 <= kGrantMax);
 static_assert(kStateMax <= kControlFrameMax / 4 * 3);
 
 constexpr std::size_t kEntry = 300;        // keys, punctuation, numbers and times of an entry

@@ -13,6 +13,8 @@ inline constexpr std::size_t kStateMax = 48u << 20;
 
 // kGrantResourcesMax is how many Resources of one network a user may reach: their ids travel in one grant (kGrantMax).
 inline constexpr std::size_t kGrantResourcesMax = 20'000;
+// kGrantEndsMost is how many different moments a grant names at which something in it ends.
+inline constexpr std::size_t kGrantEndsMost = 256;
 
 // kProviderSecretMax is how long the client secret of an identity provider may be, in bytes.
 inline constexpr std::size_t kProviderSecretMax = 4096;

@@ -106,6 +106,9 @@ struct DeviceRecord {
   UnixTime reaches_until() const { return signs_in ? (session ? session->expires : UnixTime()) : key_expires; }
 };
 
+// kRequestOpen is how long a request waits for its answer.
+inline constexpr std::chrono::hours kRequestOpen(24 * 7);
+
 // RequestRecord is somebody's wish to reach a Resource whose policy wants it approved, and what came of it.
 struct RequestRecord {
   enum class State : std::uint8_t { open, approved, denied };

@@ -204,6 +204,16 @@ Result<> read_revocations(Database& db, std::vector<Revocation>& out) {
   });
 }
 
+// Who comes back to a group has to ask anew. (Whose session is over, and with it what a provider said of him, is not gone.)
+Result<> drop_idle_approvals(Database& db) {
+  auto done = db.run("UPDATE request SET state = 2 WHERE state = 1 AND NOT EXISTS (SELECT 1 FROM resource_group rg WHERE rg.resource = "
+                     "request.resource AND (rg.\"group\" IN (SELECT m.\"group\" FROM membership m WHERE m.user = request.user) OR "
+                     "rg.\"group\" IN (SELECT c.\"group\" FROM told t JOIN group_claim c ON c.provider = t.provider AND c.value = t.value "
+                     "WHERE t.user = request.user)))");
+  if (!done) return pass_on(done);
+  return {};
+}
+
 // device_json returns what the audit log says of a device. Errors: not_found.
 Result<std::string> device_json(Database& db, std::string_view id) {
   std::optional<Json> out;
@@ -335,6 +345,7 @@ Result<> Store::change(const Stamp& by, Effect effect, const Work& work) {
   if (!before) return pass_on(before);
   Notes notes;
   if (auto done = work(db_, notes); !done) return done;
+  if (auto done = shrinks ? drop_idle_approvals(db_) : Result<>(); !done) return done;
   auto head = write_audit(by, notes);
   if (!head) return pass_on(head);
   if (auto done = db_.run("UPDATE revision SET number = number + 1"); !done) return pass_on(done);
@@ -358,40 +369,15 @@ Result<> Store::change(const Stamp& by, Effect effect, const Work& work) {
   return {};
 }
 
-// What somebody reached when that was looked at last may be over by the time alone: he is judged as of then, and as of now.
 Result<> Store::void_lost(const Directory& before, Directory& after, UnixTime now) {
-  UnixTime judged{};
-  auto read = db_.each("SELECT judged FROM revision", {}, [&](const Row& row) { judged = time_at(row, 0); });
-  if (!read) return read;
-  Judge earlier(judged == UnixTime() ? now : std::min(judged, now), net::utc_offset);
-  Judge later(now, net::utc_offset);
-  const std::vector<std::string> devices = lost(before, earlier, after, later);
+  Judge judge(now, net::utc_offset);
+  const std::vector<std::string> devices = lost(before, after, judge);
   if (auto done = revoke(devices, now); !done) return done;
-  if (auto done = db_.run("UPDATE revision SET judged = ?", {now.time_since_epoch().count()}); !done) return pass_on(done);
   if (devices.empty()) return {};
   std::vector<Revocation> revocations;
   if (auto done = read_revocations(db_, revocations); !done) return done;
   after.set_revocations(std::move(revocations));
   return {};
-}
-
-Result<bool> Store::lapse(UnixTime now) {
-  auto here = directory();
-  if (!here) return pass_on(here);
-  UnixTime judged{};
-  auto read = db_.each("SELECT judged FROM revision", {}, [&](const Row& row) { judged = time_at(row, 0); });
-  if (!read) return pass_on(read);
-  if (judged == UnixTime() || judged >= now) return false;
-  Judge earlier(judged, net::utc_offset);
-  Judge later(now, net::utc_offset);
-  const std::vector<std::string> devices = lost(**here, earlier, **here, later);
-  if (devices.empty()) return false;
-  auto done = change(now, Effect::may_shrink, [&](Database&, Notes& notes) -> Result<> {
-    notes.push_back({"end", "access", fmt::format("{} devices", devices.size()), json_text(Json{{"devices", devices}})});
-    return {};
-  });
-  if (!done) return pass_on(done);
-  return true;
 }
 
 Result<std::vector<Change>> Store::plan(const DesiredState& file, bool prune) {

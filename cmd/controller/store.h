@@ -109,7 +109,8 @@ class Store {
   // attach takes a database that is open and has its tables: a copy.
   static Store attach(Database database) { return Store(std::move(database)); }
 
-  // limit_devices says how many devices a person may have. More is exhausted: for a token, and for a sign-in.
+  // limit_devices says how many devices a person may have. For one more, the oldest goes that is signed out; where there is none, a
+  // token and a sign-in are refused (exhausted).
   static constexpr std::size_t kDevicesMost = 20;
   void limit_devices(std::size_t most) { devices_most_ = most; }
 
@@ -167,8 +168,6 @@ class Store {
   Result<> end_session(const std::string& device, const Stamp& by);
   // end_sessions ends those whose time is over, and returns whether there were any.
   Result<bool> end_sessions(UnixTime now);
-  // lapse voids the grants of devices that reach less than before by the time alone, and returns whether there were any.
-  Result<bool> lapse(UnixTime now);
   // forget_accounts has the next sign-in of a user go by his e-mail address again, and ends the sessions that his accounts gave. Errors:
   // not_found.
   Result<> forget_accounts(const std::string& email, const Stamp& by);
@@ -233,6 +232,9 @@ class Store {
   Result<> write_audit_head(const AuditHead& head);
   Result<std::pair<AuditHead, Buffer>> read_audit_head();   // with its signature
   bool own_head(const AuditHead& head, Bytes signature) const;   // true also where nothing is signed
+  // make_room lets a person have one more device: whoever logged out on one and signs in again needs it no more. `user`: his row.
+  // Errors: exhausted.
+  static Result<> make_room(Database& db, std::string_view user, std::size_t most, Notes& notes);
   static Notes notes_of(const DesiredState& before, const DesiredState& after, const std::vector<Change>& changes);
   Result<> revoke(const std::vector<std::string>& devices, UnixTime now);
   Result<std::vector<Change>> replace(const DesiredState& now_state, const DesiredState& wanted, bool prune,
@@ -249,9 +251,6 @@ class Store {
 
 // carry_out does the steps of a plan inside the caller's transaction. Errors: conflict when a reference leads nowhere.
 Result<> carry_out(Database& db, const DesiredState& wanted, const std::vector<Change>& changes, UnixTime now);
-
-// room_for_device says whether a person may have one more device; a service may. `user`: its row. Errors: exhausted.
-Result<> room_for_device(Database& db, std::string_view user, std::size_t most);
 
 // ports_from_text reads what Ports::to_string wrote. Errors: malformed.
 Result<Ports> ports_from_text(std::string_view text);

@@ -14,18 +14,20 @@ namespace tg::controller {
 namespace {
 
 constexpr std::chrono::hours kKept(24 * 30);    // what was answered; the audit log has it for longer
-constexpr std::chrono::hours kOpen(24 * 7);     // what nobody answers
 
 std::int64_t number(UnixTime t) { return t.time_since_epoch().count(); }
 
 // most_of is for how long a request may be approved; nothing where none is wanted.
 std::optional<std::chrono::seconds> most_of(const Demands& d) {
-  if (d.own != nullptr && d.own->approval) return d.own->approval;
-  std::optional<std::chrono::seconds> out;
+  std::optional<std::chrono::seconds> of_ways;
+  bool every = !d.ways.empty();
   for (const PolicySpec* way : d.ways) {
-    if (way->approval && (!out || *way->approval > *out)) out = way->approval;
+    every = every && way->approval;
+    if (way->approval && (!of_ways || *way->approval > *of_ways)) of_ways = way->approval;
   }
-  return out;
+  const auto own = d.own == nullptr ? std::nullopt : d.own->approval;
+  if (own && every) return std::min(*own, *of_ways);
+  return own ? own : of_ways;
 }
 
 const Reached* find(const Circle& circle, ResourceId resource) {
@@ -58,7 +60,7 @@ Result<std::string> Store::new_request(const RequestRecord& wish, UnixTime now, 
   }
   std::size_t open = 0;
   for (const RequestRecord& r : model.requests) {
-    if (r.user != asked.user || r.state != RequestRecord::State::open || r.asked < now - kOpen) continue;
+    if (r.user != asked.user || r.state != RequestRecord::State::open || r.asked < now - kRequestOpen) continue;
     ++open;
     if (r.resource == asked.resource) {
       return fail(Errc::conflict, fmt::format("{} was asked for at {} already, as {}; an administrator has to answer", name,
@@ -71,7 +73,7 @@ Result<std::string> Store::new_request(const RequestRecord& wish, UnixTime now, 
   asked.id = hex(random_bytes(4));
   auto done = change(Stamp(now, asked.user, from), Effect::grows, [&](Database& db, Notes& notes) -> Result<> {
     auto gone = db.run("DELETE FROM request WHERE (state = 0 AND asked < ?) OR (state <> 0 AND decided < ? AND until < ?)",
-                       {number(now - kOpen), number(now - kKept), number(now - kKept)});
+                       {number(now - kRequestOpen), number(now - kKept), number(now - kKept)});
     if (!gone) return pass_on(gone);
     auto made = db.run("INSERT INTO request (id, user, device, resource, reason, asked, wanted) SELECT ?, u.id, ?, ?, ?, ?, ? FROM user u "
                        "WHERE u.email = ?",

@@ -149,7 +149,7 @@ Result<> check_reach(Database& db, std::int64_t user) {
 }
 
 // device_of returns the id of the device that is signed in: a new one, or that which is there already and is the user's.
-Result<std::string> device_of(Database& db, const SignIn& who, std::int64_t user, UnixTime now, std::size_t most) {
+Result<std::string> device_of(Database& db, const SignIn& who, std::int64_t user, UnixTime now) {
   if (!who.device.empty()) {
     auto owner = one_number(db, "SELECT user FROM device WHERE id = ?", {who.device});
     if (!owner) return pass_on(owner);
@@ -157,7 +157,6 @@ Result<std::string> device_of(Database& db, const SignIn& who, std::int64_t user
     if (**owner == user) return who.device;
     return fail(Errc::denied, "this device is somebody else's; to make it yours, run 'sudo tg client logout' on it first");
   }
-  if (auto room = room_for_device(db, std::to_string(user), most); !room) return pass_on(room);
   const std::string id = random_id();
   const std::string name = who.name.empty() ? "device-" + id.substr(0, 4) : printable(who.name, kMaxName);
   auto made = db.run("INSERT INTO device (id, user, name, key, created, signs_in) VALUES (?, ?, ?, ?, ?, 1)",
@@ -209,7 +208,10 @@ Result<SignedIn> Store::sign_in(const SignIn& who, UnixTime now, const std::stri
       notes.push_back({"create", "user", user->email, "null", json_text(created)});
     }
     if (auto taken = take_claims(db, *provider, user->id, who.person.groups); !taken) return taken;
-    auto device = device_of(db, who, user->id, now, devices_most_);
+    if (who.device.empty()) {
+      if (auto room = make_room(db, std::to_string(user->id), devices_most_, notes); !room) return room;
+    }
+    auto device = device_of(db, who, user->id, now);
     if (!device) return pass_on(device);
     auto before = session_json(db, *device);
     if (!before) return pass_on(before);

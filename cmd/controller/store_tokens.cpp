@@ -97,7 +97,7 @@ Result<> check(const std::optional<Record>& record, const Enrolment& who, UnixTi
   return {};
 }
 
-Result<std::string> let_in_device(Database& db, const Record& record, const Enrolment& who, UnixTime now, std::size_t most) {
+Result<std::string> let_in_device(Database& db, const Record& record, const Enrolment& who, UnixTime now) {
   const std::string id = random_id();
   const std::string name = who.name.empty() ? "device-" + id.substr(0, 4) : printable(who.name, kMaxName);
   const bool by_key = who.role == Token::Role::service;
@@ -109,7 +109,6 @@ Result<std::string> let_in_device(Database& db, const Record& record, const Enro
       return fail(Errc::exhausted, fmt::format("{} machines came in by this key, and no more may; ask an administrator for another key", there));
     }
   }
-  if (auto room = room_for_device(db, by_key ? "0" : record.subject, most); !room) return pass_on(room);
   const Value key = by_key ? Value(Bytes(who.token_id)) : Value(nullptr);
   auto made = db.run("INSERT INTO device (id, user, name, key, created, service_key, trusted) SELECT ?, u.id, ?, ?, ?, ?, ? FROM user u "
                      "WHERE u.id = CAST(? AS INTEGER) AND u.blocked = 0",
@@ -166,15 +165,26 @@ Result<std::string> let_in_place(Database& db, const Record& record, const Enrol
 
 }  // namespace
 
-Result<> room_for_device(Database& db, std::string_view user, std::size_t most) {
+Result<> Store::make_room(Database& db, std::string_view user, std::size_t most, Notes& notes) {
   std::int64_t there = 0;
   std::string email;
-  auto read = db.each("SELECT count(*), u.email FROM device d JOIN user u ON u.id = d.user WHERE d.user = CAST(? AS INTEGER) AND u.service = 0",
-                      {user}, [&](const Row& row) {
+  auto read = db.each("SELECT count(*), u.email FROM device d JOIN user u ON u.id = d.user WHERE d.user = CAST(? AS INTEGER)", {user},
+                      [&](const Row& row) {
                         there = row.number(0);
                         if (there > 0) email = row.text(1);
                       });
   if (!read || there < static_cast<std::int64_t>(most)) return read;
+  std::optional<std::string> signed_out;
+  read = db.each("SELECT d.id FROM device d WHERE d.user = CAST(? AS INTEGER) AND d.signs_in = 1 AND d.blocked = 0 AND NOT EXISTS "
+                 "(SELECT 1 FROM session s WHERE s.device = d.id) ORDER BY coalesce(d.last_seen, d.created), d.id LIMIT 1", {user},
+                 [&](const Row& row) { signed_out = row.text(0); });
+  if (!read) return read;
+  if (signed_out) {
+    auto done = db.run("DELETE FROM device WHERE id = ?", {*signed_out});
+    if (!done) return pass_on(done);
+    notes.push_back({"remove", "device", *signed_out, json_text(Json{{"user", email}, {"state", "signed out"}})});
+    return {};
+  }
   return fail(Errc::exhausted, fmt::format("{} has {} devices, and no more may be; an administrator removes one with: tg controller device "
                                            "delete, after: tg controller device list", printable(email), there));
 }
@@ -211,9 +221,12 @@ Result<std::string> Store::enroll(const Enrolment& who, UnixTime now, const std:
     if (auto good = check(*record, who, now); !good) return good;
     if (auto spent = spend(db, who, now); !spent) return spent;
     const bool device = is_device(who.role);
+    if (who.role == Token::Role::device) {
+      if (auto room = make_room(db, (*record)->subject, devices_most_, notes); !room) return room;
+    }
     auto before = device ? Result<Machine>() : machine_of(db, who.role, (*record)->subject);
     if (!before) return pass_on(before);
-    auto in = device ? let_in_device(db, **record, who, now, devices_most_) : let_in_place(db, **record, who);
+    auto in = device ? let_in_device(db, **record, who, now) : let_in_place(db, **record, who);
     if (!in) return pass_on(in);
     id = std::move(*in);
     auto after = machine_of(db, who.role, id);

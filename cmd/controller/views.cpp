@@ -1,4 +1,5 @@
 #include "cmd/controller/views.h"
+#include "cmd/controller/limits.h"
 #include "core/json.h"
 
 #include <algorithm>
@@ -10,15 +11,19 @@ namespace {
 std::string resource_key(const Resource& r) { return "resource/" + std::to_string(r.id); }
 
 // told is what a device hears of a Resource that has demands.
-ResourceAccess told(const Directory& directory, const DeviceRecord& device, ResourceId resource, const Access& access) {
+ResourceAccess told(const Directory& directory, const DeviceRecord& device, ResourceId resource, const Access& access, UnixTime now) {
   ResourceAccess out{access.need, access.policy == nullptr ? "" : access.policy->name, access.changes, false, {}};
   if (access.need != Need::approval) return out;
   out.most = *access.policy->approval;
-  const auto& requests = directory.model().requests;
-  out.asked = std::any_of(requests.begin(), requests.end(), [&](const RequestRecord& r) {
-    return r.state == RequestRecord::State::open && r.user == device.user && r.resource == resource;
-  });
+  out.asked = directory.asked(device.user, resource, now);
   return out;
+}
+
+// end_of returns when something ends: then, or a little earlier where a grant would have too many different moments to fit.
+UnixTime end_of(const std::map<UnixTime, std::vector<ResourceId>>& ends, UnixTime when) {
+  if (ends.size() < kGrantEndsMost || ends.contains(when)) return when;
+  const auto later = ends.upper_bound(when);
+  return later == ends.begin() ? when : std::prev(later)->first;
 }
 
 std::shared_ptr<const Json> shared(Json j) { return std::make_shared<const Json>(std::move(j)); }
@@ -50,28 +55,26 @@ SharedView device_items(const Directory& directory, const Presence& presence, co
     self.until = record->key_expires;
   }
   out.emplace("self", shared(to_json(self)));
-  // Granted is what one grant gives: it ends when the first of these Resources is reached no longer, and another takes its place.
-  struct Granted {
-    std::vector<ResourceId> resources;
-    UnixTime until;
-  };
-  std::map<std::string, Granted> networks;
+  std::map<std::string, Leases::Covered> networks;
   AccessList needs;
+  const Standing standing = directory.standing_of(*record);
   for (const Reached& r : self.sign_in ? directory.would_reach(record->user).reached : directory.reach(record->user).reached) {
     const Resource& resource = r.resource->resource;
     out.emplace(resource_key(resource), directory.item(*r.resource));
     if (self.sign_in) continue;
-    const Access access = directory.access(*record, r, judge);
-    if (r.demands.any()) needs.emplace(resource.id, told(directory, *record, resource.id, access));
-    if (access.need != Need::nothing) continue;
-    Granted& granted = networks.try_emplace(resource.network, Granted{{}, record->reaches_until()}).first->second;
-    granted.resources.push_back(resource.id);
-    granted.until = std::min(granted.until, access.changes);
+    const Access access = directory.access(*record, standing, r, judge);
+    if (r.demands.any()) needs.emplace(resource.id, told(directory, *record, resource.id, access, now));
+    Leases::Covered& covered = networks[resource.network];
+    covered.until = record->reaches_until();
+    if (access.need != Need::nothing) covered.withheld.push_back(resource.id);
+    else if (access.changes == UnixTime::max()) covered.resources.push_back(resource.id);
+    else covered.ends[end_of(covered.ends, access.changes)].push_back(resource.id);
   }
   if (!needs.empty()) out.emplace("access", shared(to_json(needs)));
   const Generation generation = directory.generation(device);
-  for (const auto& [network, granted] : networks) {
-    out.emplace("grant/" + network, shared(leases.grant(keys, network, granted.resources, generation, now, granted.until)));
+  for (const auto& [network, covered] : networks) {
+    if (covered.resources.empty() && covered.ends.empty()) continue;
+    out.emplace("grant/" + network, shared(leases.grant(keys, network, covered, generation, now)));
     for (const ConnectorRecord* c : directory.connectors(network)) {
       const auto here = presence.find(c->id);
       ConnectorInfo info{c->id, c->name, network, here != presence.end(), {}, {}};

@@ -54,7 +54,7 @@ TEST_F(AStore, takes_the_state_of_the_first_tg_a_step_further) {
   ASSERT_EQ(sqlite3_exec(raw, 
                          "DROP TABLE request; DROP INDEX group_policy; DROP INDEX resource_policy; ALTER TABLE \"group\" DROP COLUMN policy; "
                          "ALTER TABLE resource DROP COLUMN policy; DROP TABLE policy; ALTER TABLE device DROP COLUMN trusted; "
-                         "ALTER TABLE token DROP COLUMN trusted; ALTER TABLE revision DROP COLUMN judged; "
+                         "ALTER TABLE token DROP COLUMN trusted; "
                          "DROP VIEW member; DROP VIEW told_now; DROP TABLE session; DROP TABLE group_claim; DROP TABLE told; DROP TABLE account; "
                          "DROP TABLE \"identity-provider\"; ALTER TABLE user DROP COLUMN by_sign_in; ALTER TABLE user DROP COLUMN blocked; "
                          "DROP TABLE password; DROP TABLE totp; "

@@ -21,7 +21,7 @@ std::optional<seconds> offset(const std::string& zone, UnixTime t) {
   return t >= at("2026-03-29T01:00Z") && t < at("2026-10-25T01:00Z") ? hours(2) : hours(1);
 }
 
-Access judge(const PolicySpec& p, const Standing& s, UnixTime now, std::optional<UnixTime> approved = {}) {
+Access judge(const PolicySpec& p, const Standing& s, UnixTime now, std::optional<Approval> approved = {}) {
   return Judge(now, offset)(p, s, approved);
 }
 
@@ -34,6 +34,8 @@ PolicySpec office(const char* zone = "UTC") {
 }
 
 const UnixTime kNoon = at("2026-11-26T12:00Z");   // a Thursday
+
+Approval until(UnixTime t) { return {kNoon, t}; }
 
 Standing signed_in(UnixTime when, UnixTime ends, bool mfa = false) { return {when, ends, mfa, false}; }
 
@@ -74,9 +76,12 @@ TEST(APolicy, wants_a_trusted_device_an_approval_an_end) {
   EXPECT_EQ(judge(trusted, {.trusted = true}, kNoon).need, Need::nothing);
   const PolicySpec asked{.name = "p", .approval = hours(4)};
   EXPECT_EQ(judge(asked, {}, kNoon).need, Need::approval);
-  EXPECT_EQ(judge(asked, {}, kNoon, kNoon).need, Need::approval) << "it ended this second";
-  EXPECT_EQ(judge(asked, {}, kNoon, kNoon + hours(1)).need, Need::nothing);
-  EXPECT_EQ(judge(asked, {}, kNoon, kNoon + hours(1)).changes, kNoon + hours(1));
+  EXPECT_EQ(judge(asked, {}, kNoon, until(kNoon)).need, Need::approval) << "it ended this second";
+  EXPECT_EQ(judge(asked, {}, kNoon, until(kNoon + hours(1))).need, Need::nothing);
+  EXPECT_EQ(judge(asked, {}, kNoon, until(kNoon + hours(1))).changes, kNoon + hours(1));
+  const Approval long_ago{kNoon - hours(3), kNoon + hours(5)};
+  EXPECT_EQ(judge(asked, {}, kNoon, long_ago).changes, kNoon + hours(1)) << "the policy was made stricter since";
+  EXPECT_EQ(judge(asked, {}, kNoon + hours(1), long_ago).need, Need::approval);
   const PolicySpec ends{.name = "p", .until = kNoon + hours(1)};
   EXPECT_EQ(judge(ends, {}, kNoon).changes, kNoon + hours(1));
   EXPECT_EQ(judge(ends, {}, kNoon + hours(1)).need, Need::over);
@@ -97,14 +102,14 @@ TEST(APolicy, says_the_hardest_of_what_is_missing) {
   EXPECT_EQ(judge(p, s, sunday).need, Need::hours);
   EXPECT_EQ(judge(p, s, sunday).changes, at("2026-11-30T08:00Z"));
   EXPECT_EQ(judge(p, s, kNoon).need, Need::approval);
-  EXPECT_EQ(judge(p, s, kNoon, kNoon + hours(9)).need, Need::second_factor);
+  EXPECT_EQ(judge(p, s, kNoon, Approval{kNoon + hours(8), kNoon + hours(9)}).need, Need::second_factor);
   s.signed_in = kNoon - hours(9);
   s.session_ends = kNoon + hours(9);
   s.second_factor = true;
-  EXPECT_EQ(judge(p, s, kNoon, kNoon + hours(9)).need, Need::sign_in);
+  EXPECT_EQ(judge(p, s, kNoon, Approval{kNoon + hours(8), kNoon + hours(9)}).need, Need::sign_in);
   s.signed_in = kNoon;
-  EXPECT_EQ(judge(p, s, kNoon, kNoon + hours(9)).need, Need::nothing);
-  EXPECT_EQ(judge(p, s, kNoon, kNoon + hours(9)).changes, at("2026-11-26T18:00Z")) << "the office closes first";
+  EXPECT_EQ(judge(p, s, kNoon, Approval{kNoon + hours(8), kNoon + hours(9)}).need, Need::nothing);
+  EXPECT_EQ(judge(p, s, kNoon, Approval{kNoon + hours(8), kNoon + hours(9)}).changes, at("2026-11-26T18:00Z")) << "the office closes first";
 }
 
 TEST(Hours, open_and_close_to_the_second) {
@@ -186,7 +191,7 @@ TEST(ManyDemands, are_those_of_the_resource_and_of_one_group) {
   const Access easier = judge(Demands{nullptr, {&trusted, &asked}}, {}, {});
   EXPECT_EQ(easier.need, Need::approval) << "one is told what is easiest";
   EXPECT_EQ(easier.policy, &asked);
-  const Access both = judge(Demands{&asked, {&mfa}}, strong, kNoon + minutes(5));
+  const Access both = judge(Demands{&asked, {&mfa}}, strong, until(kNoon + minutes(5)));
   EXPECT_EQ(both.changes, kNoon + minutes(5)) << "whichever ends first";
 }
 

@@ -54,12 +54,32 @@ RC_GTEST_PROP(Grant, survives_signing, ()) {
   const auto ids = *rc::gen::container<std::vector<ResourceId>>(rc::gen::arbitrary<ResourceId>());
   g.resources = ids;
   g.generation = *rc::gen::inRange<Generation>(0, kGenerationMax);
+  g.withheld = {2, 3};
+  g.ends[kNow + seconds(100)] = {4};
+  g.ends[kNow + seconds(200)] = {5, 6};
   const auto back = verify(g.sign(kSeed));
   RC_ASSERT(back.has_value());
   RC_ASSERT(back->user == g.user && back->device == g.device && back->generation == g.generation && back->issued == g.issued && back->expires == g.expires);
   for (const ResourceId id : ids) RC_ASSERT(back->covers(id));
   const auto other = *rc::gen::arbitrary<ResourceId>();
-  RC_ASSERT(back->covers(other) == (std::find(ids.begin(), ids.end(), other) != ids.end()));
+  RC_ASSERT(back->covers(other) == (std::find(ids.begin(), ids.end(), other) != ids.end() || (other >= 4 && other <= 6)));
+  RC_ASSERT(back->ends == g.ends && back->withheld == g.withheld);
+}
+
+TEST(Grant, withholds_what_is_over) {
+  Grant g = grant();
+  g.ends[kNow + seconds(100)] = {4, 9};
+  g.ends[kNow + seconds(200)] = {5};
+  g.withheld = {6};
+  const std::string jws = g.sign(kSeed);
+  EXPECT_TRUE(verify(jws, kNow + seconds(101)).value().covers(4)) << "a moment is left for the next grant";
+  const Grant later = verify(jws, kNow + seconds(102)).value();
+  EXPECT_FALSE(later.covers(4));
+  EXPECT_EQ(later.withheld, (std::vector<ResourceId>{4, 6, 9}));
+  EXPECT_TRUE(later.covers(5) && later.covers(7));
+  const Grant graced = Grant::verify(jws, ed25519_public_key(kSeed), "c0ffee", "home", "thumb", kNow + seconds(7200), std::chrono::hours(8)).value();
+  EXPECT_TRUE(graced.covers(7)) << "while the controller is away";
+  EXPECT_FALSE(graced.covers(5)) << "which prolongs no end that a policy sets";
 }
 
 TEST(Grant, refuses_every_changed_character) {
@@ -126,8 +146,16 @@ TEST(Grant, refuses_claims_that_are_missing_or_of_another_type) {
   }
   for (const char* list : {"[2,1]", "[1,1]", "[1,-2]", "[1.0]", "[[1]]"}) {
     Json c = claims();
-    c["resources"] = Json::parse(list);
-    EXPECT_FALSE(verify(sign_raw(kHeader, c.dump()))) << list;
+    for (const char* key : {"resources", "withheld"}) {
+      c = claims();
+      c[key] = Json::parse(list);
+      EXPECT_FALSE(verify(sign_raw(kHeader, c.dump()))) << key << " " << list;
+    }
+  }
+  for (const char* ends : {"{}", "[1]", "[[1]]", "[[-1,[1]]]", "[[1,[2,1]]]", "[[1,2]]", "[[1,[1],[2]]]", "[[1e30,[1]]]", "[[9999999999999,[1]]]"}) {
+    Json c = claims();
+    c["ends"] = Json::parse(ends);
+    EXPECT_FALSE(verify(sign_raw(kHeader, c.dump()))) << ends;
   }
   EXPECT_FALSE(verify(sign_raw(kHeader, "[]")));
   EXPECT_FALSE(verify(sign_raw(kHeader, std::string(1000, '['))));

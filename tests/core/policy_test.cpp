@@ -88,11 +88,41 @@ TEST(Policy, only_a_resource_for_the_address_itself_names_it) {
   EXPECT_FALSE(policy.names(grant({1, 3}), metadata, Protocol::tcp, 80));
 }
 
+TEST(Policy, what_is_withheld_takes_its_hosts_from_wider_ones) {
+  const Policy policy({resource(1, "10.0.1.25"), resource(2, "10.0.1.0/24"), resource(3, "nas.home.int"), resource(4, "*.home.int")});
+  Grant g = grant({2, 4});
+  EXPECT_EQ(policy.decide(g, tcp(2, "10.0.1.25")).code, Code::none) << "nobody said that there is a narrower one for the user";
+  g.withheld = {1, 3};
+  for (const ResourceId claimed : {1, 2}) EXPECT_EQ(policy.decide(g, tcp(claimed, "10.0.1.25")).code, Code::denied) << claimed;
+  for (const ResourceId claimed : {3, 4}) EXPECT_EQ(policy.decide(g, tcp(claimed, "nas.home.int")).code, Code::denied) << claimed;
+  EXPECT_EQ(policy.decide(g, tcp(2, "10.0.1.26")).code, Code::none);
+  EXPECT_EQ(policy.decide(g, tcp(4, "box.home.int")).code, Code::none);
+  EXPECT_EQ(policy.decide(g, Query{3, "nas.home.int", 15}).code, Code::denied);
+  EXPECT_FALSE(policy.names(g, IpAddress::parse("10.0.1.25").value(), Protocol::tcp, 80));
+}
+
+TEST(Policy, what_a_grant_gives_until_a_moment_is_withheld_then) {
+  const Policy policy({resource(1, "10.0.1.25"), resource(2, "10.0.1.0/24")});
+  const UnixTime noon(std::chrono::hours(12));
+  Grant g = grant({2});
+  g.ends[noon] = {1};
+  EXPECT_EQ(policy.decide(g, tcp(1, "10.0.1.25")).code, Code::none);
+  EXPECT_FALSE(g.end(noon + Grant::kEndTolerance - std::chrono::seconds(1)));
+  EXPECT_EQ(policy.decide(g, tcp(1, "10.0.1.25")).code, Code::none);
+  EXPECT_TRUE(g.end(noon + Grant::kEndTolerance));
+  EXPECT_FALSE(g.end(noon + Grant::kEndTolerance)) << "once";
+  EXPECT_EQ(policy.decide(g, tcp(1, "10.0.1.25")).code, Code::denied);
+  EXPECT_EQ(policy.decide(g, tcp(2, "10.0.1.25")).code, Code::denied);
+  EXPECT_EQ(policy.decide(g, tcp(2, "10.0.1.26")).code, Code::none);
+}
+
 // The oracle writes the rules of the contract down once more, in the plainest way.
 struct Oracle {
   const std::vector<Resource>& resources;
 
   static bool covers(const Grant& g, ResourceId id) { return std::find(g.resources.begin(), g.resources.end(), id) != g.resources.end(); }
+
+  static bool withheld(const Grant& g, ResourceId id) { return std::find(g.withheld.begin(), g.withheld.end(), id) != g.withheld.end(); }
 
   static bool wins(const Resource& a, const Resource& b, bool name) {
     if (!name && a.address.network().prefix() != b.address.network().prefix()) {
@@ -108,11 +138,11 @@ struct Oracle {
     const auto ip = IpAddress::parse(r.host);
     const Resource* best = nullptr;
     for (const Resource& x : resources) {
-      if (!covers(g, x.id)) continue;
+      if (!covers(g, x.id) && !withheld(g, x.id)) continue;
       if (!(ip ? x.address.matches(*ip) : x.address.matches(r.host))) continue;
       if (best == nullptr || wins(x, *best, !ip)) best = &x;
     }
-    if (best == nullptr || best->id != r.resource) return Code::denied;
+    if (best == nullptr || best->id != r.resource || withheld(g, best->id)) return Code::denied;
     return best->protocols.allow(r.protocol, r.port) ? Code::none : Code::port_not_allowed;
   }
 };
@@ -138,7 +168,10 @@ TEST(Policy, a_million_decisions_agree_with_an_oracle) {
       for (ResourceId id = 1; id <= count + 1; ++id) {
         if (below(2)) ids.push_back(id);
       }
-      const Grant g = grant(ids);
+      Grant g = grant(ids);
+      for (ResourceId id = 1; id <= count; ++id) {
+        if (!g.covers(id) && below(4) == 0) g.withheld.push_back(id);
+      }
       const Protocol protocols[] = {Protocol::tcp, Protocol::udp, Protocol::icmp};
       const OpenRequest request{1 + below(count + 1), protocols[below(3)], static_cast<std::uint16_t>(below(2) ? 80 : 22),
                                 hosts[below(std::size(hosts))]};

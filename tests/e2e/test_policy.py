@@ -185,22 +185,68 @@ def test_days_on_which_it_is_shut(home: Tg) -> None:
     assert re.fullmatch(r"ready until \d{4}-\d\d-\d\d 00:00 UTC", nas(home)["state"])
 
 
-def test_access_that_ends_at_a_moment(home: Tg) -> None:
-    """The flow ends then, and what has no policy does not notice: its grants are the same."""
+@contextlib.contextmanager
+def stopped(pids: list[int]) -> Iterator[None]:
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("away", ["nobody", "the client", "the controller"])
+def test_access_that_ends_at_a_moment(home: Tg, away: str) -> None:
+    """The flow ends then, at the connector, whoever else is there; and what has no policy does not notice."""
     end = time.time() + 6
     demand(home, f'until = "{moment(6)}"', "ready")
+    wait_for("the client knows the end", lambda: "until" in nas(home)["state"], 5)
     opens(home, "the policy")
-    with flow(home, 5000) as (_, far), \
-            home.connect(BOX, 80) as kept:
-        ended(far, end + 5 - time.time())
-        assert time.time() >= end - 1.5
+    assert home.controller
+    pids = {"nobody": [], "the client": home.client_pids(), "the controller": [home.controller.pid]}[away]
+    with flow(home, 5000) as (_, far), home.connect(BOX, 80) as kept:
+        with stopped(pids):                                              # with the controller, its relay
+            ended(far, end + 5 - time.time())
+            assert time.time() >= end - 1.5
         kept.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert kept.recv(64).startswith(b"HTTP/1.1 200")
     wait_for("it is over", lambda: nas(home)["need"] == "over", 5)
     assert nas(home)["state"] == "over"
     refused_at_once(home)
-    entry = [e for e in json.loads(home.admin("audit", "--json").ok().out)["entries"] if e["kind"] == "access"]
-    assert len(entry) == 1 and entry[0]["before"] == {"devices": [home.status()["device"]]}, entry
+
+
+def test_hours_that_open_and_close(home: Tg) -> None:
+    """By the clock alone: the policy is written before they begin. A change in them takes away what they gave."""
+    soon = int(time.time()) // 60 * 60 + 60                              # hours are whole minutes
+    if soon - time.time() < 5:
+        soon += 60
+    hours = f'hours = "{time.strftime("%H:%M", time.gmtime(soon))}-{time.strftime("%H:%M", time.gmtime(soon + 60))}"'
+    demand(home, hours, "hours")
+    refused_at_once(home)
+    wait_for("it opens", home.works, soon + 5 - time.time(), explain=home.explain)
+    assert time.time() >= soon - 1.5
+    with flow(home, 5000) as (_, far), stopped(home.client_pids()):
+        home.apply(policy(hours + "\nmfa = true")).ok()
+        ended(far, 5)
+    demand(home, hours, "ready")
+    opens(home, "one demand less")
+    with flow(home, 5000) as (_, far), stopped(home.client_pids()):
+        ended(far, soon + 65 - time.time())
+        assert time.time() >= soon + 58.5
+
+
+def test_what_is_shut_is_not_reached_as_a_part_of_something_wider(home: Tg) -> None:
+    wider = resource("LAN", "10.0.1.0/24") + resource("All", "*.home.int")
+    shut = policy("mfa = true").replace(f'address = "{BOX}"', f'address = "{BOX}"\npolicy = "sensitive"')
+    home.apply(shut + wider).ok()
+    wait_for("both are shut", lambda: len([r for r in json.loads(home.client("resources", "--json").ok().out)["resources"]
+                                          if r["need"] == "second-factor"]) == 2, 5)
+    for target in (BOX, home.lookup("nas.home.int")):
+        with home.lab.laptop.socket(timeout=5) as s:
+            assert s.connect_ex((target, 80)) == errno.EHOSTUNREACH
+    home.apply(policy("") + wider).ok()
+    opens(home, "no demand")
 
 
 # -- asking ---------------------------------------------------------------------------------------------------------------------
@@ -215,6 +261,8 @@ def test_a_person_asks_an_administrator_approves_and_it_ends(home: Tg) -> None:
     assert warned(home) == ["NAS was used, and needs approval (policy sensitive): run 'tg client request \"NAS\"'"]
     too_long = home.client("request", "NAS", "--for", "3h")
     assert too_long.code == 2 and too_long.err == "tg: NAS is approved for 2h at most; ask for less with --for\n"
+    long = home.client("request", "NAS", "--reason", "two\nlines")
+    assert (long.code, long.err) == (2, "tg: --reason: one line of 256 bytes at most\n")
     asked = home.client("request", "nas.home.int", "--for", "1h", "--reason", "the disk is full").ok()
     number = asked.out.strip()
     assert re.fullmatch("[0-9a-f]{8}", number) and f"tg controller request approve {number}" in asked.err
@@ -298,16 +346,10 @@ def test_what_a_policy_takes_away_ends_and_the_rest_goes_on(home: Tg, port: int,
     with contextlib.ExitStack() as stack:
         lost: list[Pair] = many(stack, home, NAS, home.lookup("nas.home.int"), port, 100)
         kept: list[Pair] = many(stack, home, BOX, BOX, port, 100)
-        pids = home.client_pids() if client_lies else []
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)                                 # it shows no better grant, and says nothing
-        try:
+        with stopped(home.client_pids() if client_lies else []):         # it shows no better grant, and says nothing
             since = time.monotonic()
             change(home)
             within(ends(lost, since), change.__name__)
-        finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
         if not client_lies:                                              # a grant that is void covers nothing
             use(kept)
 
