@@ -204,7 +204,9 @@ std::vector<std::string> lost(const Directory& before, const Directory& after, J
       if (then.need != Need::nothing) return false;
       if (pair.second == nullptr) return true;
       const Access now = after.access(*has, stands, *pair.second, judge);
-      return now.need != Need::nothing || now.changes < std::min(then.changes, judge.now() + kLongest);
+      if (now.need != Need::nothing) return true;
+      const UnixTime ended = std::min({then.changes, had.reaches_until(), judge.now() + kLongest});
+      return std::min(now.changes, has->reaches_until()) < ended;
     };
     if (d.takes || std::any_of(d.doubtful.begin(), d.doubtful.end(), gone)) out.push_back(had.id);
   }

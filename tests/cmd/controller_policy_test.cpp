@@ -552,9 +552,14 @@ RC_GTEST_PROP(Lost, is_what_somebody_reached_and_does_not_reach_now_or_not_for_a
       }
       return m;
     };
+    if (lost) {
+      expected.push_back(d.id);
+      continue;
+    }
     const Model before = lasting(from), since = lasting(to);
     for (const auto& one : oracle(before, d.id, now)) {
-      lost = lost || !oracle(to, d.id, now).contains(one) || until(since, d.id, one, now) < until(before, d.id, one, now);
+      const auto then = std::min(until(before, d.id, one, now), d.reaches_until());
+      lost = lost || !oracle(to, d.id, now).contains(one) || std::min(until(since, d.id, one, now), after->reaches_until()) < then;
     }
     if (lost) expected.push_back(d.id);
   }
