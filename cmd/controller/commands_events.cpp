@@ -161,8 +161,9 @@ void add_event_commands(cmd::Command controller) {
   command.add_option("--until", o->until, "Only before then, likewise").type_name("TIME");
   command.add_option("--limit", o->limit, "How many at most").type_name("NUMBER").in_range(1, kLimitMost).capture_default_str();
   command.add_option("--after", o->after, "Only those behind the event of this number, the oldest of them first").type_name("NUMBER");
-  command.footer("established and closed of one flow have the same \"flow\" in --json; closed says the bytes and how long it took. Events come\n"
-                 "when connectors send them, each within a second while the controller is there, and numbers rise in that order.");
+  command.footer("established and closed of one flow have the same \"flow\" in --json; closed says how many bytes\n"
+                 "it carried and how long it took. Connectors send events within a second while the controller is\n"
+                 "there, and later otherwise; numbers rise as they come.");
 }
 
 }  // namespace tg::controller
