@@ -38,22 +38,25 @@ std::optional<std::uint64_t> flow_of(const std::string& text) {
 // Line writes members of an object. Text that is not plain takes the long way.
 class Line {
  public:
+  Line() { out_.reserve(kUsual); }
   void text(std::string_view key, std::string_view value) {
     if (value.empty()) return;
     begin(key);
     const bool plain = std::all_of(value.begin(), value.end(), [](char c) { return c >= ' ' && c < 0x7f && c != '"' && c != '\\'; });
-    if (plain) fmt::format_to(std::back_inserter(out_), "\"{}\"", value);
+    if (plain) out_.append(1, '"').append(value).append(1, '"');
     else out_ += json_text(Json(std::string(value)));
   }
   void number(std::string_view key, std::uint64_t value) {
     if (value == 0) return;
     begin(key);
-    fmt::format_to(std::back_inserter(out_), "{}", value);
+    const fmt::format_int digits(value);
+    out_.append(digits.data(), digits.size());
   }
   std::string end() { return std::move(out_ += out_.empty() ? "{}" : "}"); }
 
  private:
-  void begin(std::string_view key) { fmt::format_to(std::back_inserter(out_), "{}\"{}\":", out_.empty() ? '{' : ',', key); }
+  static constexpr std::size_t kUsual = 512;
+  void begin(std::string_view key) { out_.append(out_.empty() ? "{\"" : ",\"").append(key).append("\":"); }
   std::string out_;
 };
 
