@@ -42,7 +42,8 @@ class Line {
   void text(std::string_view key, std::string_view value) {
     if (value.empty()) return;
     begin(key);
-    const bool plain = std::all_of(value.begin(), value.end(), [](char c) { return c >= ' ' && c < 0x7f && c != '"' && c != '\\'; });
+    const auto as_it_is = [](char c) { return c >= ' ' && c < 0x7f && c != '"' && c != '\\'; };
+    const bool plain = std::all_of(value.begin(), value.end(), as_it_is);
     if (plain) out_.append(1, '"').append(value).append(1, '"');
     else out_ += json_text(Json(std::string(value)));
   }
@@ -227,7 +228,9 @@ std::string text_of(const RecordedEvent& r) {
   add(fmt::format("{} {}{}{}", to_string(e.protocol), host, e.port == 0 ? "" : fmt::format(":{}", e.port),
                   e.address.empty() ? "" : " at " + e.address));
   if (!e.reason.empty()) add(e.reason);
-  if (e.kind == ConnectionEvent::Kind::closed) add(fmt::format("{} up, {} down, {}", amount(e.up), amount(e.down), length(e.duration)));
+  if (e.kind == ConnectionEvent::Kind::closed) {
+    add(fmt::format("{} up, {} down, {}", amount(e.up), amount(e.down), length(e.duration)));
+  }
   const std::string device = r.device_name.empty() ? e.device : r.device_name;
   add(fmt::format("{} on {}", e.user.empty() ? "nobody" : e.user, device.empty() ? "no device" : device));
   add(e.resource_name.empty() ? std::string("no Resource")

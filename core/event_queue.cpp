@@ -135,7 +135,8 @@ void EventQueue::kept(std::uint64_t spool, std::uint64_t through) {
   pass(static_cast<std::size_t>(std::min<std::uint64_t>(through - next + 1, parts_.front().lines - sent_)));
 }
 
-// pass goes on behind `lines` lines of the first segment. One that is done is of no use; also the newest, whose place another takes.
+// pass goes on behind `lines` lines of the first segment. One that is done is of no use; also the newest, whose place another
+// takes.
 void EventQueue::pass(std::size_t lines) {
   const Part& part = parts_.front();
   sent_ += lines;
@@ -146,7 +147,9 @@ void EventQueue::pass(std::size_t lines) {
 
 std::uint64_t EventQueue::lost() noexcept { return std::exchange(lost_, 0); }
 
-std::string segment_name(const EventQueue::Segment& s) { return fmt::format("{:016x}-{:016x}-{:016x}.jsonl", s.order, s.spool, s.first); }
+std::string segment_name(const EventQueue::Segment& s) {
+  return fmt::format("{:016x}-{:016x}-{:016x}.jsonl", s.order, s.spool, s.first);
+}
 
 std::optional<EventQueue::Segment> segment_named(std::string_view name) {
   EventQueue::Segment out;

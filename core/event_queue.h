@@ -45,8 +45,8 @@ class EventQueue {
   // `spool`: a random number that no process before had.
   EventQueue(std::uint64_t spool, Limits limits) : spool_(spool), limits_(limits) {}
 
-  // found takes over a segment that an earlier process left, the oldest first, before the first add(). `lines` is how many whole ones
-  // it has.
+  // found takes over a segment that an earlier process left, the oldest first, before the first add(). `lines` is how many
+  // whole ones it has.
   void found(const Segment& segment, std::size_t bytes, std::size_t lines);
 
   // add keeps one line (without its end). `tells`: how many lost ones it tells of, which are lost again with it.
@@ -57,8 +57,8 @@ class EventQueue {
   // removed returns the segments whose files are of no use any more, once.
   std::vector<Segment> removed();
 
-  // wanted is the segment that has to be loaded before anything more is sent; nothing when none has. A text that is not what found()
-  // said is taken as it is; without one its lines are lost.
+  // wanted is the segment that has to be loaded before anything more is sent; nothing when none has. A text that is not what
+  // found() said is taken as it is; without one its lines are lost.
   std::optional<Segment> wanted() const;
   void loaded(const Segment& segment, std::optional<std::string> text);
 

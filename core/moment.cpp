@@ -62,8 +62,8 @@ std::optional<UnixTime> date_and_time(std::string_view text) {
 Result<UnixTime> parse_moment(std::string_view text, UnixTime now) {
   if (const auto ago = parse_duration(text)) return now - *ago;
   if (const auto at = date_and_time(text)) return *at;
-  return fail(Errc::invalid_argument, "\"" + printable(text, 32) + "\" is neither how long ago (90s, 15m, 8h, 2d) nor a time of UTC " +
-                                          "(2026-11-24, 2026-11-24T19:30)");
+  return fail(Errc::invalid_argument, "\"" + printable(text, 32) + "\" is neither how long ago (90s, 15m, 8h, 2d) nor a time of "
+                                          "UTC (2026-11-24, 2026-11-24T19:30)");
 }
 
 }  // namespace tg

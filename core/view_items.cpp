@@ -270,7 +270,8 @@ std::string what_is_missing(const ResourceAccess& a, const std::string& name, bo
 
 Json to_json(const ConnectorSelf& s) {
   return {{"id", s.id}, {"name", s.name}, {"network", s.network}, {"issuer", s.issuer},
-          {"grant_key", base64url(s.grant_key)}, {"relays", s.relays}, {"grant_floor", s.grant_floor}, {"grace", std::uint64_t(s.grace.count())}, {"events", s.events}};
+          {"grant_key", base64url(s.grant_key)}, {"relays", s.relays}, {"grant_floor", s.grant_floor}, {"grace", std::uint64_t(s.grace.count())},
+          {"events", s.events}};
 }
 
 Result<ConnectorSelf> connector_self_from_json(const Json& j) {

@@ -93,7 +93,7 @@ void add_commands(cmd::Command app) {
   c.add_option("--listen", o->listen, "Also accept clients directly here (default: relayed only)")
       .type_name("IP:PORT");
   c.add_option("--events-buffer", o->events_buffer,
-               "How much of what flows were made may wait on the disk for the controller; then the oldest goes")
+               "How much of the record of flows may wait on the disk for the controller; then the oldest goes")
       .type_name("MIB")
       .in_range(2, 1u << 20)
       .capture_default_str();

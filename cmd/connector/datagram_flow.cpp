@@ -72,11 +72,12 @@ class DatagramFlow : public Flow {
   // `payload`: how much of it is the application's.
   void submit(Bytes datagram, std::size_t payload) {
     moved_ = net::Loop::now();
-    carried_.up += payload;
     if (fd_) {
+      carried_.up += payload;
       transmit(datagram);
     } else if (const std::size_t size = datagram.size() + kWaitingMore;
                c_.kept.count() + size <= kWaitingMax && c_.kept.add(size)) {
+      carried_.up += payload;
       waiting_.emplace_back(datagram.begin(), datagram.end());
     }
   }

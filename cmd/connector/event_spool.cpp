@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -42,7 +43,10 @@ EventSpool::EventSpool(net::Loop& loop, std::string directory, EventQueue::Limit
   find();
 }
 
-EventSpool::~EventSpool() { write(); }
+EventSpool::~EventSpool() {
+  write_again_ = {};
+  write();
+}
 
 // find takes over what earlier processes left. Other files are left alone.
 void EventSpool::find() {
@@ -92,6 +96,7 @@ void EventSpool::flush() {
 
 void EventSpool::write() {
   if (!problem_.empty() && net::Loop::now() < write_again_) return;
+  if (!problem_.empty()) ::mkdir(directory_.c_str(), 0700);   // somebody may have taken it away
   remove();
   for (const EventQueue::Unwritten& u : queue_.unwritten()) {
     if (!write_one(u)) return;
@@ -153,9 +158,10 @@ void EventSpool::send_next() {
   const auto batch = queue_.take(kBatchLines, kBatchBytes);
   if (!batch) return;
   Json events = Json::array();
-  for (const std::string_view line : batch->lines) events.push_back(parse_json(line).value_or(nullptr));   // damaged: null keeps its number
+  for (const std::string_view line : batch->lines) events.push_back(parse_json(line).value_or(nullptr));   // null keeps its number
   send_again_ = net::Loop::now() + kBetween;
-  send_({{"type", "events"}, {"spool", fmt::format("{:016x}", batch->spool)}, {"first", batch->first}, {"events", std::move(events)}});
+  const std::string spool = fmt::format("{:016x}", batch->spool);
+  send_({{"type", "events"}, {"spool", spool}, {"first", batch->first}, {"events", std::move(events)}});
 }
 
 void EventSpool::kept(const Json& message) {
@@ -168,7 +174,10 @@ void EventSpool::kept(const Json& message) {
 }
 
 Json EventSpool::status() const {
-  return {{"waiting", queue_.waiting()}, {"bytes", queue_.bytes()}, {"unwritten_bytes", queue_.unwritten_bytes()}, {"problem", problem_}};
+  return {{"waiting", queue_.waiting()},
+          {"bytes", queue_.bytes()},
+          {"unwritten_bytes", queue_.unwritten_bytes()},
+          {"problem", problem_}};
 }
 
 }  // namespace tg::connector

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <functional>
-#include <set>
 #include <string>
 
 #include "core/connection_event.h"
@@ -13,10 +12,10 @@
 
 namespace tg::connector {
 
-// EventSpool keeps events in files of a directory of its own, mode 0700 and 0600, until the controller has said that it keeps them.
-// Events are written half a second after they were recorded, and sent then too; nothing is synced, so that a machine that
-// loses its power may lose the last ones. Where the disk takes nothing, the newest are kept in memory. What is given up for want of
-// room is an event itself.
+// EventSpool keeps events in files of a directory of its own, mode 0700 and 0600, until the controller has said that it keeps
+// them. Events are written half a second after they were recorded, and sent then too; nothing is synced, so that a machine
+// that loses its power may lose the last ones. Where the disk takes nothing, the newest are kept in memory. What is given up
+// for want of room is an event itself.
 class EventSpool {
  public:
   // `send` says a message to the controller; it is called only while ready. `loop` must outlive this.

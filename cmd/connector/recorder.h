@@ -8,9 +8,9 @@
 
 namespace tg::connector {
 
-// Recorder hands on the events of all sessions, with their time. What a device is refused, or fails in, costs it nothing and comes by
-// the thousand: of each of the two it has as many events as it has lines of the log, and the next one says how many were left
-// out.
+// Recorder hands on the events of all sessions, with their time. What a device is refused, or fails in, costs it nothing and
+// comes by the thousand: of each of the two it has as many events as it has lines of the log, and the next one says how many
+// were left out.
 class Recorder {
  public:
   // `flow`: a random number, from which those of flows go on.

@@ -33,7 +33,8 @@ Result<std::vector<std::string>> kinds_of(const std::string& text) {
     out.push_back(text.substr(at, comma - at));
     at = comma + 1;
     if (!event_kind_named(out.back())) {
-      return fail(Errc::invalid_argument, fmt::format("--kind: \"{}\" is none of established, closed, denied, failed, lost", printable(out.back(), 32)));
+      return fail(Errc::invalid_argument, fmt::format("--kind: \"{}\" is none of established, closed, denied, failed, lost",
+                                                      printable(out.back(), 32)));
     }
   }
   return out;
@@ -51,7 +52,8 @@ Result<Json> request_of(const Options& o) {
   const std::pair<const char*, const std::string*> texts[] = {
       {"user", &o.user}, {"device", &o.device}, {"resource", &o.resource}, {"connector", &o.connector}};
   for (const auto& [key, text] : texts) {
-    if (text->size() > Fields::kTextMax || printable(*text) != *text) return fail(Errc::invalid_argument, fmt::format("--{}: is no name", key));
+    const bool name = text->size() <= Fields::kTextMax && printable(*text) == *text;
+    if (!name) return fail(Errc::invalid_argument, fmt::format("--{}: is no name", key));
     if (!text->empty()) out[key] = *text;
   }
   if (!o.kind.empty()) {
@@ -106,7 +108,9 @@ Result<Found> collect(const Options& o, Json request, std::optional<std::uint64_
   return out;
 }
 
+// A number may be lower than one before only where the controller's file was taken away: then everything is new.
 Result<int> follow(const Options& o, const Json& request, std::uint64_t from) {
+  std::int64_t last = 0;
   const int patience = std::min(kPatience, static_cast<int>(o.common.timeout.count()) * 500);
   while (true) {
     Json question = page(request, kAtOnce);
@@ -116,7 +120,9 @@ Result<int> follow(const Options& o, const Json& request, std::uint64_t from) {
     if (!answer) return pass_on(answer);
     for (const Json& e : (*answer)["events"]) print_one(o, e);
     std::fflush(stdout);
-    from = std::max(from, static_cast<std::uint64_t>(number_or(*answer, "reached", 0)));
+    const bool anew = number_or(*answer, "last", 0) < std::exchange(last, number_or(*answer, "last", 0));
+    if (anew) std::fputs("the record was begun anew\n", stderr);
+    from = anew ? 0 : static_cast<std::uint64_t>(std::max<std::int64_t>(number_or(*answer, "reached", 0), 0));
   }
 }
 
@@ -148,8 +154,8 @@ Result<int> run(const Options& o) {
 
 void add_event_commands(cmd::Command controller) {
   auto o = std::make_shared<Options>();
-  cmd::Command command = controller.add_command("events", "Print who used what: flows of clients through connectors, the newest last",
-                                                [o] { return run(*o); });
+  cmd::Command command = controller.add_command(
+      "events", "Print who used what: flows of clients through connectors, the newest last", [o] { return run(*o); });
   o->common.add_to(command);
   command.add_flag("--follow", o->follow, "Go on with each event as it comes; with --json one line of JSON each");
   command.add_option("--user", o->user, "Only of this user or service").type_name("USER");
@@ -157,10 +163,12 @@ void add_event_commands(cmd::Command controller) {
   command.add_option("--resource", o->resource, "Only of the Resource that had this name").type_name("NAME");
   command.add_option("--connector", o->connector, "Only by the connector that had this name").type_name("NAME");
   command.add_option("--kind", o->kind, "Only these: established, closed, denied, failed, lost").type_name("KIND[,KIND…]");
-  command.add_option("--since", o->since, "Only from then on: how long ago, or a time of UTC such as 2026-11-24T19:30").type_name("TIME");
+  command.add_option("--since", o->since, "Only from then on: how long ago, or a time of UTC such as 2026-11-24T19:30")
+      .type_name("TIME");
   command.add_option("--until", o->until, "Only before then, likewise").type_name("TIME");
   command.add_option("--limit", o->limit, "How many at most").type_name("NUMBER").in_range(1, kLimitMost).capture_default_str();
-  command.add_option("--after", o->after, "Only those behind the event of this number, the oldest of them first").type_name("NUMBER");
+  command.add_option("--after", o->after, "Only those behind the event of this number, the oldest of them first")
+      .type_name("NUMBER");
   command.footer("established and closed of one flow have the same \"flow\" in --json; closed says how many bytes\n"
                  "it carried and how long it took. Connectors send events within a second while the controller is\n"
                  "there, and later otherwise; numbers rise as they come.");

@@ -64,7 +64,9 @@ struct Reader {
   const Instant until = net::Loop::now() + kPatience;
 
   Reader(Database& d, const EventFilter& f, const char* order, std::size_t m)
-      : db(d), filter(f), sql("SELECT number, text FROM event WHERE number > ?1 AND number <= ?2" + conditions(f) + " ORDER BY number " + order + " LIMIT ?9"),
+      : db(d), filter(f),
+        sql(fmt::format("SELECT number, text FROM event WHERE number > ?1 AND number <= ?2{} ORDER BY number {} LIMIT ?9",
+                        conditions(f), order)),
         most(m) {}
 
   // read looks through (above, to], and returns whether it came to the end of that.
@@ -82,8 +84,9 @@ struct Reader {
       page.events.push_back(std::move(*event));
       whole = --left > 0 && bytes < kAnswer;
     };
-    auto done = db.each(sql.c_str(), {signed_number(above), signed_number(to), filter.user, filter.device, filter.resource, filter.connector,
-                                      milliseconds(filter.since), milliseconds(filter.until), signed_number(left)}, take);
+    auto done = db.each(sql.c_str(), {signed_number(above), signed_number(to), filter.user, filter.device, filter.resource,
+                                      filter.connector, milliseconds(filter.since), milliseconds(filter.until), signed_number(left)},
+                        take);
     if (!done) return pass_on(done);
     return whole;
   }
@@ -138,7 +141,8 @@ Result<> EventStore::keep(const std::vector<EventBatch>& batches, UnixTime now) 
 }
 
 Result<> EventStore::keep_one(const EventBatch& batch, UnixTime now) {
-  auto had = number("SELECT coalesce(max(through), 0) FROM spool WHERE connector = ? AND spool = ?", {batch.connector, batch.spool});
+  auto had = number("SELECT coalesce(max(through), 0) FROM spool WHERE connector = ? AND spool = ?",
+                    {batch.connector, batch.spool});
   if (!had) return pass_on(had);
   const auto through = static_cast<std::uint64_t>(*had);
   for (std::size_t i = 0; i < batch.events.size(); ++i) {
@@ -147,7 +151,8 @@ Result<> EventStore::keep_one(const EventBatch& batch, UnixTime now) {
     Json j = to_json(e);
     j.erase("number");
     const std::int64_t time = std::min<std::int64_t>(e.event.time.count(), milliseconds(now));
-    auto added = db_.run("INSERT INTO event (time, kept, kind, user, device, resource, connector, text) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    auto added = db_.run("INSERT INTO event (time, kept, kind, user, device, resource, connector, text) "
+                         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                          {time, kept_, std::int64_t{static_cast<std::uint8_t>(e.event.kind)}, e.event.user, e.event.device,
                           e.event.resource_name, e.connector_name, json_text(j)});
     if (!added) return pass_on(added);
@@ -170,8 +175,8 @@ Result<std::uint64_t> EventStore::first() {
   return static_cast<std::uint64_t>(*first);
 }
 
-// floor_of returns a number above which everything is that a filter lets through. What came before its `since` is of before then, too,
-// and when events came never goes back.
+// floor_of returns a number above which everything is that a filter lets through. What came before its `since` is of before
+// then, too, and when events came never goes back.
 Result<std::uint64_t> EventStore::floor_of(const EventFilter& filter) {
   auto first = this->first();
   if (!first) return pass_on(first);
@@ -243,7 +248,8 @@ Result<std::size_t> EventStore::purge(UnixTime oldest, std::uint64_t most_bytes,
   auto size = bytes();
   if (!size) return pass_on(size);
   if (*size <= most_bytes) return static_cast<std::size_t>(*old);
-  auto more = db_.run("DELETE FROM event WHERE number IN (SELECT number FROM event ORDER BY number LIMIT ?)", {signed_number(most)});
+  auto more = db_.run("DELETE FROM event WHERE number IN (SELECT number FROM event ORDER BY number LIMIT ?)",
+                      {signed_number(most)});
   if (!more) return pass_on(more);
   return static_cast<std::size_t>(*old + *more);
 }

@@ -50,13 +50,13 @@ class EventStore {
   // keep adds those that it does not have yet, all or none. An event from the future is found as one of `now`.
   Result<> keep(const std::vector<EventBatch>& batches, UnixTime now);
 
-  // before returns events below `number`, the newest first; after those above it, the oldest first: up to `most`, about 4 MiB, and
-  // what can be looked through in some milliseconds.
+  // before returns events below `number`, the newest first; after those above it, the oldest first: up to `most`, about 4
+  // MiB, and what can be looked through in some milliseconds.
   Result<EventPage> before(const EventFilter& filter, std::uint64_t number, std::size_t most);
   Result<EventPage> after(const EventFilter& filter, std::uint64_t number, std::size_t most);
 
-  // purge takes out up to `most` events that are older than `oldest`, and as many of the oldest while there are more than `bytes`.
-  // It returns how many went.
+  // purge takes out up to `most` events that are older than `oldest`, and as many of the oldest while there are more than
+  // `bytes`. It returns how many went.
   Result<std::size_t> purge(UnixTime oldest, std::uint64_t bytes, std::size_t most);
 
   std::uint64_t last() const noexcept { return last_; }    // the highest number that there was; 0: none yet

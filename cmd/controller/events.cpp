@@ -14,6 +14,7 @@ namespace {
 constexpr std::uint64_t kNumberMax = 1ull << 62;
 constexpr std::size_t kBatchMost = 1024;                         // events in one message
 constexpr std::size_t kTurnMost = 1024;                          // and in one transaction, unless one message has more
+constexpr std::size_t kGroupsMost = 32;                          // that one event names
 constexpr std::uint64_t kEntriesMax = 1000;                      // in one answer
 constexpr std::size_t kPurgeMost = 512;                          // events in one step
 constexpr Duration kUpkeep = std::chrono::seconds(5);
@@ -21,18 +22,24 @@ constexpr Duration kUpkeepMore = std::chrono::milliseconds(50);  // while there 
 constexpr Duration kAgain = std::chrono::seconds(5);             // after a failure
 constexpr std::uint64_t kTimeMax = 253'402'300'799;
 
-bool has(const std::vector<std::string>& sorted, const std::string& one) { return std::binary_search(sorted.begin(), sorted.end(), one); }
+bool has(const std::vector<std::string>& sorted, const std::string& one) {
+  return std::binary_search(sorted.begin(), sorted.end(), one);
+}
 
 Result<std::string> device_named(const Model& model, const std::string& name) {
   if (name.empty() || model.device(name) != nullptr) return name;
   std::string found;
   for (const DeviceRecord& d : model.devices) {
     if (d.name != name) continue;
-    if (!found.empty()) return fail(Errc::conflict, fmt::format("several devices are called \"{}\"; use the id, see: tg controller device list", name));
+    if (!found.empty()) {
+      return fail(Errc::conflict, fmt::format("several devices are called \"{}\"; use the id, see: tg controller device list", name));
+    }
     found = d.id;
   }
   const bool id = name.size() == 16 && name.find_first_not_of("0123456789abcdef") == std::string::npos;   // of one that is gone
-  if (found.empty() && !id) return fail(Errc::not_found, fmt::format("there is no device \"{}\"; one that is gone is found by its id", name));
+  if (found.empty() && !id) {
+    return fail(Errc::not_found, fmt::format("there is no device \"{}\"; one that is gone is found by its id", name));
+  }
   return found.empty() ? name : found;
 }
 
@@ -71,10 +78,14 @@ void describe(const Model& model, RecordedEvent& r) {
     if (e.user.empty()) e.user = device->user;
   }
   const auto& all = model.resources;   // sorted by id
-  const auto resource = std::lower_bound(all.begin(), all.end(), e.resource, [](const ResourceRecord& one, ResourceId id) { return one.resource.id < id; });
+  const auto resource = std::lower_bound(all.begin(), all.end(), e.resource,
+                                         [](const ResourceRecord& one, ResourceId id) { return one.resource.id < id; });
   if (resource == all.end() || resource->resource.id != e.resource || resource->resource.network != r.network) return;
-  for (const GroupRecord& g : model.groups) {
-    if (has(resource->groups, g.name) && (has(g.members, e.user) || has(g.by_claim, e.user))) r.groups.push_back(g.name);
+  for (const std::string& name : resource->groups) {
+    const auto g = std::lower_bound(model.groups.begin(), model.groups.end(), name,   // sorted by name
+                                    [](const GroupRecord& one, const std::string& n) { return one.name < n; });
+    if (g == model.groups.end() || g->name != name || r.groups.size() == kGroupsMost) continue;
+    if (has(g->members, e.user) || has(g->by_claim, e.user)) r.groups.push_back(name);
   }
 }
 
@@ -130,7 +141,9 @@ Result<> Events::take(const std::string& connector, const Json& message) {
   if (!batch) return pass_on(batch);
   batch->connector = connector;
   const auto missing = std::count(batch->events.begin(), batch->events.end(), std::nullopt);
-  if (missing > 0) net::log(net::Level::warning, "connector {} sent {} events that make no sense", connector, missing);
+  if (missing > 0 && lines_.take(connector, net::Loop::now())) {
+    net::log(net::Level::warning, "connector {} sent {} events that make no sense", connector, missing);
+  }
   waiting_.insert_or_assign(connector, std::move(*batch));
   turn_.at(std::max(net::Loop::now(), turn_again_));
   return {};
@@ -192,7 +205,8 @@ Result<Json> Events::query(const Json& request) {
   Fields f(request, "events");
   const std::uint64_t most = std::max<std::uint64_t>(f.number("most", kEntriesMax), 1);
   const bool forward = f.has("after");
-  const std::uint64_t from = forward ? f.number("after", kNumberMax) : f.has("before") ? f.number("before", kNumberMax) : store_->last() + 1;
+  std::uint64_t from = store_->last() + 1;
+  if (forward || f.has("before")) from = f.number(forward ? "after" : "before", kNumberMax);
   if (!f.ok()) return f.error();
   auto page = forward ? store_->after(*filter, from, most) : store_->before(*filter, from, most);
   if (!page) return pass_on(page);

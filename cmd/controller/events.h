@@ -9,6 +9,7 @@
 #include "cmd/controller/event_store.h"
 #include "cmd/controller/model.h"
 #include "core/json_fwd.h"
+#include "core/log_quota.h"
 #include "net/loop.h"
 
 namespace tg::controller {
@@ -18,8 +19,8 @@ struct EventsSettings {
   std::uint64_t bytes = 1024u << 20;
 };
 
-// describe adds what the controller knows of an event whose connector's id is set: names, the network, and the groups by which
-// the user reaches the Resource. What the connector says of itself is not asked. Pure.
+// describe adds what the controller knows of an event whose connector's id is set: names, the network, and the groups (a few
+// dozen at most) by which the user reaches the Resource. What the connector says of itself is not asked. Pure.
 void describe(const Model& model, RecordedEvent& event);
 
 // event_batch checks what a connector sent:
@@ -28,8 +29,8 @@ void describe(const Model& model, RecordedEvent& event);
 Result<EventBatch> event_batch(const Json& message);
 
 // Events never stands in the way of anything else: what it takes in costs a quarter of the controller's time at most, and
-// while its database can't be used it keeps nothing, acknowledges nothing, says so, and tries again. Connectors then keep what they
-// have.
+// while its database can't be used it keeps nothing, acknowledges nothing, says so, and tries again. Connectors then keep
+// what they have.
 class Events {
  public:
   // `model`: what is true now; `answer`: says a message to a connector, if that is there.
@@ -61,6 +62,7 @@ class Events {
   std::string problem_;                    // why nothing is kept; "" while all is well
   Instant open_again_{};
   std::map<std::string, EventBatch> waiting_;   // by connector
+  LogQuota lines_;                         // of the log, about what connectors send
   std::string served_;                     // the last one whose turn it was
   Instant turn_again_{};
   net::Timer turn_, upkeep_;

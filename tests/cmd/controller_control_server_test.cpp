@@ -717,7 +717,7 @@ TEST_F(AControlServer, takes_events_of_nobody_else_and_none_that_are_nonsense) {
   EXPECT_EQ((*device->last("error"))["text"], "unknown message \"events\"");
   const auto connector = up(box);
   connector->say(events);
-  ASSERT_TRUE(turner.until([&] { return connector->last("events_kept") != nullptr; })) << "an event that is nonsense is passed over";
+  ASSERT_TRUE(turner.until([&] { return connector->last("events_kept") != nullptr; })) << "one that is nonsense is passed over";
   Json wrong = events;
   wrong["spool"] = 1;
   connector->say(wrong);

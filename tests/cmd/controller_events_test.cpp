@@ -35,7 +35,9 @@ ConnectionEvent event(int number, Kind kind = Kind::established, UnixTime at = k
 EventBatch batch(std::uint64_t first, std::vector<ConnectionEvent> events, const std::string& spool = kSpool,
                  const std::string& connector = "c1") {
   EventBatch out{connector, spool, first, {}};
-  for (auto& e : events) out.events.push_back(RecordedEvent{.event = std::move(e), .connector = connector, .connector_name = "home-1"});
+  for (auto& e : events) {
+    out.events.push_back(RecordedEvent{.event = std::move(e), .connector = connector, .connector_name = "home-1"});
+  }
   return out;
 }
 std::vector<ConnectionEvent> some(int from, int to, Kind kind = Kind::established, UnixTime at = kNow) {
@@ -111,13 +113,13 @@ TEST_F(AnEventStore, passes_over_one_that_made_no_sense) {
 
 TEST_F(AnEventStore, knows_the_last_spools_of_a_connector_and_forgets_older_ones) {
   for (int i = 0; i < 50; ++i) must(store.keep({batch(1, some(i, i), fmt::format("{:016x}", i))}, kNow));
-  must(store.keep({batch(1, some(49, 49), fmt::format("{:016x}", 49)), batch(1, some(43, 43), fmt::format("{:016x}", 43))}, kNow));
+  for (const int again : {49, 43}) must(store.keep({batch(1, some(again, again), fmt::format("{:016x}", again))}, kNow));
   EXPECT_EQ(all().size(), 50u);
   sqlite3* db = nullptr;
   ASSERT_EQ(sqlite3_open((folder / "events.db").c_str(), &db), SQLITE_OK);
   int spools = 0;
-  sqlite3_exec(db, "SELECT count(*) FROM spool", [](void* n, int, char** text, char**) { *static_cast<int*>(n) = std::atoi(text[0]); return 0; },
-               &spools, nullptr);
+  const auto read = [](void* n, int, char** text, char**) { return *static_cast<int*>(n) = std::atoi(text[0]), 0; };
+  sqlite3_exec(db, "SELECT count(*) FROM spool", read, &spools, nullptr);
   sqlite3_close(db);
   EXPECT_EQ(spools, 8);
 }
@@ -143,7 +145,8 @@ TEST_F(AnEventStore, finds_by_who_what_which_and_when) {
 
 TEST_F(AnEventStore, finds_what_came_late_by_when_it_was) {
   must(store.keep({batch(1, some(1, 2))}, kNow + std::chrono::hours(5)));
-  must(store.keep({batch(1, some(3, 3, Kind::closed, kNow - std::chrono::hours(1)), "00000000000000bb")}, kNow + std::chrono::hours(6)));
+  const auto late = some(3, 3, Kind::closed, kNow - std::chrono::hours(1));
+  must(store.keep({batch(1, late, "00000000000000bb")}, kNow + std::chrono::hours(6)));
   EXPECT_EQ(newest({.since = kNow}), (Numbers{1, 2}));
   EXPECT_EQ(newest({.until = kNow}), (Numbers{3}));
   must(store.keep({batch(3, some(4, 4, Kind::closed, kNow + std::chrono::hours(999)))}, kNow + std::chrono::hours(7)));

@@ -46,7 +46,8 @@ struct ASpool : testing::Test {
     ASSERT_TRUE(turner.until([&] { return spool->status()["unwritten_bytes"] == 0; }));
   }
   void keep(const Json& m) {
-    spool->kept({{"type", "events_kept"}, {"spool", m["spool"]}, {"through", m["first"].get<std::size_t>() + m["events"].size() - 1}});
+    const auto through = m["first"].get<std::size_t>() + m["events"].size() - 1;
+    spool->kept({{"type", "events_kept"}, {"spool", m["spool"]}, {"through", through}});
   }
   // drain is a controller that keeps everything, and returns what it was told.
   std::vector<int> drain() {

@@ -29,13 +29,15 @@ ConnectionEvent closed() {
   e.path = "direct";
   return e;
 }
-RecordedEvent recorded(ConnectionEvent e) { return {42, std::move(e), "fedcba9876543210", "home-1", "home", "laptop", {"family"}}; }
+RecordedEvent recorded(ConnectionEvent e) {
+  return {42, std::move(e), "fedcba9876543210", "home-1", "home", "laptop", {"family"}};
+}
 
 TEST(ConnectionEvent, is_one_line_of_json_without_what_says_nothing) {
   EXPECT_EQ(event_line(closed()),
-            R"({"address":"192.168.1.50:22","device":"0123456789abcdef","down":5000000,"duration_ms":72500,"flow":"0000000000000abc",)"
-            R"("host":"nas.home.int","kind":"closed","path":"direct","port":22,"protocol":"tcp","resource":"NAS","resource_id":7,)"
-            R"("time_ms":1800000000123,"up":1234,"user":"alice@example.com"})");
+            R"({"address":"192.168.1.50:22","device":"0123456789abcdef","down":5000000,"duration_ms":72500,)"
+            R"("flow":"0000000000000abc","host":"nas.home.int","kind":"closed","path":"direct","port":22,"protocol":"tcp",)"
+            R"("resource":"NAS","resource_id":7,"time_ms":1800000000123,"up":1234,"user":"alice@example.com"})");
 }
 
 TEST(ConnectionEvent, is_one_line_for_a_person) {
@@ -57,7 +59,8 @@ TEST(ConnectionEvent, is_one_line_for_a_person) {
   ConnectionEvent lost;
   lost.kind = Kind::lost;
   lost.lost = 3000;
-  EXPECT_EQ(text_of(recorded(lost)), "42  1970-01-01 00:00:00 UTC  lost         3000 events did not reach the controller  home-1");
+  EXPECT_EQ(text_of(recorded(lost)),
+            "42  1970-01-01 00:00:00 UTC  lost         3000 events did not reach the controller  home-1");
 }
 
 // refusal says why a change of a good event makes it none.

@@ -207,8 +207,8 @@ TEST(EventQueue, names_files_so_that_they_sort_and_knows_its_own) {
   }
 }
 
-// Every event reaches the controller once or is told to be lost, whatever is killed, torn away or full on the way. (Given up while on its
-// way it may be both.)
+// Every event reaches the controller once or is told to be lost, whatever is killed, torn away or full on the way. (Given up
+// while on its way it may be both.)
 RC_GTEST_PROP(EventQueue, brings_each_event_once_or_says_that_it_is_lost, ()) {
   Disk disk;
   std::uint64_t spool = 1, made = 0, lost = 0;

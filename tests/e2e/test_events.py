@@ -83,8 +83,9 @@ def test_a_tcp_flow_has_its_beginning_and_its_end(tg: Tg, port: int) -> None:
     assert (closed["up"], closed["down"], closed["reason"]) == (1000, 5000, ""), closed
     assert closed["duration_ms"] == pytest.approx(closed["time_ms"] - opened["time_ms"], abs=50)
     line = next(x for x in tg.admin("events", "--kind", "closed").ok().out.splitlines() if f":{port} " in x)
-    assert re.fullmatch(r"\d+  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC  closed       tcp nas\.home\.int:%d at %s:%d  1000 B up, 4\.9 KiB down, "
-                        r"[\d.]+s  alice@example\.com on \S+  NAS \(by family\)  home-1, %s" % (port, NAS, port, RELAY_LISTEN), line), line
+    assert re.fullmatch(r"\d+  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC  closed       tcp nas\.home\.int:%d at %s:%d  "
+                        r"1000 B up, 4\.9 KiB down, [\d.]+s  alice@example\.com on \S+  NAS \(by family\)  home-1, %s"
+                        % (port, NAS, port, RELAY_LISTEN), line), line
 
 
 def test_udp_and_ping_have_theirs(tg: Tg) -> None:
@@ -114,7 +115,8 @@ def test_what_is_denied_has_its_reason(tg: Tg, port: int) -> None:
         with contextlib.suppress(OSError):
             s.connect((tg.lookup("evil.home.int"), port))
     [e] = wait_events(tg, 1, of_port(port), "--after", after)
-    assert (e["kind"], e["reason"], e["resource"], e["host"], e["address"]) == ("denied", "address_forbidden", "Evil", "evil.home.int", ""), e
+    assert (e["kind"], e["reason"], e["resource"]) == ("denied", "address_forbidden", "Evil"), e
+    assert (e["host"], e["address"]) == ("evil.home.int", ""), e
     assert (e["up"], e["down"], e["flow"]) == (0, 0, ""), e
 
 
@@ -122,7 +124,8 @@ def test_a_device_that_has_not_heard_yet_is_denied_with_the_reason(tg: Tg, port:
     """The laptop is cut off from the controller, not from its relay: it asks for what its old grant has."""
     after, address = last(tg), tg.lookup("nas.home.int")
     tg.lab.internet.nft("table ip cut {\n chain input {\n type filter hook input priority filter\n"
-                        f" ip saddr {LAPTOP} tcp dport 8443 drop\n }}\n chain output {{\n type filter hook output priority filter\n"
+                        f" ip saddr {LAPTOP} tcp dport 8443 drop\n }}\n"
+                        " chain output {\n type filter hook output priority filter\n"
                         f" ip daddr {LAPTOP} tcp sport 8443 drop\n }}\n}}")
     try:
         tg.apply(tg.policy.replace('["family"]', "[]", 1)).ok()
@@ -213,11 +216,13 @@ def test_they_are_chosen_by_who_what_and_when(tg: Tg, port: int) -> None:
     newest = json.loads(tg.admin("events", "--json", "--limit", "2").ok().out)
     assert [e["number"] for e in newest["events"]] == every[-2:] and newest["more"] and newest["schema_version"] == 1, newest
     oldest = tg.admin("events", "--after", "0", "--limit", "1").ok()
-    assert oldest.out.startswith(f"{every[0]}  ") and oldest.out.count("\n") == 1 and oldest.err == "the first 1; see --limit\n", oldest
+    assert oldest.out.startswith(f"{every[0]}  ") and oldest.out.count("\n") == 1, oldest
+    assert oldest.err == "the first 1; see --limit\n", oldest
 
 
 def test_a_wrong_question_has_one_clear_line(tg: Tg) -> None:
-    for more, code, words in [(["--kind", "opened"], USAGE, '--kind: "opened" is none of established, closed, denied, failed, lost'),
+    kinds = "established, closed, denied, failed, lost"
+    for more, code, words in [(["--kind", "opened"], USAGE, f'--kind: "opened" is none of {kinds}'),
                               (["--kind", "denied,"], USAGE, '--kind: "" is none of'),
                               (["--since", "yesterday"], USAGE, '--since: "yesterday" is neither'),
                               (["--until", "2026-13-01"], USAGE, "--until: "),
@@ -234,8 +239,8 @@ def test_a_wrong_question_has_one_clear_line(tg: Tg) -> None:
 
 @contextlib.contextmanager
 def follower(tg: Tg, *more: str) -> Iterator[Callable[[], list[Event]]]:
-    process = tg.lab.internet.start([*tg.words("controller events"), "--follow", "--json", *more], f"events-follow-{next(_followers)}",
-                                    env=tg.env())
+    process = tg.lab.internet.start([*tg.words("controller events"), "--follow", "--json", *more],
+                                    f"events-follow-{next(_followers)}", env=tg.env())
     def told() -> list[Event]:
         return [json.loads(line) for line in process.text().splitlines() if line.endswith("}")]
     try:
@@ -325,7 +330,8 @@ def test_a_flood_of_denials_is_a_few_events_that_tell_how_many_more(tg: Tg, port
     wait_for("all are counted", lambda: counted() > 200, SOON, 0.5, tg.explain)
     found = [e for e in events(tg, "--after", after) if of_port(port)(e)]
     assert len(found) < 60, len(found)
-    assert any(f"and {e['more']} more like it" in tg.admin("events", "--after", after).ok().out for e in found if e["more"]), found
+    told = tg.admin("events", "--after", after).ok().out
+    assert any(f"and {e['more']} more like it" in told for e in found if e["more"]), found
 
 
 def test_old_ones_go_and_no_number_comes_back(tg: Tg, port: int) -> None:
