@@ -108,9 +108,7 @@ Result<Found> collect(const Options& o, Json request, std::optional<std::uint64_
   return out;
 }
 
-// A number may be lower than one before only where the controller's file was taken away: then everything is new.
 Result<int> follow(const Options& o, const Json& request, std::uint64_t from) {
-  std::int64_t last = 0;
   const int patience = std::min(kPatience, static_cast<int>(o.common.timeout.count()) * 500);
   while (true) {
     Json question = page(request, kAtOnce);
@@ -120,9 +118,7 @@ Result<int> follow(const Options& o, const Json& request, std::uint64_t from) {
     if (!answer) return pass_on(answer);
     for (const Json& e : (*answer)["events"]) print_one(o, e);
     std::fflush(stdout);
-    const bool anew = number_or(*answer, "last", 0) < std::exchange(last, number_or(*answer, "last", 0));
-    if (anew) std::fputs("the record was begun anew\n", stderr);
-    from = anew ? 0 : static_cast<std::uint64_t>(std::max<std::int64_t>(number_or(*answer, "reached", 0), 0));
+    from = std::max(from, static_cast<std::uint64_t>(number_or(*answer, "reached", 0)));
   }
 }
 

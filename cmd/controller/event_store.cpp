@@ -12,8 +12,6 @@ namespace {
 
 constexpr int kVersion = 1;
 constexpr std::int64_t kSpoolsOfOne = 8;             // that a connector may still send again
-constexpr std::uint64_t kStretch = 16'384;           // numbers that one statement looks through
-constexpr Duration kPatience = std::chrono::milliseconds(20);
 constexpr std::size_t kAnswer = 4u << 20;            // bytes
 
 // Numbers are never used twice, also when every event is gone (AUTOINCREMENT): whoever follows goes by them.
@@ -61,13 +59,13 @@ struct Reader {
   std::size_t most;
   EventPage page{};
   std::size_t bytes = 0;
-  const Instant until = net::Loop::now() + kPatience;
+  const Instant until;
 
-  Reader(Database& d, const EventFilter& f, const char* order, std::size_t m)
+  Reader(Database& d, const EventFilter& f, const char* order, std::size_t m, Duration patience)
       : db(d), filter(f),
         sql(fmt::format("SELECT number, text FROM event WHERE number > ?1 AND number <= ?2{} ORDER BY number {} LIMIT ?9",
                         conditions(f), order)),
-        most(m) {}
+        most(m), until(net::Loop::now() + patience) {}
 
   // read looks through (above, to], and returns whether it came to the end of that.
   Result<bool> read(std::uint64_t above, std::uint64_t to) {
@@ -95,10 +93,10 @@ struct Reader {
 
 }  // namespace
 
-Result<EventStore> EventStore::open(const std::string& path) {
+Result<EventStore> EventStore::open(const std::string& path, Effort effort) {
   auto db = Database::open(path);
   if (!db) return pass_on(db);
-  EventStore out(std::move(*db));
+  EventStore out(std::move(*db), effort);
   auto version = out.number("PRAGMA user_version");
   if (!version) return pass_on(version);
   if (*version > kVersion) return fail(Errc::unsupported, path + " was written by a newer tg");
@@ -197,11 +195,11 @@ Result<std::uint64_t> EventStore::floor_of(const EventFilter& filter) {
 Result<EventPage> EventStore::before(const EventFilter& filter, std::uint64_t number, std::size_t most) {
   auto floor = floor_of(filter);
   if (!floor) return pass_on(floor);
-  Reader reader(db_, filter, "DESC", most);
+  Reader reader(db_, filter, "DESC", most, effort_.patience);
   std::uint64_t to = std::min(number - std::min<std::uint64_t>(number, 1), last_);
   reader.page.reached = to + 1;
   while (to > *floor) {
-    const std::uint64_t above = std::max(*floor, to - std::min(to, kStretch));
+    const std::uint64_t above = std::max(*floor, to - std::min(to, effort_.stretch));
     auto whole = reader.read(above, to);
     if (!whole) return pass_on(whole);
     if (!*whole) return std::move(reader.page);
@@ -216,11 +214,11 @@ Result<EventPage> EventStore::before(const EventFilter& filter, std::uint64_t nu
 Result<EventPage> EventStore::after(const EventFilter& filter, std::uint64_t number, std::size_t most) {
   auto floor = floor_of(filter);
   if (!floor) return pass_on(floor);
-  Reader reader(db_, filter, "ASC", most);
+  Reader reader(db_, filter, "ASC", most, effort_.patience);
   std::uint64_t above = std::max(number, *floor);
   reader.page.reached = above;
   while (above < last_) {
-    const std::uint64_t to = std::min(last_, above + kStretch);
+    const std::uint64_t to = std::min(last_, above + effort_.stretch);
     auto whole = reader.read(above, to);
     if (!whole) return pass_on(whole);
     if (!*whole) return std::move(reader.page);

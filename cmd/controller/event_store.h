@@ -44,8 +44,14 @@ struct EventPage {
 // EventStore: what keep() acknowledged has been synced. Errors are those of Database. Not thread-safe.
 class EventStore {
  public:
+  // Effort is how much one answer looks through at least, in numbers of events, and how long it goes on with as many more.
+  struct Effort {
+    std::uint64_t stretch = 16'384;
+    Duration patience = std::chrono::milliseconds(20);
+  };
   // open makes the tables in an empty file. Errors: unsupported when a newer tg wrote it.
-  static Result<EventStore> open(const std::string& path);
+  static Result<EventStore> open(const std::string& path, Effort effort);
+  static Result<EventStore> open(const std::string& path) { return open(path, Effort()); }
 
   // keep adds those that it does not have yet, all or none. An event from the future is found as one of `now`.
   Result<> keep(const std::vector<EventBatch>& batches, UnixTime now);
@@ -65,12 +71,13 @@ class EventStore {
   const std::optional<Error>& broken() const noexcept { return db_.broken(); }
 
  private:
-  explicit EventStore(Database db) : db_(std::move(db)) {}
+  EventStore(Database db, Effort effort) : db_(std::move(db)), effort_(effort) {}
   Result<> keep_one(const EventBatch& batch, UnixTime now);
   Result<std::int64_t> number(const char* sql, std::initializer_list<Value> values = {});
   Result<std::uint64_t> floor_of(const EventFilter& filter);
 
   Database db_;
+  Effort effort_;
   std::uint64_t last_ = 0;
   std::int64_t kept_ = 0;                    // when the last one came; it never goes back
 };
