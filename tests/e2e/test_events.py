@@ -155,9 +155,9 @@ def test_a_flow_that_is_revoked_says_so(tg: Tg, port: int) -> None:
             closed = wait_events(tg, 2, of_port(port))[1]
             assert (closed["kind"], closed["reason"]) == ("closed", "revoked"), closed
         finally:
-            tg.admin("device update", device, "--to", "active").ok()
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
+            tg.admin("device update", device, "--to", "pending").ok()
     tg.wait_works(10, "the device was let in again")
 
 
