@@ -53,6 +53,9 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
                          "tg controller audit --follow --json | jq -c '[.who, .action, .kind, .name]'\n"},
     {"controller audit verify", "tg controller audit verify             # prints NUMBER:HASH; keep it elsewhere\n"
                                 "tg controller audit verify --head 4211:9f3c…\n"},
+    {"controller events", "tg controller events --user alice@example.com --since 1d\n"
+                          "tg controller events --kind denied,failed --follow\n"
+                          "tg controller events --follow --json | jq -c '[.kind, .user, .resource, .down]'\n"},
     {"controller backup", "tg controller backup /backup/tg-$(date +%F).db\n"
                           "tg controller backup tg.db --passphrase-file passphrase\n"},
     {"controller restore", "tg controller restore tg.db --passphrase-file passphrase\n"

@@ -30,6 +30,9 @@ class Policy {
   // decide for a DNS question: no protocol and port to check.
   Decision decide(const Grant& grant, const Query& query) const;
 
+  // by_id returns null for a Resource that this connector was not told of; a pointer lives as long as this Policy.
+  const Resource* by_id(ResourceId id) const { return matcher_.by_id(id); }
+
   // names says whether a granted Resource names `ip` itself, not a network around it, and lets this flow through: then an
   // address that is otherwise forbidden may be dialled.
   bool names(const Grant& grant, const IpAddress& ip, Protocol protocol, std::uint16_t port) const;

@@ -119,6 +119,7 @@ struct ConnectorSelf {
   std::vector<std::string> relays;    // "HOST:PORT" to keep a control stream to
   Generation grant_floor = 0;         // grants of any device with a lower one are void: from before a backup was restored
   std::chrono::seconds grace{0};      // how long past their expiry grants are honoured while the controller is away
+  bool events = true;                 // the controller knows "events", as this one does; an older one does not say so
 };
 Json to_json(const ConnectorSelf& s);
 Result<ConnectorSelf> connector_self_from_json(const Json& j);

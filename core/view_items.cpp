@@ -276,7 +276,8 @@ std::string what_is_missing(const ResourceAccess& a, const std::string& name, bo
 
 Json to_json(const ConnectorSelf& s) {
   return {{"id", s.id}, {"name", s.name}, {"network", s.network}, {"issuer", s.issuer},
-          {"grant_key", base64url(s.grant_key)}, {"relays", s.relays}, {"grant_floor", s.grant_floor}, {"grace", std::uint64_t(s.grace.count())}};
+          {"grant_key", base64url(s.grant_key)}, {"relays", s.relays}, {"grant_floor", s.grant_floor}, {"grace", std::uint64_t(s.grace.count())},
+          {"events", s.events}};
 }
 
 Result<ConnectorSelf> connector_self_from_json(const Json& j) {
@@ -290,6 +291,7 @@ Result<ConnectorSelf> connector_self_from_json(const Json& j) {
   out.relays = host_ports(f, "relays");
   out.grant_floor = f.number("grant_floor", kGenerationMax);
   out.grace = std::chrono::seconds(f.number("grace", kGraceMax));
+  out.events = f.has("events") && f.flag("events");
   if (!f.ok()) return f.error();
   return out;
 }

@@ -171,6 +171,7 @@ void TcpFlow::broken() {
 }
 
 void TcpFlow::failed(Code code) {
+  failure_ = code;
   link_.tunnel().reset(id_, code);
   link_.kick();
   const auto ended = std::move(ended_);

@@ -32,6 +32,8 @@ class TcpFlow {
 
   std::uint64_t from_socket() const noexcept { return from_socket_; }
   std::uint64_t to_socket() const noexcept { return to_socket_; }
+  // failure is what the stream was reset with; Code::none before, and when both directions have ended.
+  Code failure() const noexcept { return failure_; }
 
  private:
   void on_readable();
@@ -60,6 +62,7 @@ class TcpFlow {
   bool stream_ended_ = false;   // the stream said FIN
   bool shut_ = false;           // and the socket was told
   bool broken_ = false;         // the socket has failed
+  Code failure_ = Code::none;
 };
 
 }  // namespace tg::net

@@ -33,6 +33,8 @@ Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identit
       own_(net::local_addresses().value_or(std::vector<IpAddress>())), own_addresses_([this] { return own_; }),
       flows_(DeviceQuota::flow_limits(net::descriptors())), tunnels_(DeviceQuota::tunnel_limits(net::descriptors())),
       kept_(DeviceQuota::byte_limits(net::memory())),
+      events_(loop, options_.state + "/events", options_.events, [this](const Json& m) { controller_->say(m); }),
+      recorder_(net::random_seed(), [this](const ConnectionEvent& e) { events_.record(e); }),
       strangers_(kStrangersMax, kStrangersOfOne) {}
 
 Result<> Agent::start() {
@@ -47,7 +49,7 @@ Result<> Agent::start() {
     auto fd = net::tcp_listen(*options_.listen);
     if (!fd) return fail(fd.error().code, fd.error().text + "; see --listen");
     listener_ = net::Acceptor(loop_, std::move(*fd), [this](net::Fd client, const Endpoint& from) {
-      take_client(std::move(client), source_of(from.address).to_string());
+      take_client(std::move(client), source_of(from.address).to_string(), "direct");
     });
   }
   auto network = net::NetworkMonitor::open();
@@ -58,6 +60,12 @@ Result<> Agent::start() {
       cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [this] {
                                        rules_.controller_since = controller_->up_since();
                                        for (auto& [number, s] : sessions_) s->rules_changed();
+                                       events_ready();
+                                     },
+                                     [this](const Json& m) {
+                                       if (m["type"] != "events_kept") return false;
+                                       events_.kept(m);
+                                       return true;
                                      }},
       cmd::ControllerLink::KeptView{options_.state + "/view.json", rules_good_for});
   if (options_.follow_dns) {
@@ -91,7 +99,11 @@ void Agent::view_changed() {
     if (rules_.self.grant_key.empty()) s->close(Code::denied);   // no longer a connector: clients go elsewhere
   }
   update_relays();
+  events_ready();
 }
+
+// A controller is sent events only when it has said that it knows what they are.
+void Agent::events_ready() { events_.ready(controller_->up() && !rules_.self.grant_key.empty() && rules_.self.events); }
 
 void Agent::update_relays() {
   std::map<std::string, std::unique_ptr<net::RelayClient>> wanted;
@@ -105,7 +117,7 @@ void Agent::update_relays() {
     wanted[relay] = std::make_unique<net::RelayClient>(
         loop_, *where, net::resolve_with(resolver_), [this] { return identity_.client_context(net::kAlpnRelay); },
         identity_.self().network,
-        net::RelayClient::Callbacks{[this, relay](net::Fd fd) { take_client(std::move(fd), relay); },
+        net::RelayClient::Callbacks{[this, relay](net::Fd fd) { take_client(std::move(fd), relay, relay); },
                                     [relay](bool up, const Error* why) {
                                       if (up) net::log(net::Level::info, "relay {}: connected", relay);
                                       else net::log(net::Level::warning, "relay {}: {}", relay, why ? why->text : "gone");
@@ -114,7 +126,7 @@ void Agent::update_relays() {
   relays_ = std::move(wanted);
 }
 
-void Agent::take_client(net::Fd fd, const std::string& way) {
+void Agent::take_client(net::Fd fd, const std::string& way, const std::string& path) {
   // Without rules nobody can be served; the client comes again.
   if (stopping_ || rules_.self.grant_key.empty()) return;
   if (!tunnel_context_ || tunnel_context_until_ != identity_.renewal_due()) {
@@ -128,13 +140,13 @@ void Agent::take_client(net::Fd fd, const std::string& way) {
     if (s->known()) strangers_.remove(other);
   }
   if (const auto gone = strangers_.add(number, way)) sessions_.erase(*gone);
-  const Session::Shared shared{loop_, resolver_, rules_, own_addresses_, flows_, tunnels_, kept_, lines_};
+  const Session::Shared shared{loop_, resolver_, rules_, own_addresses_, flows_, tunnels_, kept_, lines_, recorder_};
   const auto ended = [this, number](const Error& e) {
     net::log(net::Level::debug, "a tunnel ended: {}", e.text);
     strangers_.remove(number);
     sessions_.erase(number);
   };
-  sessions_[number] = std::make_unique<Session>(shared, std::move(fd), *tunnel_context_, ended);
+  sessions_[number] = std::make_unique<Session>(shared, path, std::move(fd), *tunnel_context_, ended);
 }
 
 void Agent::watch_network(net::NetworkMonitor monitor) {
@@ -232,7 +244,8 @@ Json Agent::status() const {
             {"direct", direct_addresses()},
             {"dns", servers},
             {"tunnels", sessions_.size()},
-            {"flows", flows}};
+            {"flows", flows},
+            {"events", events_.status()}};
   if (!controller_->clock().empty()) j["clock"] = controller_->clock();
   if (const auto as_of = controller_->kept_as_of()) j["rules_as_of"] = as_of->time_since_epoch().count();
   return j;

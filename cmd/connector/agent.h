@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cmd/agent_identity.h"
+#include "cmd/connector/event_spool.h"
 #include "cmd/connector/session.h"
 #include "cmd/controller_link.h"
 #include "cmd/dns_probe.h"
@@ -25,6 +26,7 @@ struct Options {
   std::string state;
   std::optional<Endpoint> listen;    // for direct paths
   bool follow_dns = false;           // the DNS servers are those of /etc/resolv.conf, whatever it names
+  EventQueue::Limits events;         // that wait for the controller
 };
 
 // Agent is one running connector: the line to the controller, to the relays, a listener for direct paths, and a Session for
@@ -42,8 +44,9 @@ class Agent {
   void answer_status(const Json& request, const net::LocalServer::Reply& reply);
   void view_changed();
   void update_relays();
-  // `way`: the relay or the source that it comes by.
-  void take_client(net::Fd fd, const std::string& way);
+  // `way`: the relay or the source that it comes by; `path`: likewise, for the record.
+  void take_client(net::Fd fd, const std::string& way, const std::string& path);
+  void events_ready();
   void watch_network(net::NetworkMonitor monitor);
   void network_changed();
   void dns_changed(std::vector<Endpoint> servers);
@@ -60,6 +63,8 @@ class Agent {
   std::function<std::vector<IpAddress>()> own_addresses_;
   DeviceQuota flows_, tunnels_, kept_;
   LogQuota lines_;
+  EventSpool events_;
+  Recorder recorder_;
   std::unique_ptr<cmd::ControllerLink> controller_;
   std::map<std::string, std::unique_ptr<net::RelayClient>> relays_;
   net::Acceptor listener_;

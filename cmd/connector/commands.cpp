@@ -17,10 +17,12 @@ constexpr std::chrono::milliseconds kProbe = std::chrono::seconds(2);   // for D
 struct Run {
   cmd::AgentOptions agent;
   std::string listen;
+  unsigned events_buffer = 64;   // MiB
 };
 
 Result<int> run(const Run& o) {
-  Options options{o.agent.state, {}, o.agent.dns.empty()};
+  Options options{o.agent.state, {}, o.agent.dns.empty(), {}};
+  options.events.total = std::size_t{o.events_buffer} << 20;
   if (!o.listen.empty()) {
     auto at = Endpoint::parse(o.listen);
     if (!at) return fail(Errc::invalid_argument, fmt::format("--listen {}: {}", o.listen, at.error().text));
@@ -62,6 +64,10 @@ void print_status(const Json& j) {
   for (const Json& d : j["direct"]) fmt::print("direct     {}\n", d.get<std::string>());
   for (const Json& d : j["dns"]) fmt::print("dns        {}\n", dns_line(d));
   fmt::print("clients    {} tunnels, {} flows\n", number_or(j, "tunnels", 0), number_or(j, "flows", 0));
+  const Json none = Json::object();
+  const Json& events = j.contains("events") ? j["events"] : none;
+  if (number_or(events, "waiting", 0) > 0) fmt::print("events     {} wait for the controller\n", number_or(events, "waiting", 0));
+  if (const auto problem = text_or(events, "problem", ""); !problem.empty()) fmt::print("events     {}\n", printable(problem));
 }
 
 std::string healthy(const Json& j) {
@@ -86,6 +92,11 @@ void add_commands(cmd::Command app) {
   cmd::add_agent_options(c, o->agent, "connector", "DNS server of the private network");
   c.add_option("--listen", o->listen, "Also accept clients directly here (default: relayed only)")
       .type_name("IP:PORT");
+  c.add_option("--events-buffer", o->events_buffer,
+               "How much of the record of flows may wait on the disk for the controller; then the oldest goes")
+      .type_name("MIB")
+      .in_range(2, 1u << 20)
+      .capture_default_str();
 
   cmd::add_ask(connector, "connector", "status",
                "Say how the running connector does, and whether its DNS servers answer", [](const cmd::Ask& ask) {

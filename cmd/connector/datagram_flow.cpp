@@ -41,6 +41,7 @@ class DatagramFlow : public Flow {
     watch_.want_read(true);
     c_.link.tunnel().opened(c_.id);
     c_.link.kick();
+    c_.opened();
     for (Buffer& b : waiting_) {
       seal(b);
       if (!transmit(b)) return;
@@ -50,6 +51,7 @@ class DatagramFlow : public Flow {
   }
   std::span<const Endpoint> targets() const override { return {&target_, fd_ ? 1u : 0u}; }
 
+  Carried carried() const override { return carried_; }
   Instant idle_since() const override { return moved_; }
 
  protected:
@@ -58,13 +60,24 @@ class DatagramFlow : public Flow {
   // seal completes a datagram that was made before the socket was.
   virtual void seal(Buffer&) {}
   bool is_open() const { return static_cast<bool>(fd_); }
+  void tell_datagram(Bytes b) {
+    carried_.down += b.size();
+    c_.link.tunnel().datagram(c_.id, b);
+  }
+  void tell_echo(const Echo& e) {
+    carried_.down += e.payload.size();
+    c_.link.tunnel().echo(c_.id, e);
+  }
 
-  void submit(Bytes datagram) {
+  // `payload`: how much of it is the application's.
+  void submit(Bytes datagram, std::size_t payload) {
     moved_ = net::Loop::now();
     if (fd_) {
+      carried_.up += payload;
       transmit(datagram);
     } else if (const std::size_t size = datagram.size() + kWaitingMore;
                c_.kept.count() + size <= kWaitingMax && c_.kept.add(size)) {
+      carried_.up += payload;
       waiting_.emplace_back(datagram.begin(), datagram.end());
     }
   }
@@ -112,6 +125,7 @@ class DatagramFlow : public Flow {
   }
 
   void end(Code code) {
+    carried_.code = code;
     c_.link.tunnel().reset(c_.id, code);
     c_.link.kick();
     const auto ended = c_.ended;
@@ -122,13 +136,14 @@ class DatagramFlow : public Flow {
   net::Watch watch_;
   Instant moved_;
   Endpoint target_;
+  Carried carried_;
   std::vector<Buffer> waiting_;
 };
 
 class UdpFlow final : public DatagramFlow {
  public:
   using DatagramFlow::DatagramFlow;
-  void datagram(Bytes b) override { submit(b); }
+  void datagram(Bytes b) override { submit(b, b.size()); }
 
  private:
   tl::expected<net::Fd, Code> open(const Endpoint& to) override {
@@ -138,7 +153,7 @@ class UdpFlow final : public DatagramFlow {
     ::setsockopt(fd->get(), IPPROTO_IP, IP_MTU_DISCOVER, &never, sizeof never);
     return std::move(*fd);
   }
-  void received(Bytes b) override { c_.link.tunnel().datagram(c_.id, b); }
+  void received(Bytes b) override { tell_datagram(b); }
 };
 
 // next_identifier: a raw socket sees every reply from its host, so no two flows may share one.
@@ -161,7 +176,7 @@ class IcmpFlow final : public DatagramFlow {
     w.u16(e.sequence);
     w.bytes(e.payload);
     if (is_open()) seal(packet);
-    submit(packet);
+    submit(packet, e.payload.size());
   }
 
  private:
@@ -208,7 +223,7 @@ class IcmpFlow final : public DatagramFlow {
     const std::uint16_t identifier = r.u16();
     const std::uint16_t sequence = r.u16();
     if (!r.ok() || type != (v6_ ? kEchoReply6 : ICMP_ECHOREPLY) || (raw_ && identifier != identifier_)) return;
-    c_.link.tunnel().echo(c_.id, {sequence, r.rest()});
+    tell_echo({sequence, r.rest()});
   }
 
   std::uint16_t identifier_ = 0;

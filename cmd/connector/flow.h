@@ -15,6 +15,13 @@
 
 namespace tg::connector {
 
+// Carried is what a flow has moved, and why it ended by itself: Code::none while it has not, or as flows do.
+struct Carried {
+  std::uint64_t up = 0;           // bytes of payload to the far side
+  std::uint64_t down = 0;         // and from it
+  Code code = Code::none;
+};
+
 // Flow is a stream of a session that was let through. It lives in the session's table; `ended` (given to the makers below)
 // takes it out and destroys it. Calls for another protocol than its own are ignored.
 class Flow {
@@ -25,6 +32,7 @@ class Flow {
   virtual void connect(std::vector<Endpoint> targets) = 0;
   // targets returns what it is connected to, or what it may still be connected to; nothing before connect().
   virtual std::span<const Endpoint> targets() const = 0;
+  virtual Carried carried() const = 0;
   virtual Pull pull(MutBytes) { return {}; }
   virtual void data(Bytes) {}
   virtual void fin() {}
@@ -42,6 +50,8 @@ struct FlowContext {
   StreamId id;
   // Takes the flow out of the session. The flow has told the client before: by FINs, or by tunnel().reset().
   std::function<void()> ended;
+  // Says, once, that the far side is connected: targets() is what it is connected to.
+  std::function<void()> opened;
   // Bytes that are kept for the far side. A TCP flow that would keep more than this allows ends with Code::exhausted;
   // datagrams are dropped.
   DeviceQuota::Hold kept = {};

@@ -47,8 +47,10 @@ bool Rules::voids(const Grant& grant) const {
   return grant.generation < std::max(self.grant_floor, known == revoked.end() ? 0 : known->second);
 }
 
-Session::Session(Shared shared, net::Fd fd, const net::TlsContext& context, std::function<void(const Error&)> ended)
+Session::Session(Shared shared, std::string path, net::Fd fd, const net::TlsContext& context,
+                 std::function<void(const Error&)> ended)
     : shared_(shared),
+      path_(std::move(path)),
       ended_(std::move(ended)),
       link_(shared.loop, std::move(fd), context, Tunnel::Side::connector, *this,
             {[this] { opened(); }, [this](const Error& e) {
@@ -63,6 +65,7 @@ Session::~Session() {
   for (auto& [id, live] : flows_) {
     if (live.lookup != 0) shared_.resolver.cancel(live.lookup);
     live.flow->reset_by_client();   // the far side learns that its peer is gone
+    record_end(live, closing_ == Code::none ? kReasonTunnel : to_string(closing_));
   }
   for (auto& [id, question] : queries_) shared_.resolver.cancel(question.lookup);
 }
@@ -179,18 +182,23 @@ void Session::on_open(StreamId id, const OpenRequest& request) {
   if (decision.code != Code::none) {
     say(shared_.lines, device(), net::Level::info, "denied {} {}:{} to {}: {}", to_string(request.protocol), request.host,
         request.port, user(), to_string(decision.code));
+    record_refusal(ConnectionEvent::Kind::denied, request, decision.code);
     return refuse(id, decision.code);
   }
   auto place = shared_.flows.take(grant_->device);
   if (!place) {
     say_full(shared_.flows, grant_->device, "flows");
+    record_refusal(ConnectionEvent::Kind::failed, request, Code::exhausted);
     return refuse(id, Code::exhausted);
   }
-  FlowContext context{shared_.loop, link_, id, [this, id] { remove(id); }, shared_.kept.hold(grant_->device)};
+  FlowContext context{shared_.loop, link_, id, [this, id] { finished(id); }, [this, id] { established(id); },
+                      shared_.kept.hold(grant_->device)};
   Live& live = flows_[id];
   live.place = std::move(*place);
   live.request = request;
   live.host = decision.host;
+  live.resource = decision.resource->name;
+  live.since = net::Loop::now();
   switch (request.protocol) {
     case Protocol::tcp: live.flow = make_tcp_flow(std::move(context)); break;
     case Protocol::udp: live.flow = make_udp_flow(std::move(context)); break;
@@ -207,15 +215,17 @@ void Session::resolved(StreamId id, Result<std::vector<IpAddress>> found) {
   live.lookup = 0;
   const OpenRequest request = live.request;
   if (awaits_grant()) {   // nothing new is dialled meanwhile
-    remove(id);
-    if (!keep(id, request)) refuse(id, Code::revoked);
-    return;
+    remove(id, std::nullopt);
+    if (keep(id, request)) return;
+    record_refusal(ConnectionEvent::Kind::denied, request, Code::revoked);
+    return refuse(id, Code::revoked);
   }
   if (!found) {
     const Errc why = found.error().code;
-    const Code code = why == Errc::not_found ? Code::name_not_found : Code::name_failed;
-    refuse(id, why == Errc::exhausted ? Code::exhausted : code);
-    return remove(id);
+    const Code failed = why == Errc::not_found ? Code::name_not_found : Code::name_failed;
+    const Code code = why == Errc::exhausted ? Code::exhausted : failed;
+    refuse(id, code);
+    return remove(id, to_string(code));
   }
   const std::vector<IpAddress> own = shared_.own_addresses();
   std::vector<Endpoint> targets;
@@ -228,8 +238,9 @@ void Session::resolved(StreamId id, Result<std::vector<IpAddress>> found) {
     targets.push_back({ip, request.port});
   }
   if (targets.empty()) {
+    record_refusal(ConnectionEvent::Kind::denied, request, Code::address_forbidden);
     refuse(id, Code::address_forbidden);
-    return remove(id);
+    return remove(id, std::nullopt);
   }
   live.flow->connect(std::move(targets));
 }
@@ -261,12 +272,74 @@ void Session::refuse(StreamId id, Code code) {
   link_.kick();
 }
 
-void Session::remove(StreamId id) {
+// event begins the record of what became of a request.
+ConnectionEvent Session::event(const OpenRequest& request) const {
+  ConnectionEvent e;
+  e.user = user();
+  e.device = grant_ ? grant_->device : device();   // which is not known any more once the tunnel is gone
+  e.resource = request.resource;
+  e.protocol = request.protocol;
+  e.host = request.host;
+  e.port = request.port;
+  e.path = path_;
+  return e;
+}
+
+// A device may name any Resource: the record has it only when there is one.
+void Session::record_refusal(ConnectionEvent::Kind kind, const OpenRequest& request, Code code) {
+  ConnectionEvent e = event(request);
+  const Resource* named = shared_.rules.policy.by_id(request.resource);
+  if (named != nullptr) e.resource_name = named->name;
+  else e.resource = 0;
+  e.kind = kind;
+  e.reason = to_string(code);
+  shared_.recorder.record(std::move(e));
+}
+
+void Session::established(StreamId id) {
+  Live& live = flows_.at(id);
+  ConnectionEvent e = event(live.request);
+  live.number = e.flow = shared_.recorder.new_flow();
+  live.since = net::Loop::now();
+  e.resource_name = live.resource;
+  if (const auto targets = live.flow->targets(); !targets.empty()) live.dialled = targets.front().to_string();
+  e.address = live.dialled;
+  shared_.recorder.record(std::move(e));
+}
+
+// `reason`: what ended it; "" when both sides were done.
+void Session::record_end(const Live& live, std::string_view reason) {
+  using enum ConnectionEvent::Kind;
+  const bool stood = live.number != 0;
+  const Carried carried = live.flow->carried();
+  ConnectionEvent e = event(live.request);
+  e.kind = stood ? closed : failed;
+  e.flow = live.number;
+  e.resource_name = live.resource;
+  e.address = live.dialled;
+  if (const auto tried = live.flow->targets(); !stood && !tried.empty()) e.address = tried.front().to_string();
+  e.reason = reason;
+  e.up = stood ? carried.up : 0;
+  e.down = carried.down;
+  e.duration = std::chrono::duration_cast<Milliseconds>(net::Loop::now() - live.since);
+  shared_.recorder.record(std::move(e));
+}
+
+// remove takes a flow out, and has it recorded unless its end is recorded otherwise, or is none.
+void Session::remove(StreamId id, std::optional<std::string_view> reason) {
   const auto it = flows_.find(id);
   if (it == flows_.end()) return;
   const Live gone = std::move(it->second);
   flows_.erase(it);
   if (gone.lookup != 0) shared_.resolver.cancel(gone.lookup);
+  if (reason) record_end(gone, *reason);
+}
+
+void Session::finished(StreamId id) {
+  const auto it = flows_.find(id);
+  if (it == flows_.end()) return;
+  const Code code = it->second.flow->carried().code;
+  remove(id, code == Code::none ? std::string_view() : to_string(code));
 }
 
 // still says what ends a live flow now, or none.
@@ -310,7 +383,9 @@ void Session::rules_changed() {
              flows_.at(id).request.host, flows_.at(id).request.port, user(), to_string(code));
     flows_.at(id).flow->reset_by_client();
     refuse(id, code);
-    remove(id);
+    const bool stood = flows_.at(id).number != 0;
+    if (!stood) record_refusal(ConnectionEvent::Kind::denied, flows_.at(id).request, code);
+    remove(id, stood ? std::optional(to_string(code)) : std::nullopt);
   }
   take_kept();
 }
@@ -324,14 +399,17 @@ void Session::sweep() {
   }
   for (const StreamId id : over) {
     refuse(id, Code::none);
-    remove(id);
+    remove(id, kReasonIdle);
   }
   const bool ended = grant_ && grant_->end(net::Loop::wall());
   const bool mended = shown_from_ && net::Loop::wall() >= *shown_from_;
   if (mended || ended || ((!flows_.empty() || !waiting_.empty()) && grant_problem() != Code::none)) rules_changed();
 }
 
-void Session::close(Code code) { link_.close(code); }
+void Session::close(Code code) {
+  closing_ = code;
+  link_.close(code);
+}
 
 template <class Call>
 void Session::with(StreamId id, const Call& call) {
@@ -347,7 +425,8 @@ void Session::on_reset(StreamId id, Code) {
   waiting_.erase(id);
   if (const auto query = queries_.extract(id)) shared_.resolver.cancel(query.mapped().lookup);
   with(id, [&](Flow& f) { f.reset_by_client(); });
-  remove(id);
+  const auto it = flows_.find(id);
+  if (it != flows_.end()) remove(id, it->second.number != 0 ? kReasonDevice : kReasonCancelled);
 }
 Pull Session::pull(StreamId id, MutBytes out) {
   const auto it = flows_.find(id);

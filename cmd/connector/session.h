@@ -10,6 +10,7 @@
 #include <variant>
 
 #include "cmd/connector/flow.h"
+#include "cmd/connector/recorder.h"
 #include "core/device_quota.h"
 #include "core/log_quota.h"
 #include "core/policy.h"
@@ -44,10 +45,11 @@ class Session final : public TunnelHandler {
     DeviceQuota& tunnels;
     DeviceQuota& kept;         // bytes for servers that do not read
     LogQuota& lines;           // of the log, about what devices are refused
+    Recorder& recorder;
   };
 
-  // `ended` is called once, when the tunnel is gone, and destroys this.
-  Session(Shared shared, net::Fd fd, const net::TlsContext& context, std::function<void(const Error&)> ended);
+  // `path`: the way that the client came by, for the record. `ended` is called once, when the tunnel is gone, and destroys this.
+  Session(Shared shared, std::string path, net::Fd fd, const net::TlsContext& context, std::function<void(const Error&)> ended);
   ~Session() override;
 
   // rules_changed looks at every live flow again: revocation, narrowing, removal, another address. A grant that did not hold
@@ -80,6 +82,10 @@ class Session final : public TunnelHandler {
     std::string host;                      // what was decided that it leads to
     std::unique_ptr<Flow> flow;
     net::Resolver::RequestId lookup = 0;
+    std::string resource;                  // its name, and
+    std::string dialled{};
+    std::uint64_t number = 0;              // the flow's, in the record; 0: it does not stand yet
+    Instant since{};                       // when it was opened, or asked for
   };
   struct Question {
     Query query;
@@ -104,12 +110,19 @@ class Session final : public TunnelHandler {
   void resolved(StreamId id, Result<std::vector<IpAddress>> found);
   void answer(StreamId id, std::uint8_t rcode, Bytes records);
   void refuse(StreamId id, Code code);
-  void remove(StreamId id);
+  void established(StreamId id);
+  ConnectionEvent event(const OpenRequest& request) const;
+  void record_refusal(ConnectionEvent::Kind kind, const OpenRequest& request, Code code);
+  void record_end(const Live& live, std::string_view reason);
+  void remove(StreamId id, std::optional<std::string_view> reason);
+  void finished(StreamId id);
   void sweep();
   template <class Call>
   void with(StreamId id, const Call& call);
 
   Shared shared_;
+  std::string path_;
+  Code closing_ = Code::none;              // what this end has closed the tunnel with
   std::function<void(const Error&)> ended_;
   DeviceQuota::Hold place_;                // among the tunnels
   net::TunnelLink link_;

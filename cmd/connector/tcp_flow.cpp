@@ -22,6 +22,9 @@ class TcpFlow final : public Flow {
     const auto left = std::span(targets_).subspan(next_ > 0 ? next_ - 1 : 0);
     return joined_ ? left.first(1) : left;
   }
+  Carried carried() const override {
+    return joined_ ? Carried{joined_->to_socket(), joined_->from_socket(), joined_->failure()} : Carried{.code = failure_};
+  }
   Pull pull(MutBytes out) override { return joined_ ? joined_->pull(out) : Pull{}; }
   void data(Bytes b) override {
     if (joined_) joined_->data(b);
@@ -55,6 +58,7 @@ class TcpFlow final : public Flow {
       }
       return;
     }
+    failure_ = why;
     c_.link.tunnel().reset(c_.id, why);
     c_.link.kick();
     const auto ended = c_.ended;
@@ -68,11 +72,13 @@ class TcpFlow final : public Flow {
     c_.link.tunnel().opened(c_.id);
     c_.link.kick();
     joined_ = std::make_unique<net::TcpFlow>(c_.loop, std::move(fd_), c_.link, c_.id, c_.ended, std::move(c_.kept));
+    c_.opened();
   }
 
   FlowContext c_;
   std::vector<Endpoint> targets_;
   std::size_t next_ = 0;
+  Code failure_ = Code::none;
   net::Fd fd_;
   net::Watch watch_;
   net::Timer patience_;

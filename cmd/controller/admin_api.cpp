@@ -72,6 +72,7 @@ Json AdminApi::answer(const Json& request, const Stamp& by) const {
   if (type == "apply") out = apply(request, by);
   if (type == "state") out = state();
   if (type == "audit") out = audit(request);
+  if (type == "events" && events) out = events(request);
   if (type == "verify_audit") out = verify_audit(request);
   if (type == "token") out = token(request, by);
   if (type == "key") out = key(request, by);

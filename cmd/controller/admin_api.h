@@ -17,6 +17,11 @@
 //   {"type":"totp","name":USER,"remove":bool}                     -> {"type":"ok","uri":"otpauth://…"} ("": it is gone)
 //   {"type":"audit","after":N,"most":M}                           -> {"type":"ok","entries":[…],"last":N}: the oldest first
 //   {"type":"audit","newest":M}                                   -> the same, of the newest M
+//   {"type":"events","most":M,"before":N}, of the newest without "before"; "user", "device", "resource", "connector", "kinds",
+//          "since" and "until" choose some
+//                   -> {"type":"ok","events":[…],"reached":N,"done":bool,"last":N}: the newest first; what is left is asked for
+//                      with "before":reached, until it is done
+//   {"type":"events","most":M,"after":N}   -> the same, the oldest first, and "after":reached
 //   {"type":"verify_audit","number":N,"hash":hex} (both or none)  -> {"type":"ok","number":N,"hash":hex,"problem":""}
 // or net::local_error.
 #pragma once
@@ -42,6 +47,7 @@ struct AdminApi {
   std::function<std::vector<OnlineAgent>()> online;
   std::function<void()> changed;                       // called after each change
   std::function<Json()> about;                         // what status adds: where the controller listens, and so on
+  std::function<Result<Json>(const Json&)> events{};   // answers questions about events
 
   // `by`: who asks, from where and when.
   Json answer(const Json& request, const Stamp& by) const;

@@ -59,6 +59,13 @@ void add_serve(cmd::Command controller) {
                       "away, such as 90s, 15m or 8h; at most 12h. No revocation is told in that time")
       .type_name("DURATION")
       .default_str("0s");
+  command.add_option("--events-keep", options->events_keep, "How long the record of who used what is kept")
+      .type_name("DURATION")
+      .default_str("30d");
+  command.add_option("--events-max", options->events_max, "How much of it is kept; then the oldest goes")
+      .type_name("MIB")
+      .in_range(1, 1u << 20)
+      .capture_default_str();
   command.footer("Everything that is missing in the state directory is made: the certificate authority, the keys and\n"
                  "the database. The directory, with master.key in it, is the controller: keep a copy.");
 }
@@ -217,6 +224,7 @@ std::string status_text(const Json& s) {
   const std::string sign_in = s["identity_providers"].empty()
                                   ? std::string("with tokens only: no identity provider")
                                   : fmt::format("tg client login {}", s["address"].get<std::string>());
+  const std::string events = s.contains("events") ? text_or(s["events"], "problem", "") : "";
   const std::time_t since = s["started"].get<std::time_t>();
   return fmt::format(
       "controller  {} (tg {}, process {}), up since {:%Y-%m-%d %H:%M:%S} UTC\n"
@@ -229,7 +237,8 @@ std::string status_text(const Json& s) {
       s["listen"].get<std::string>(), s["public"].get<std::string>(), embedded, sign_in,
       s["state"].get<std::string>(), s["revision"].dump(), s["networks"].dump(), s["resources"].dump(),
       s["users"].dump(), counts("connectors"), counts("relays"), counts("devices")) +
-         (text_or(s, "problem", "").empty() ? "" : "problem     " + text_or(s, "problem", "") + "\n");
+         (text_or(s, "problem", "").empty() ? "" : "problem     " + text_or(s, "problem", "") + "\n") +
+         (events.empty() ? "" : "events      not kept: " + printable(events, 500) + "\n");
 }
 
 void add_status(cmd::Command controller) {
@@ -302,6 +311,7 @@ void add_commands(cmd::Command app) {
   add_export(controller);
   add_status(controller);
   add_audit_commands(controller);
+  add_event_commands(controller);
   add_backup_commands(controller);
   add_entry_commands(controller);
 }

@@ -34,6 +34,8 @@ Result<> print_changes(const Common& common, const Json& answer, bool planned);
 
 // add_audit_commands declares audit and audit verify below `controller`.
 void add_audit_commands(cmd::Command controller);
+// add_event_commands declares events below `controller`.
+void add_event_commands(cmd::Command controller);
 
 // add_backup_commands declares backup and restore.
 void add_backup_commands(cmd::Command controller);

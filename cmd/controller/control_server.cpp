@@ -148,6 +148,10 @@ void ControlServer::said(AgentStream& s, const Json& message) {
   if (type == "ping") return s.send({{"type", "pong"}, {"time", now.time_since_epoch().count()}});
   if (type == "renew") return renew(s, message);
   if (type == "request_access" && s.who().role == "device") return request_access(s, message);
+  if (type == "events" && s.who().role == "connector" && take_events_) {
+    if (auto taken = take_events_(s.who().id, message); !taken) s.refuse(taken.error().code, taken.error().text, now);
+    return;
+  }
   s.refuse(Errc::protocol, unknown_message(type), now);
 }
 
@@ -318,6 +322,11 @@ void ControlServer::goodbye() {
   save_seen();
   for (const auto& [key, s] : agents_) s->send({{"type", "goodbye"}});
   for (const auto& [s, owned] : streams_) s->close();
+}
+
+void ControlServer::tell_connector(const std::string& id, const Json& message) {
+  const auto found = agents_.find("connector/" + id);
+  if (found != agents_.end() && found->second->state() == AgentStream::State::ready) found->second->send(message);
 }
 
 std::vector<OnlineAgent> ControlServer::online() const {

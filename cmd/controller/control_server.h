@@ -24,6 +24,9 @@
 //     -> {"type":"access_asked","id":…} or {"type":"access_asked","code":…,"text":why not}
 //   {"type":"ping"}             -> {"type":"pong","time":unix}
 //   {"type":"goodbye"}          either way
+// and a connector, which was told "events":true, sends what became of flows, one message after the other was kept:
+//   {"type":"events","spool":16 hex digits,"first":N,"events":[…]}   see core/connection_event.h
+//     -> {"type":"events_kept","spool":…,"through":N}
 // A refusal is {"type":"error","code":…,"text":one line,"time":unix}, and the stream ends.
 //
 // A certificate is renewed for the key that it had. Of one identity there is one stream. A new process takes the place of the one before (which may be dead, and not
@@ -91,6 +94,13 @@ class ControlServer {
   void set_context(net::TlsContext context) { context_ = std::move(context); }
   // let_sign_in has people sign in, who otherwise are told that they cannot.
   void let_sign_in(SignInMeans means) { means_ = std::move(means); }
+  // take_events has the events of connectors handed over, with the id of who sent them. An error ends the stream.
+  using TakeEvents = std::function<Result<>(const std::string& connector, const Json& message)>;
+  void take_events(TakeEvents take) { take_events_ = std::move(take); }
+  // tell_connector says something to a connector that is there.
+  void tell_connector(const std::string& id, const Json& message);
+  // model is what agents are told of.
+  const Model& model() const noexcept { return directory_->model(); }
   // goodbye tells every agent and stops accepting.
   void goodbye();
 
@@ -189,6 +199,7 @@ class ControlServer {
   Counts counts_;
   std::map<std::string, UnixTime> seen_;               // when agents came or went; written in batches
   std::optional<SignInMeans> means_;
+  TakeEvents take_events_;
   std::map<AgentStream*, Visitor> signing_in_;
   Crowd visitors_;                                     // those at a provider, by number, and
   Crowd typing_;                                       // those with a password

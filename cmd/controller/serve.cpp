@@ -73,6 +73,17 @@ Result<std::chrono::seconds> password_session_of(const ServeOptions& options) {
   return session;
 }
 
+Result<EventsSettings> events_of(const ServeOptions& options) {
+  EventsSettings out;
+  out.bytes = std::uint64_t{options.events_max} << 20;
+  if (options.events_keep.empty()) return out;
+  auto keep = parse_duration(options.events_keep);
+  if (!keep) return fail(keep.error().code, "--events-keep: " + keep.error().text);
+  if (keep->count() == 0) return fail(Errc::invalid_argument, "--events-keep 0s: nothing would be kept; 1s is the least");
+  out.keep = *keep;
+  return out;
+}
+
 // person is how the audit log calls who asks on the socket. Whom sudo speaks for is what the asker says, who is root.
 std::string person(unsigned uid, const std::string& sudo) {
   const std::string user = uid == 0 ? "root" : fmt::format("uid {}", uid);
@@ -139,6 +150,10 @@ Result<net::TlsContext> Controller::relay_context(UnixTime now) {
 }
 
 Result<> Controller::open_streams() {
+  auto events = events_of(options_);
+  if (!events) return pass_on(events);
+  events_ = std::make_unique<Events>(loop_, dir_.events(), *events, [this]() -> const Model& { return control_->model(); },
+                                     [this](const std::string& id, const Json& m) { control_->tell_connector(id, m); });
   auto listener = listen_at("--listen", options_.listen, kControlPort);
   if (!listener) return pass_on(listener);
   listening_ = net::local_endpoint(listener->get());
@@ -170,6 +185,7 @@ Result<> Controller::open_streams() {
   control_ = std::make_unique<ControlServer>(loop_, std::move(*listener), store_, secrets_.pki, secrets_.keys, *context,
                                              settings);
   control_->let_sign_in(sign_in_means());
+  control_->take_events([this](const std::string& id, const Json& m) { return events_->take(id, m); });
   return {};
 }
 
@@ -196,7 +212,8 @@ Result<> Controller::open_relay(UnixTime now) {
 Json Controller::answer(const Question& q) {
   const AdminApi api{store_, secrets_.pki, vault_, public_, [this] { return control_->online(); },
                      [this] { control_->changed(); },
-                     [this] { return about(); }};
+                     [this] { return about(); },
+                     [this](const Json& request) { return events_->query(request); }};
   return api.answer(q.request, {net::Loop::wall(), q.who, "socket"});
 }
 
@@ -204,9 +221,7 @@ Result<> Controller::open_admin() {
   const auto asked = [this](unsigned uid, const Json& request, const net::LocalServer::Reply& reply) {
     Question q{request, person(uid, text_or(request, "sudo", "")), reply, {}};
     const auto patience = std::chrono::milliseconds(std::clamp<std::int64_t>(number_or(request, "wait_ms", 0), 0, kWaitMost));
-    const bool waits = text_or(request, "type", "") == "audit" && patience.count() > 0 &&
-                       number_or(request, "after", 0) >= static_cast<std::int64_t>(store_.audit_last());
-    if (!waits) return reply(answer(q));
+    if (patience.count() <= 0 || news_for(request)) return reply(answer(q));
     q.until = net::Loop::now() + patience;
     waiting_.push_back(std::move(q));
     look_.after(kLook);
@@ -218,11 +233,19 @@ Result<> Controller::open_admin() {
   return {};
 }
 
+// news_for says whether there is something to answer: also to whoever asks for nothing that may come later.
+bool Controller::news_for(const Json& request) const {
+  const std::string type = text_or(request, "type", "");
+  const auto after = static_cast<std::uint64_t>(std::max<std::int64_t>(number_or(request, "after", 0), 0));
+  if (type == "audit") return after < store_.audit_last();
+  if (type == "events") return after < events_->last();
+  return true;
+}
+
 void Controller::answer_waiting() {
   std::vector<Question> still;
   for (Question& q : std::exchange(waiting_, {})) {
-    const bool more = number_or(q.request, "after", 0) < static_cast<std::int64_t>(store_.audit_last());
-    if (more || net::Loop::now() >= q.until) q.reply(answer(q));
+    if (news_for(q.request) || net::Loop::now() >= q.until) q.reply(answer(q));
     else still.push_back(std::move(q));
   }
   waiting_ = std::move(still);
@@ -241,7 +264,8 @@ Json Controller::about() const {
           {"started", started_.time_since_epoch().count()},
           {"listen", listening_.to_string()},
           {"public", public_.to_string()},
-          {"relay", relay}};
+          {"relay", relay},
+          {"events", events_->status()}};
 }
 
 Result<> Controller::open_metrics() {

@@ -5,12 +5,13 @@
 #include <string>
 
 #include "cmd/controller/control_server.h"
-#include "cmd/log_options.h"
-#include "cmd/metrics_server.h"
+#include "cmd/controller/events.h"
 #include "cmd/controller/names.h"
 #include "cmd/controller/secrets.h"
 #include "cmd/controller/signing_in.h"
 #include "cmd/controller/state_dir.h"
+#include "cmd/log_options.h"
+#include "cmd/metrics_server.h"
 #include "core/ip.h"
 #include "core/json.h"
 #include "net/local_socket.h"
@@ -36,6 +37,8 @@ struct ServeOptions {
   std::string metrics;                // "IP:PORT" of /metrics; "": nowhere
   cmd::LogOptions log;
   std::string grace;                  // a duration, at most kGraceMax; "": that of `control`
+  std::string events_keep;            // a duration; "": that of EventsSettings
+  unsigned events_max = 1024;         // MiB
   ControlSettings control;            // its relay is filled in
 };
 
@@ -78,6 +81,7 @@ class Controller {
     Instant until{};
   };
   Json answer(const Question& q);
+  bool news_for(const Json& request) const;
   void answer_waiting();
   Result<net::TlsContext> control_context(UnixTime now);
   Result<net::TlsContext> relay_context(UnixTime now);
@@ -100,6 +104,7 @@ class Controller {
   Endpoint listening_;
   Endpoint relay_listening_;
   std::unique_ptr<ControlServer> control_;
+  std::unique_ptr<Events> events_;
   std::unique_ptr<net::Relay> relay_;
   std::unique_ptr<net::LocalServer> admin_;
   std::unique_ptr<net::HttpServer> metrics_;

@@ -17,6 +17,7 @@ class StateDir {
 
   const std::string& path() const noexcept { return path_; }
   std::string database() const { return path_ + "/controller.db"; }
+  std::string events() const { return path_ + "/events.db"; }
   std::string master_key() const { return path_ + "/master.key"; }
   std::string socket() const { return admin_socket(path_); }
   static std::string admin_socket(const std::string& path) { return path + "/control.sock"; }

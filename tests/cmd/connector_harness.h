@@ -206,8 +206,8 @@ class ConnectorTest : public ::testing::Test {
   }
   Line join(const Device& d, net::Fd near, net::Fd far) {
     Line line;
-    const Session::Shared shared{loop_, resolver_, rules_, own_addresses_, flows_, tunnels_, kept_, lines_};
-    line.session = std::make_unique<Session>(shared, std::move(far), server_, [](const Error&) {});
+    const Session::Shared shared{loop_, resolver_, rules_, own_addresses_, flows_, tunnels_, kept_, lines_, recorder_};
+    line.session = std::make_unique<Session>(shared, "relay.example.com:8444", std::move(far), server_, [](const Error&) {});
     line.client = std::make_unique<Client>(loop_, std::move(near), must(net::TlsContext::client(d.credentials, net::kAlpnTunnel)));
     return line;
   }
@@ -291,6 +291,8 @@ class ConnectorTest : public ::testing::Test {
   };
   DeviceQuota flows_{{8, 3}}, tunnels_{{8, 3}}, kept_{{24u << 20, 9u << 20}};
   LogQuota lines_;
+  std::vector<ConnectionEvent> events_;
+  Recorder recorder_{0, [this](const ConnectionEvent& e) { events_.push_back(e); }};
   const Device laptop_ = device("d1");
   const Device other_ = device("d2");
 };

@@ -690,5 +690,41 @@ TEST_F(AControlServer, survives_a_storm_of_changes_and_ends_with_everybody_right
   EXPECT_GE(last->issued.time_since_epoch().count(), connector->view["revoked/" + laptop.id].get<std::int64_t>());
 }
 
+TEST_F(AControlServer, keeps_what_a_connector_tells_of_flows_under_the_name_of_its_certificate) {
+  const Machine box = enroll("connector", "home-1");
+  const auto connector = up(box);
+  EXPECT_EQ(connector->view["self"]["events"], true);
+  const Json event = {{"kind", "denied"}, {"time_ms", 1}, {"protocol", "tcp"}, {"host", "nas.home.int"}, {"port", 22},
+                      {"connector", "somebody else"}, {"connector_id", "00000000000000ff"}, {"network", "office"}};
+  connector->say({{"type", "events"}, {"spool", "00000000000000aa"}, {"first", 7}, {"events", {event}}});
+  ASSERT_TRUE(turner.until([&] { return connector->last("events_kept") != nullptr; }));
+  EXPECT_EQ((*connector->last("events_kept"))["through"], 7);
+  EXPECT_EQ((*connector->last("events_kept"))["spool"], "00000000000000aa");
+  EventStore kept = must(EventStore::open(folder / "state/events.db"));
+  const EventPage page = must(kept.after({}, 0, 10));
+  ASSERT_EQ(page.events.size(), 1u);
+  EXPECT_EQ(page.events[0]["connector"], "home-1");
+  EXPECT_EQ(page.events[0]["connector_id"], box.id);
+  EXPECT_EQ(page.events[0]["network"], "home");
+}
+
+TEST_F(AControlServer, takes_events_of_nobody_else_and_none_that_are_nonsense) {
+  const Machine laptop = enroll("device", "alice@example.com"), box = enroll("connector", "home-1");
+  const Json events = {{"type", "events"}, {"spool", "00000000000000aa"}, {"first", 1}, {"events", {Json::object()}}};
+  const auto device = up(laptop);
+  device->say(events);
+  ASSERT_TRUE(turner.until([&] { return device->closed; }));
+  EXPECT_EQ((*device->last("error"))["text"], "unknown message \"events\"");
+  const auto connector = up(box);
+  connector->say(events);
+  ASSERT_TRUE(turner.until([&] { return connector->last("events_kept") != nullptr; })) << "one that is nonsense is passed over";
+  Json wrong = events;
+  wrong["spool"] = 1;
+  connector->say(wrong);
+  ASSERT_TRUE(turner.until([&] { return connector->closed; }));
+  EXPECT_EQ((*connector->last("error"))["code"], "protocol");
+  EXPECT_EQ(must(EventStore::open(folder / "state/events.db")).last(), 0u);
+}
+
 }  // namespace
 }  // namespace tg::controller

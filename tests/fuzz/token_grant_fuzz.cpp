@@ -4,9 +4,12 @@
 
 #include <openssl/curve25519.h>
 
+#include "core/connection_event.h"
 #include "core/encoding.h"
+#include "core/event_queue.h"
 #include "core/grant.h"
 #include "core/json.h"
+#include "core/text.h"
 #include "core/ticket.h"
 #include "core/token.h"
 #include "core/view.h"
@@ -64,6 +67,29 @@ bool ticket(std::string_view text) {
 
 bool claims(std::string_view text) { return verify(signed_claims(as_bytes(text))); }
 
+// An event is written the same both ways, and shown in one line of which nothing moves a cursor.
+bool event(std::string_view text) {
+  const auto j = parse_json(text);
+  if (!j) return false;
+  const auto recorded = recorded_event_from_json(*j);
+  if (recorded) {
+    TG_CHECK(recorded_event_from_json(to_json(*recorded)).value() == *recorded);
+    const std::string line = text_of(*recorded);
+    TG_CHECK(printable(line, line.size()) == line);
+  }
+  const auto one = connection_event_from_json(*j);
+  if (!one) return false;
+  TG_CHECK(event_line(*one) == json_text(to_json(*one)));
+  TG_CHECK(connection_event_from_json(parse_json(event_line(*one)).value()).value() == *one);
+  return true;
+}
+
+bool segment(std::string_view name) {
+  const auto s = segment_named(name);
+  if (s) TG_CHECK(segment_name(*s) == name);
+  return s.has_value();
+}
+
 // control_stream says whether messages came out of the bytes, fed in pieces, and no error.
 bool control_stream(std::string_view text) {
   const Bytes bytes = as_bytes(text);
@@ -95,6 +121,9 @@ constexpr Seed kSeeds[] = {
     {"relay_self", item<relay_self_from_json>},
     {"device_self", item<device_self_from_json>},
     {"control_frame", control_stream},
+    {"connection_event", event},
+    {"recorded_event", event},
+    {"event_segment", segment},
 };
 
 }  // namespace

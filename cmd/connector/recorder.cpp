@@ -1,0 +1,18 @@
+#include "cmd/connector/recorder.h"
+
+#include "net/loop.h"
+
+namespace tg::connector {
+
+void Recorder::record(ConnectionEvent e) {
+  const bool denied = e.kind == ConnectionEvent::Kind::denied;
+  if (denied || e.kind == ConnectionEvent::Kind::failed) {
+    const auto left_out = (denied ? denied_ : failed_).take(e.device, net::Loop::now());
+    if (!left_out) return;
+    e.more = *left_out;
+  }
+  e.time = std::chrono::duration_cast<Milliseconds>(std::chrono::system_clock::now().time_since_epoch());
+  keep_(e);
+}
+
+}  // namespace tg::connector
