@@ -59,6 +59,13 @@ std::optional<UnixTime> date_and_time(std::string_view text) {
 
 }  // namespace
 
+Result<UnixTime> parse_utc(std::string_view text) {
+  const bool words = text.ends_with(" UTC"), zulu = text.ends_with('Z');
+  const auto at = text.find(':') != text.npos ? date_and_time(words ? text.substr(0, text.size() - 4) : text) : std::nullopt;
+  if (at && words != zulu) return *at;
+  return fail(Errc::invalid_argument, "\"" + printable(text, 40) + "\" is no moment such as 2026-12-31T18:00Z, in UTC");
+}
+
 Result<UnixTime> parse_moment(std::string_view text, UnixTime now) {
   if (const auto ago = parse_duration(text)) return now - *ago;
   if (const auto at = date_and_time(text)) return *at;

@@ -1,7 +1,6 @@
 #include "core/text.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 
 #include <fmt/format.h>
@@ -79,41 +78,6 @@ std::string rfc3339(UnixTime t) {
   const std::chrono::hh_mm_ss time(t - day);
   return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
                      static_cast<unsigned>(date.day()), time.hours().count(), time.minutes().count(), time.seconds().count());
-}
-
-Result<UnixTime> parse_utc(std::string_view text) {
-  const auto wrong = [&] {
-    return fail(Errc::invalid_argument, "\"" + printable(text, 40) + "\" is no moment such as 2026-12-31T18:00Z, in UTC");
-  };
-  std::string_view rest = text;
-  const auto number = [&](std::size_t digits) -> int {   // -1 for none
-    int out = -1;
-    if (rest.size() < digits || rest[0] < '0' || rest[0] > '9') return out;
-    const auto [end, error] = std::from_chars(rest.data(), rest.data() + digits, out);
-    if (error != std::errc() || end != rest.data() + digits) return -1;
-    rest.remove_prefix(digits);
-    return out;
-  };
-  const auto skip = [&](std::string_view one) {
-    const bool there = rest.starts_with(one);
-    if (there) rest.remove_prefix(one.size());
-    return there;
-  };
-  const int year = number(4);
-  if (year < 0 || !skip("-")) return wrong();
-  const int month = number(2);
-  if (month < 0 || !skip("-")) return wrong();
-  const int day = number(2);
-  if (day < 0 || !(skip("T") || skip(" "))) return wrong();
-  const int hour = number(2);
-  if (hour < 0 || hour > 23 || !skip(":")) return wrong();
-  const int minute = number(2);
-  const int second = skip(":") ? number(2) : 0;
-  if (minute < 0 || minute > 59 || second < 0 || second > 59 || !(skip("Z") || skip(" UTC")) || !rest.empty()) return wrong();
-  const std::chrono::year_month_day date(std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
-                                         std::chrono::day(static_cast<unsigned>(day)));
-  if (!date.ok()) return wrong();
-  return std::chrono::sys_days(date) + std::chrono::hours(hour) + std::chrono::minutes(minute) + std::chrono::seconds(second);
 }
 
 std::string lower(std::string_view s) {

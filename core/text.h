@@ -4,7 +4,6 @@
 #include <string>
 #include <string_view>
 
-#include "core/result.h"
 #include "core/time.h"
 
 namespace tg {
@@ -16,9 +15,8 @@ std::string printable(std::string_view s, std::size_t max = 256);
 // utc_text writes a moment to the minute: "2026-11-24 19:30 UTC".
 std::string utc_text(UnixTime t);
 
-// rfc3339 writes it to the second: "2026-11-24T19:30:00Z". parse_utc reads both; seconds may be left out. Errors: invalid_argument.
+// rfc3339 writes it to the second: "2026-11-24T19:30:00Z". (core/moment.h reads both.)
 std::string rfc3339(UnixTime t);
-Result<UnixTime> parse_utc(std::string_view text);
 
 // lower returns `s` with A-Z in lower case; other bytes are left alone.
 std::string lower(std::string_view s);

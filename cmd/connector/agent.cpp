@@ -45,6 +45,10 @@ Result<> Agent::start() {
                                        });
   if (!local) return pass_on(local);
   local_ = std::move(*local);
+  auto metrics = cmd::serve_metrics(loop_, options_.metrics,
+                                    {"connector", [this](Metrics& m) { add_metrics(m); }, [this] { return not_ready(); }});
+  if (!metrics) return pass_on(metrics);
+  metrics_ = std::move(*metrics);
   if (options_.listen) {
     auto fd = net::tcp_listen(*options_.listen);
     if (!fd) return fail(fd.error().code, fd.error().text + "; see --listen");
@@ -219,6 +223,42 @@ void Agent::answer_status(const Json& request, const net::LocalServer::Reply& re
         reply(answer);
         const auto gone = probes_.extract(number);
       });
+}
+
+// Why clients cannot use it; "" when they can.
+std::string Agent::not_ready() const {
+  if (stopping_) return "stopping";
+  if (!controller_ || !controller_->up()) return "controller: " + (controller_ ? controller_->problem() : "not connected yet");
+  const bool reachable = listener_ || std::any_of(relays_.begin(), relays_.end(), [](const auto& r) { return r.second->up(); });
+  return reachable ? "" : "connected to no relay, and without --listen: no client can reach it";
+}
+
+void Agent::add_metrics(Metrics& m) const {
+  std::map<Protocol, std::uint64_t> live = {{Protocol::tcp, 0}, {Protocol::udp, 0}, {Protocol::icmp, 0}};
+  Carried carried;
+  for (const auto& [number, s] : sessions_) s->add_live(live, carried);
+  const Recorder::Counts& counts = recorder_.counts();
+  std::uint64_t up = 0;
+  for (const auto& [name, relay] : relays_) up += relay->up() ? 1 : 0;
+  m.gauge("tg_connector_controller_connected", "Whether the controller is there.").add(controller_ && controller_->up());
+  m.gauge("tg_connector_relays", "Relays, by whether it waits there.")
+      .add(up, {{"state", "up"}})
+      .add(std::uint64_t{relays_.size() - up}, {{"state", "down"}});
+  m.gauge("tg_connector_tunnels", "Tunnels of clients.").add(std::uint64_t{sessions_.size()});
+  m.gauge("tg_connector_flows", "Flows that are open, or being opened.");
+  for (const auto& [protocol, count] : live) m.add(count, {{"protocol", to_string(protocol)}});
+  m.counter("tg_connector_flows_established_total", "Flows that were opened.");
+  for (const auto& [protocol, none] : live) {
+    const auto found = counts.established.find(protocol);
+    m.add(found == counts.established.end() ? std::uint64_t{0} : found->second, {{"protocol", to_string(protocol)}});
+  }
+  m.counter("tg_connector_flows_denied_total", "Flows that the rules did not let through, by why.");
+  for (const auto& [reason, count] : counts.denied) m.add(count, {{"reason", reason}});
+  m.counter("tg_connector_flows_failed_total", "Flows that came to nothing all the same, by why.");
+  for (const auto& [reason, count] : counts.failed) m.add(count, {{"reason", reason}});
+  m.counter("tg_connector_bytes_total", "Payload of flows: up, to the private network, and down.")
+      .add(counts.up + carried.up, {{"direction", "up"}})
+      .add(counts.down + carried.down, {{"direction", "down"}});
 }
 
 Json Agent::status() const {

@@ -12,6 +12,7 @@
 #include "cmd/connector/event_spool.h"
 #include "cmd/connector/session.h"
 #include "cmd/controller_link.h"
+#include "cmd/metrics_server.h"
 #include "cmd/dns_probe.h"
 #include "cmd/system_dns.h"
 #include "core/crowd.h"
@@ -27,6 +28,7 @@ struct Options {
   std::optional<Endpoint> listen;    // for direct paths
   bool follow_dns = false;           // the DNS servers are those of /etc/resolv.conf, whatever it names
   EventQueue::Limits events;         // that wait for the controller
+  std::string metrics{};             // IP:PORT; "": nowhere
 };
 
 // Agent is one running connector: the line to the controller, to the relays, a listener for direct paths, and a Session for
@@ -41,6 +43,8 @@ class Agent {
   Json status() const;
 
  private:
+  std::string not_ready() const;
+  void add_metrics(Metrics& m) const;
   void answer_status(const Json& request, const net::LocalServer::Reply& reply);
   void view_changed();
   void update_relays();
@@ -75,6 +79,7 @@ class Agent {
   std::uint64_t next_session_ = 1;
   std::map<std::uint64_t, std::unique_ptr<cmd::DnsProbe>> probes_;
   std::unique_ptr<net::LocalServer> local_;
+  std::unique_ptr<net::HttpServer> metrics_;
   std::optional<net::NetworkMonitor> network_;
   net::Watch network_watch_;
   net::Timer settle_, farewell_;

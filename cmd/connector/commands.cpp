@@ -21,7 +21,7 @@ struct Run {
 };
 
 Result<int> run(const Run& o) {
-  Options options{o.agent.state, {}, o.agent.dns.empty(), {}};
+  Options options{o.agent.state, {}, o.agent.dns.empty(), {}, o.agent.metrics};
   options.events.total = std::size_t{o.events_buffer} << 20;
   if (!o.listen.empty()) {
     auto at = Endpoint::parse(o.listen);

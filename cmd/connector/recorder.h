@@ -2,6 +2,8 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <string>
 
 #include "core/connection_event.h"
 #include "core/log_quota.h"
@@ -13,6 +15,14 @@ namespace tg::connector {
 // were left out.
 class Recorder {
  public:
+  // Counts is what has happened since the start, by protocol and by reason. The bytes are those of flows that are closed.
+  struct Counts {
+    std::map<Protocol, std::uint64_t> established;
+    std::map<std::string, std::uint64_t> denied, failed;
+    std::uint64_t up = 0, down = 0;
+  };
+  const Counts& counts() const noexcept { return counts_; }
+
   // `flow`: a random number, from which those of flows go on.
   Recorder(std::uint64_t flow, std::function<void(const ConnectionEvent&)> keep) : flow_(flow), keep_(std::move(keep)) {}
 
@@ -20,9 +30,12 @@ class Recorder {
   void record(ConnectionEvent e);
 
  private:
+  void count(const ConnectionEvent& e);
+
   std::uint64_t flow_;
   std::function<void(const ConnectionEvent&)> keep_;
   LogQuota denied_, failed_;
+  Counts counts_;
 };
 
 }  // namespace tg::connector

@@ -335,6 +335,16 @@ void Session::remove(StreamId id, std::optional<std::string_view> reason) {
   if (reason) record_end(gone, *reason);
 }
 
+void Session::add_live(std::map<Protocol, std::uint64_t>& flows, Carried& carried) const {
+  for (const auto& [id, live] : flows_) {
+    ++flows[live.request.protocol];
+    if (live.number == 0) continue;
+    const Carried one = live.flow->carried();
+    carried.up += one.up;
+    carried.down += one.down;
+  }
+}
+
 void Session::finished(StreamId id) {
   const auto it = flows_.find(id);
   if (it == flows_.end()) return;

@@ -60,6 +60,8 @@ class Session final : public TunnelHandler {
   // known says that the client has shown its certificate.
   bool known() const noexcept { return link_.identity().has_value(); }
   std::size_t flows() const noexcept { return flows_.size(); }
+  // add_live adds the flows that are alive, by protocol, and what they have carried so far.
+  void add_live(std::map<Protocol, std::uint64_t>& flows, Carried& carried) const;
   const std::string& user() const noexcept;
 
   void on_grant(std::string_view jws) override;

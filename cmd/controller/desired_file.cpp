@@ -9,6 +9,7 @@
 #include "cmd/controller/toml_reader.h"
 #include "core/access.h"
 #include "core/duration.h"
+#include "core/moment.h"
 #include "core/text.h"
 
 namespace tg::controller {

@@ -9,6 +9,7 @@
 #include "cmd/controller/names.h"
 #include "core/access.h"
 #include "core/duration.h"
+#include "core/moment.h"
 #include "core/json.h"
 #include "core/text.h"
 

@@ -9,6 +9,7 @@
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/edits.h"
 #include "core/json.h"
+#include "core/moment.h"
 #include "core/text.h"
 #include "net/time_zone.h"
 #include "tests/cmd/controller_support.h"
@@ -490,6 +491,7 @@ Model draw_model() {
     r.user = "u" + std::to_string(number(2));
     r.resource = static_cast<ResourceId>(1 + number(4));
     r.state = chance(70) ? RequestRecord::State::approved : RequestRecord::State::open;
+    r.decided = r.asked = kNow - hours(1);
     r.until = kNow + hours(number(3) - 1);
     m.requests.push_back(r);
   }

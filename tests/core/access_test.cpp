@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include "core/moment.h"
 #include "core/text.h"
 
 namespace tg {
