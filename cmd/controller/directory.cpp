@@ -187,7 +187,8 @@ std::vector<std::string> lost(const Directory& before, const Directory& after, J
   for (const DeviceRecord& had : before.model().devices) {
     if (!had.let_in(UnixTime())) continue;   // a session that is over is one until it is taken away
     const DeviceRecord* has = after.model().device(had.id);
-    if (has == nullptr || !has->let_in(judge.now())) {
+    const UnixTime horizon = std::min(had.reaches_until(), judge.now() + kLongest);
+    if (has == nullptr || !has->let_in(judge.now()) || has->reaches_until() < horizon) {
       out.push_back(had.id);
       continue;
     }
@@ -205,8 +206,7 @@ std::vector<std::string> lost(const Directory& before, const Directory& after, J
       if (pair.second == nullptr) return true;
       const Access now = after.access(*has, stands, *pair.second, judge);
       if (now.need != Need::nothing) return true;
-      const UnixTime ended = std::min({then.changes, had.reaches_until(), judge.now() + kLongest});
-      return std::min(now.changes, has->reaches_until()) < ended;
+      return now.changes < std::min(then.changes, horizon);
     };
     if (d.takes || std::any_of(d.doubtful.begin(), d.doubtful.end(), gone)) out.push_back(had.id);
   }

@@ -546,7 +546,7 @@ RC_GTEST_PROP(Lost, is_what_somebody_reached_and_does_not_reach_now_or_not_for_a
   for (const DeviceRecord& d : from.devices) {
     if (!d.let_in(UnixTime())) continue;
     const DeviceRecord* after = to.device(d.id);
-    bool lost = after == nullptr || !after->let_in(now);   // whatever it reached
+    bool lost = after == nullptr || !after->let_in(now) || after->reaches_until() < d.reaches_until();   // whatever it reached
     // A session that lets a device in does so until it is taken away.
     const auto lasting = [&](Model m) {
       for (DeviceRecord& other : m.devices) {
