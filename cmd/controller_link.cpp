@@ -13,7 +13,8 @@ namespace {
 
 constexpr Duration kPingEvery = std::chrono::seconds(10);
 constexpr Duration kPingPatience = std::chrono::seconds(5);
-constexpr Duration kRenewalCheck = std::chrono::seconds(60);
+constexpr Duration kRenewalCheck = std::chrono::seconds(60);   // at most: clocks are set
+constexpr Duration kRenewalPatience = std::chrono::seconds(5);  // for an answer
 constexpr std::chrono::seconds kAhead(60);                  // as grants and certificates are forgiven
 constexpr Duration kSaveEvery = std::chrono::seconds(1);   // at most, in a storm of changes
 constexpr Duration kRenewalAgain = std::chrono::hours(1);   // when the newest certificate is not valid here either
@@ -115,7 +116,8 @@ struct ControllerLink::State {
   }
 
   void check_renewal() {
-    renewal.after(kRenewalCheck);
+    const Duration left = identity.renewal_due() - net::Loop::wall();
+    renewal.after(std::clamp(left, kRenewalPatience, kRenewalCheck));
     save();
     if (!stream->up() || !identity.wants_renewal(net::Loop::wall())) return;
     if (const auto request = identity.renewal()) stream->send(*request);

@@ -26,6 +26,10 @@ class Crowd {
   // remove does nothing when `member` is none.
   void remove(std::uint64_t member);
   std::size_t size() const noexcept { return members_.size(); }
+  // oldest returns the one that would go next, or nothing when there is nobody.
+  std::optional<std::uint64_t> oldest() const {
+    return members_.empty() ? std::nullopt : std::optional(members_.begin()->first);
+  }
   bool contains(std::uint64_t member) const { return members_.contains(member); }
 
  private:

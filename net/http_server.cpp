@@ -52,9 +52,10 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
   void accepted(Fd fd, const Endpoint& peer) {
     const std::uint64_t number = next++;
     if (const auto gone = idle.add(number, source_of(peer.address).to_string())) drop(*gone);
-    if (connections.size() >= limits.connections) {          // all are being answered
-      idle.remove(number);
-      return;
+    if (connections.size() >= limits.connections) {
+      const auto oldest = idle.oldest();
+      if (oldest == number) return idle.remove(number);   // all others are being answered
+      drop(*oldest);
     }
     auto made = std::make_unique<Connection>([this, from = peer.address](const HttpAsked& head) { return hooks.body_limit(head, from); });
     Connection& c = *made;

@@ -49,6 +49,13 @@ void add_serve(cmd::Command controller) {
   command.add_option("--password-session", options->password_session, "How long a sign-in with a password is good for")
       .type_name("DURATION")
       .default_str("12h");
+  command.add_option("--certificate-lifetime", options->certificate_lifetime,
+                     "How long certificates of agents are good for; they are renewed at half of it, and without the controller end with it")
+      .type_name("DURATION")
+      .default_str("24h");
+  command.add_option("--ca-lifetime", options->ca_lifetime, "Likewise, of the CA that signs them; the root stays")
+      .type_name("DURATION")
+      .default_str("365d");
   cmd::add_metrics_option(command, options->metrics);
   cmd::add_log_options(command, options->log);
   command.add_option("--max-devices", options->max_devices, "How many devices a person may have")

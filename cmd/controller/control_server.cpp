@@ -223,7 +223,14 @@ void ControlServer::tell_all() {
   }
   update_presence();
   Judge judge(now, net::utc_offset);
-  for (const auto& [key, s] : agents_) tell(*s, judge);
+  // Who needs another grant is told before connectors are that the one he has is void: they wait for it for a moment only.
+  const auto first = [this](const AgentStream& s) { return s.leases && s.leases->voided(directory_->generation(s.who().id)); };
+  std::vector<AgentStream*> rest;
+  for (const auto& [key, s] : agents_) {
+    if (first(*s)) tell(*s, judge);
+    else rest.push_back(s);
+  }
+  for (AgentStream* s : rest) tell(*s, judge);
 }
 
 // Containers and jobs come in by a service's key, and do not say goodbye.

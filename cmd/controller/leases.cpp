@@ -36,6 +36,10 @@ const std::string& Leases::ticket(const LeaseKeys& keys, const std::string& rela
   return held.label;
 }
 
+bool Leases::voided(Generation generation) const {
+  return std::any_of(grants_.begin(), grants_.end(), [&](const auto& one) { return one.second.grant.generation < generation; });
+}
+
 void Leases::drop_unused() {
   std::erase_if(grants_, [](const auto& one) { return !one.second.used; });
   std::erase_if(tickets_, [](const auto& one) { return !one.second.used; });

@@ -42,6 +42,9 @@ class Leases {
   const std::string& ticket(const LeaseKeys& keys, const std::string& relay, const std::string& connector,
                             UnixTime now);
 
+  // voided says whether a grant that the device holds is worth nothing any more, now that its generation is this one.
+  bool voided(Generation generation) const;
+
   // drop_unused forgets what was not asked for since the last call: Networks and connectors that are no longer reached.
   void drop_unused();
 

@@ -17,6 +17,7 @@ struct Pki::State {
   bssl::UniquePtr<X509> issuing;
   Buffer pin;
   std::string instance;
+  Lifetimes lifetimes;
 
   Result<> make_root(UnixTime now);
   Result<> make_issuing(UnixTime now);
@@ -49,7 +50,7 @@ Result<> Pki::State::make_issuing(UnixTime now) {
   if (!pem) return pass_on(pem);
   auto key = key_from_pem(*pem);
   if (!key) return pass_on(key);
-  const CertificateSpec spec{"tg issuing CA of " + instance, "", now - kBackdated, now + kIssuingLifetime, 0};
+  const CertificateSpec spec{"tg issuing CA of " + instance, "", now - backdated(lifetimes.issuing), now + lifetimes.issuing, 0};
   auto made = sign_certificate(spec, key->get(), root.get(), root_key.get());
   if (!made) return pass_on(made);
   auto text = to_pem(made->get());
@@ -66,14 +67,15 @@ Pki::~Pki() = default;
 Pki::Pki(Pki&&) noexcept = default;
 Pki& Pki::operator=(Pki&&) noexcept = default;
 
-Result<Pki> Pki::create(UnixTime now) {
+Result<Pki> Pki::create(UnixTime now, Lifetimes lifetimes) {
   auto state = std::make_unique<State>();
+  state->lifetimes = lifetimes;
   if (auto made = state->make_root(now); !made) return pass_on(made);
   if (auto made = state->make_issuing(now); !made) return pass_on(made);
   return Pki(std::move(state));
 }
 
-Result<Pki> Pki::load(const CaFiles& files) {
+Result<Pki> Pki::load(const CaFiles& files, Lifetimes lifetimes) {
   auto root_key = key_from_pem(files.root_key);
   auto root = certificate_from_pem(files.root);
   auto issuing_key = key_from_pem(files.issuing_key);
@@ -92,6 +94,7 @@ Result<Pki> Pki::load(const CaFiles& files) {
   }
   auto state = std::make_unique<State>();
   state->files = files;
+  state->lifetimes = lifetimes;
   state->root_key = std::move(*root_key);
   state->root = std::move(*root);
   state->issuing_key = std::move(*issuing_key);
@@ -103,11 +106,13 @@ Result<Pki> Pki::load(const CaFiles& files) {
 const CaFiles& Pki::files() const noexcept { return state_->files; }
 const std::string& Pki::instance() const noexcept { return state_->instance; }
 const Buffer& Pki::pin() const noexcept { return state_->pin; }
+const Lifetimes& Pki::lifetimes() const noexcept { return state_->lifetimes; }
 
 Result<bool> Pki::renew_issuing(UnixTime now) {
   const UnixTime from = not_before(state_->issuing.get());
   const UnixTime to = not_after(state_->issuing.get());
-  if (now >= from && now < from + (to - from) / 2) return false;
+  const auto whole = std::min<std::chrono::seconds>(to - from, state_->lifetimes.issuing + backdated(state_->lifetimes.issuing));
+  if (now >= from && now < from + whole / 2) return false;
   if (auto made = state_->make_issuing(now); !made) return pass_on(made);
   return true;
 }
@@ -123,8 +128,8 @@ Result<Issued> Pki::issue(std::string_view role, std::string_view id, const std:
   if (auto sane = net::parse_uri(spec.uri); !sane) {
     return fail(Errc::invalid_argument, "no certificate for " + spec.uri);
   }
-  spec.not_before = now - kBackdated;
-  spec.not_after = now + kLeafLifetime;
+  spec.not_before = now - backdated(state_->lifetimes.leaf);
+  spec.not_after = std::min(now + state_->lifetimes.leaf, not_after(state_->issuing.get()));
   spec.client = role != "controller";
   spec.server = role != "device";
   auto leaf = sign_certificate(spec, key->get(), state_->issuing.get(), state_->issuing_key.get());

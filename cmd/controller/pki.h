@@ -15,11 +15,20 @@ namespace tg::controller {
 inline constexpr std::chrono::seconds kLeafLifetime = std::chrono::hours(24);
 inline constexpr std::chrono::seconds kIssuingLifetime = std::chrono::hours(24 * 365);
 inline constexpr std::chrono::seconds kRootLifetime = std::chrono::hours(24 * 3652);
-// Certificates are valid from an hour before they were made: a machine whose clock is late by less than that gets in.
+// Lifetimes is how long certificates are good for. Each is renewed when half of that is over.
+struct Lifetimes {
+  std::chrono::seconds leaf = kLeafLifetime;
+  std::chrono::seconds issuing = kIssuingLifetime;   // at least twice as long: no leaf outlives what signed it
+};
+// Certificates are valid from an hour before they were made: a machine whose clock is late by less than that gets in. (Those that live
+// for less than a day, from as much of their life.)
 inline constexpr std::chrono::seconds kBackdated = std::chrono::hours(1);
+constexpr std::chrono::seconds backdated(std::chrono::seconds lifetime) { return std::min(kBackdated, lifetime / 24); }
 // leaf_due says whether a leaf made at `made` is to be replaced: half of its life is over, or it is from before the
 // clock was set back, and would be valid nowhere.
-constexpr bool leaf_due(UnixTime made, UnixTime now) { return now < made || now >= made + kLeafLifetime / 2; }
+constexpr bool leaf_due(UnixTime made, UnixTime now, std::chrono::seconds lifetime = kLeafLifetime) {
+  return now < made || now >= made + lifetime / 2;
+}
 // The controller has one identity, so that agents know the URI that they must see: tg://INSTANCE/controller/main.
 inline constexpr std::string_view kControllerId = "main";
 
@@ -42,9 +51,9 @@ struct Issued {
 // Pki signs. No clock of its own; randomness for keys and serial numbers is BoringSSL's.
 class Pki {
  public:
-  static Result<Pki> create(UnixTime now);
+  static Result<Pki> create(UnixTime now, Lifetimes lifetimes = {});
   // load errors: malformed, also when the parts do not belong together.
-  static Result<Pki> load(const CaFiles& files);
+  static Result<Pki> load(const CaFiles& files, Lifetimes lifetimes = {});
   ~Pki();
   Pki(Pki&&) noexcept;
   Pki& operator=(Pki&&) noexcept;
@@ -55,8 +64,10 @@ class Pki {
   // pin is the SHA-256 of the root's SubjectPublicKeyInfo, as in RFC 7469 section 2.4.
   const Buffer& pin() const noexcept;
 
-  // renew_issuing makes a new issuing CA when more than half of the life of the present one is over, or when it is from
-  // the future, and then returns true: files() has changed.
+  const Lifetimes& lifetimes() const noexcept;
+
+  // renew_issuing makes a new issuing CA when more than half of the life of the present one is over, or of the one that it would
+  // have now, or when it is from the future, and then returns true: files() has changed.
   Result<bool> renew_issuing(UnixTime now);
 
   // issue signs a leaf for the key of a PKCS#10 request; everything else in the request is ignored. `role`: device,

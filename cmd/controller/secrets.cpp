@@ -37,13 +37,13 @@ Result<Buffer> load_or_make_key(Store& store, const Vault& vault, std::string_vi
   return fresh;
 }
 
-Result<Pki> pki_from(const Buffer& text) {
+Result<Pki> pki_from(const Buffer& text, Lifetimes lifetimes) {
   const auto j = parse_json(as_text(text));
   const auto field = [&](const char* key) {
     return j && j->is_object() && j->contains(key) && (*j)[key].is_string() ? (*j)[key].get<std::string>()
         : std::string();
   };
-  return Pki::load({field("root_key"), field("root"), field("issuing_key"), field("issuing")});
+  return Pki::load({field("root_key"), field("root"), field("issuing_key"), field("issuing")}, lifetimes);
 }
 
 }  // namespace
@@ -69,12 +69,12 @@ Result<> begin_audit(Store& store, const Vault& vault, const Secrets& secrets) {
   return secrets.audit_fresh ? save(store, vault, kAuditSeed, secrets.audit_seed) : Result<>();
 }
 
-Result<Secrets> load_secrets(Store& store, const Vault& vault, UnixTime now, Loading loading) {
+Result<Secrets> load_secrets(Store& store, const Vault& vault, UnixTime now, Loading loading, Lifetimes lifetimes) {
   auto stored = load(store, vault, kCa);
   if (!stored) return pass_on(stored);
   const bool fresh = !stored->has_value();
   if (fresh && loading == Loading::read_only) return fail(Errc::not_found, "there is no certificate authority");
-  auto pki = fresh ? Pki::create(now) : pki_from(**stored);
+  auto pki = fresh ? Pki::create(now, lifetimes) : pki_from(**stored, lifetimes);
   if (!pki) return pass_on(pki);
   auto renewed = loading == Loading::make ? pki->renew_issuing(now) : Result<bool>(false);
   if (!renewed) return pass_on(renewed);

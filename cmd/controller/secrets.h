@@ -19,7 +19,8 @@ struct Secrets {
 // load_secrets reads the CA and the keys; in a new store it makes them, and the issuing CA is renewed when it is due. With
 // read_only nothing is made, renewed or written. Errors: those of Store and Vault; malformed; not_found with read_only.
 enum class Loading : std::uint8_t { make, read_only };
-Result<Secrets> load_secrets(Store& store, const Vault& vault, UnixTime now, Loading loading = Loading::make);
+Result<Secrets> load_secrets(Store& store, const Vault& vault, UnixTime now, Loading loading = Loading::make,
+                             Lifetimes lifetimes = {});
 
 // begin_audit has the store sign its audit log, before the first change. Errors: those of Store::sign_audit_with.
 Result<> begin_audit(Store& store, const Vault& vault, const Secrets& secrets);

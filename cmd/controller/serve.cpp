@@ -20,6 +20,7 @@ namespace tg::controller {
 namespace {
 
 constexpr Duration kUpkeep = std::chrono::seconds(60);
+constexpr std::chrono::seconds kShortestLife(10);   // of a certificate
 constexpr std::size_t kStranger = 16 * 1024;       // bytes of a connection that has not shown who it is
 constexpr std::size_t kStrangersMost = 65536;
 constexpr Duration kLeavingStep = std::chrono::milliseconds(20);
@@ -48,14 +49,32 @@ Result<HostPort> advertised(const char* option, const std::string& given, const 
   return out;
 }
 
-Result<std::chrono::seconds> grace_of(const ServeOptions& options) {
+Result<Lifetimes> lifetimes_of(const ServeOptions& options) {
+  Lifetimes out;
+  for (const auto& [name, text, into] : {std::tuple{"--certificate-lifetime", &options.certificate_lifetime, &out.leaf},
+                                         std::tuple{"--ca-lifetime", &options.ca_lifetime, &out.issuing}}) {
+    if (text->empty()) continue;
+    auto read = parse_duration(*text);
+    if (!read) return fail(read.error().code, fmt::format("{}: {}", name, read.error().text));
+    *into = *read;
+  }
+  if (out.leaf < kShortestLife) {
+    return fail(Errc::invalid_argument, fmt::format("--certificate-lifetime {}: is too short: {} is the least", options.certificate_lifetime,
+                                                    to_string(kShortestLife)));
+  }
+  if (out.issuing >= 2 * out.leaf) return out;
+  return fail(Errc::invalid_argument, fmt::format("--ca-lifetime must be at least twice --certificate-lifetime, {}", to_string(2 * out.leaf)));
+}
+
+// A longer grace makes no sense: without the controller, agents' certificates may end after half of their life.
+Result<std::chrono::seconds> grace_of(const ServeOptions& options, std::chrono::seconds most) {
   if (options.grace.empty()) return options.control.grace;
   auto grace = parse_duration(options.grace);
   if (!grace) return fail(grace.error().code, "--grace: " + grace.error().text);
-  if (*grace > kGraceMax) {
+  if (*grace > most) {
     return fail(Errc::invalid_argument,
                 fmt::format("--grace {}: at most {}, since without the controller agents' certificates may end then",
-                            options.grace, to_string(kGraceMax)));
+                            options.grace, to_string(most)));
   }
   return grace;
 }
@@ -116,7 +135,9 @@ Result<std::unique_ptr<Controller>> Controller::start(net::Loop& loop, ServeOpti
   if (!known) return pass_on(known);
   auto vault = Vault::open(dir->master_key(), !*known);
   if (!vault) return pass_on(vault);
-  auto secrets = load_secrets(*store, *vault, net::Loop::wall());
+  auto lifetimes = lifetimes_of(options);
+  if (!lifetimes) return pass_on(lifetimes);
+  auto secrets = load_secrets(*store, *vault, net::Loop::wall(), Loading::make, *lifetimes);
   if (!secrets) return pass_on(secrets);
   // A log that was altered is said and does not stop the controller: people need their access.
   auto signing = begin_audit(*store, *vault, *secrets);
@@ -130,10 +151,10 @@ Result<std::unique_ptr<Controller>> Controller::start(net::Loop& loop, ServeOpti
   if (auto opened = out->open_admin(); !opened) return pass_on(opened);
   Controller* self = out.get();
   out->upkeep_ = net::Timer(loop, [self] {
-    self->upkeep_.after(kUpkeep);
+    self->upkeep_.after(self->upkeep_every());
     self->renew_certificates(net::Loop::wall());
   });
-  out->upkeep_.after(kUpkeep);
+  out->upkeep_.after(out->upkeep_every());
   return out;
 }
 
@@ -167,7 +188,7 @@ Result<> Controller::open_streams() {
   auto context = control_context(now);
   if (!context) return pass_on(context);
   certificates_made_ = now;
-  auto grace = grace_of(options_);
+  auto grace = grace_of(options_, secrets_.pki.lifetimes().leaf / 2);
   if (!grace) return pass_on(grace);
   ControlSettings settings = options_.control;
   // All agents may come back at once, and whoever is in the middle of his handshake must not have to leave for the others.
@@ -289,8 +310,12 @@ void Controller::add_metrics(Metrics& m) const {
   if (relay_) cmd::add_relay_metrics(m, *relay_);
 }
 
+Duration Controller::upkeep_every() const {
+  return std::clamp<Duration>(secrets_.pki.lifetimes().leaf / 20, std::chrono::seconds(1), kUpkeep);
+}
+
 void Controller::renew_certificates(UnixTime now) {
-  if (!leaf_due(certificates_made_, now)) return;
+  if (!leaf_due(certificates_made_, now, secrets_.pki.lifetimes().leaf)) return;
   auto renewed = secrets_.pki.renew_issuing(now);
   if (renewed && *renewed) {
     if (auto saved = save_ca(store_, vault_, secrets_.pki); !saved) {

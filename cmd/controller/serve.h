@@ -22,8 +22,6 @@ namespace tg::controller {
 
 inline constexpr std::uint16_t kControlPort = 8443;
 
-// Longer makes no sense: without the controller, agents' certificates may end after half of their life.
-inline constexpr std::chrono::seconds kGraceMax = kLeafLifetime / 2;
 
 struct ServeOptions {
   std::string state = "/var/lib/tg/controller";
@@ -36,7 +34,9 @@ struct ServeOptions {
   unsigned max_devices = Store::kDevicesMost;    // of a person
   std::string metrics;                // "IP:PORT" of /metrics; "": nowhere
   cmd::LogOptions log;
-  std::string grace;                  // a duration, at most kGraceMax; "": that of `control`
+  std::string grace;                  // a duration, at most half of a leaf's life; "": that of `control`
+  std::string certificate_lifetime;   // durations; "": those of Lifetimes
+  std::string ca_lifetime;
   std::string events_keep;            // a duration; "": that of EventsSettings
   unsigned events_max = 1024;         // MiB
   ControlSettings control;            // its relay is filled in
@@ -52,6 +52,7 @@ class Controller {
   // renew_certificates makes new ones of the controller's own, and a new issuing CA, when they are due. Called every
   // minute, so that a machine that slept, or whose clock was set, renews in time.
   void renew_certificates(UnixTime now);
+  Duration upkeep_every() const;
 
   // goodbye tells every agent that the controller is about to end; done is called when they know, or after 2 s.
   void goodbye(std::function<void()> done);

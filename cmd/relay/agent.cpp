@@ -9,7 +9,7 @@ namespace tg::relay {
 namespace {
 
 constexpr Duration kFarewell = std::chrono::milliseconds(300);   // for goodbyes to leave
-constexpr Duration kRenewalCheck = std::chrono::seconds(60);
+constexpr Duration kRenewalCheck = std::chrono::seconds(5);
 
 }  // namespace
 

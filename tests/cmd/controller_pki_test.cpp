@@ -192,6 +192,25 @@ TEST_F(APki, makes_no_certificate_for_a_strange_name) {
   EXPECT_FALSE(pki.issue("device", "1,URI:tg://x/controller/main", csr, kNow));
 }
 
+TEST_F(APki, lets_no_leaf_outlive_what_signed_it) {
+  using std::chrono::seconds;
+  Pki hasty = must(Pki::create(kNow, {seconds(24), seconds(48)}));
+  EXPECT_EQ(must(hasty.issue("device", "1", csr, kNow)).not_after, kNow + seconds(24));
+  EXPECT_EQ(must(hasty.issue("device", "1", csr, kNow + seconds(40))).not_after, kNow + seconds(48));
+  const auto leaf = must(net::leaf_identity(must(hasty.issue("device", "1", csr, kNow)).chain));
+  EXPECT_EQ(leaf.not_before, kNow - seconds(1)) << "as much of its life as a day's has: it is renewed at half of that, not at once";
+  EXPECT_FALSE(must(hasty.renew_issuing(kNow + seconds(20))));
+  EXPECT_TRUE(must(hasty.renew_issuing(kNow + seconds(24))));
+  EXPECT_EQ(must(hasty.issue("device", "1", csr, kNow + seconds(40))).not_after, kNow + seconds(64));
+}
+
+TEST_F(APki, renews_its_issuing_ca_when_an_administrator_wants_shorter_ones) {
+  Pki shorter = must(Pki::load(pki.files(), {std::chrono::hours(24), std::chrono::hours(48)}));
+  EXPECT_FALSE(must(shorter.renew_issuing(kNow + std::chrono::hours(20))));
+  EXPECT_TRUE(must(shorter.renew_issuing(kNow + std::chrono::hours(25))));
+  EXPECT_EQ(shorter.instance(), pki.instance()) << "the root stays";
+}
+
 TEST_F(APki, comes_back_from_its_files_and_notices_when_they_do_not_belong_together) {
   const Pki again = must(Pki::load(pki.files()));
   EXPECT_EQ(again.instance(), pki.instance());

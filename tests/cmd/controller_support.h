@@ -7,6 +7,7 @@
 
 #include "cmd/controller/store.h"
 #include "cmd/controller/views.h"
+#include "core/json.h"
 #include "tests/support/folder.h"
 
 namespace tg::controller {

@@ -164,7 +164,9 @@ TEST_F(AView, gets_a_grant_that_is_not_void_right_after_a_revocation) {
   EXPECT_EQ(grant(view(company(), alice), "home", kNow).generation, 0u);
   Model m = company();
   m.revocations = {{"00000000000000d1", 5}, {"00000000000000d2", 9}};
+  EXPECT_TRUE(alice.voided(5)) << "and the device is told before others";
   const View v = view(m, alice, kNow);
+  EXPECT_FALSE(alice.voided(5));
   EXPECT_EQ(grant(v, "home", kNow).generation, 5u);
   EXPECT_EQ(view(m, alice, kNow), v) << "and only one";
   m.grant_floor = 7;

@@ -34,6 +34,15 @@ TEST(Crowd, counts_a_64_of_ipv6_and_an_address_of_ipv4_as_one_source) {
   EXPECT_NE(source("192.0.2.1"), source("192.0.2.2"));
 }
 
+TEST(Crowd, knows_who_would_go_next) {
+  Crowd crowd(3, 3);
+  EXPECT_EQ(crowd.oldest(), std::nullopt);
+  for (const std::uint64_t member : {4, 5, 6}) crowd.add(member, "a");
+  EXPECT_EQ(crowd.oldest(), 4u);
+  crowd.remove(4);
+  EXPECT_EQ(crowd.oldest(), 5u);
+}
+
 RC_GTEST_PROP(Crowd, never_has_more_than_it_may_and_forgets_nobody, ()) {
   const auto total = *rc::gen::inRange<std::size_t>(1, 20), of_one = *rc::gen::inRange<std::size_t>(1, 8);
   Crowd crowd(total, of_one);

@@ -114,6 +114,8 @@ constexpr Seed kSeeds[] = {
     {"ticket", ticket},
     {"grant", verify},
     {"claims", claims},
+    {"claims_with_ends", claims},
+    {"access", item<access_from_json>},
     {"protocols", item<protocols_from_json>},
     {"resource", item<resource_from_json>},
     {"connector", item<connector_from_json>},

@@ -155,6 +155,7 @@ TEST(AnHttpServer, has_room_for_those_who_come_when_others_only_sit_there) {
   EXPECT_EQ(heard(sitting[0]), "") << "the oldest had to go";
   const Fd asking = server.connect();
   say(asking, "GET /held HTTP/1.1\r\nHost: tg\r\n\r\n");
+  EXPECT_EQ(curl(server.url("/a")), "GET /a  127.0.0.1\n");   // by then the request before it is with the owner
   std::vector<Fd> more;
   for (int i = 0; i < 10; ++i) more.push_back(server.connect());
   EXPECT_NE(heard(asking, "late").find("late"), std::string::npos) << "who is being answered has not";
