@@ -61,7 +61,7 @@ std::string clock_text(int minute) {
   return two(minute / 60) + ":" + two(minute % 60);
 }
 
-// worse is what must be said of two demands that both hold.
+// add has a sum of demands, all of which must be met, hold one more: the hardest that is missing is said.
 void add(Access& sum, const Access& one) {
   sum.again = std::min(sum.again, one.again);
   if (one.need == sum.need && one.need == Need::nothing) sum.changes = std::min(sum.changes, one.changes);

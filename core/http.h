@@ -9,6 +9,14 @@
 
 namespace tg {
 
+// is_http_token says whether a text may be a method, or the name of a header (RFC 9110 section 5.6.2). Debian builds http_parser
+// without its strict mode, so that it takes spaces there.
+inline bool is_http_token(std::string_view s) {
+  constexpr std::string_view kTokens =
+      "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  return !s.empty() && s.find_first_not_of(kTokens) == s.npos;
+}
+
 struct HttpRequest {
   std::string method = "GET";
   std::string url;                                             // https://HOST[:PORT]/PATH[?QUERY]

@@ -11,13 +11,6 @@
 namespace tg {
 namespace {
 
-// Debian builds http_parser without its strict mode, so that it takes spaces in names of headers; RFC 9110 section 5.6.2.
-bool is_token(std::string_view s) {
-  constexpr std::string_view kTokens =
-      "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-  return !s.empty() && s.find_first_not_of(kTokens) == s.npos;
-}
-
 bool is_visible(std::string_view s) {
   return std::all_of(s.begin(), s.end(), [](char c) { return c == '\t' || (c >= ' ' && c != '\x7f'); });
 }
@@ -75,7 +68,7 @@ struct HttpReader::State {
 
   int header() {
     in_value = false;
-    if (!is_token(name)) return refuse(400, "a header has a name that is none: \"" + printable(name, 64) + "\"");
+    if (!is_http_token(name)) return refuse(400, "a header has a name that is none: \"" + printable(name, 64) + "\"");
     if (!is_visible(value)) return refuse(400, "the header " + name + " has control characters");
     if (asked.headers.size() == kHeadersMax) return refuse(431, fmt::format("more than {} headers", kHeadersMax));
     asked.headers.emplace_back(lower(std::exchange(name, {})), std::exchange(value, {}));

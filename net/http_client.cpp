@@ -26,8 +26,6 @@ bool only(std::string_view s, std::string_view more) {
   return true;
 }
 
-bool is_token(std::string_view s) { return !s.empty() && only(s, "!#$%&'*+-.^_`|~"); }   // RFC 9110 section 5.6.2
-
 // is_value: RFC 9110 section 5.5, without tabs and obs-text.
 bool is_value(std::string_view s) {
   for (const char c : s) {
@@ -101,7 +99,7 @@ Result<Wire> encode(const HttpRequest& request) {
   const auto bad = [&](std::string why) {
     return fail(Errc::invalid_argument, fmt::format("{}: {}", out.to.to_string(), why));
   };
-  if (!is_token(request.method) || request.method == "CONNECT") {
+  if (!is_http_token(request.method) || request.method == "CONNECT") {
     return bad(fmt::format("{} is no method for a request", printable(request.method)));
   }
   out.head = request.method == "HEAD";
@@ -112,7 +110,7 @@ Result<Wire> encode(const HttpRequest& request) {
       fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", request.method, target->path, host);
   bool accept = false, encoding = false, agent = false;
   for (const auto& [name, value] : request.headers) {
-    if (!is_token(name)) return bad(fmt::format("{} is no name of a header", printable(name)));
+    if (!is_http_token(name)) return bad(fmt::format("{} is no name of a header", printable(name)));
     if (!is_value(value)) return bad(fmt::format("the header {} has a value that is not allowed", name));
     const std::string low = lower(name);
     for (const char* own : {"host", "connection", "content-length", "transfer-encoding", "upgrade", "expect"}) {
@@ -222,7 +220,7 @@ int Answer::header() {
   const std::string which = lower(std::exchange(name_, {}));
   std::string text = std::exchange(value_, {});
   in_value_ = false;
-  if (!is_token(which)) return stop(Errc::protocol, fmt::format("the answer has a header named {}", printable(which)));
+  if (!is_http_token(which)) return stop(Errc::protocol, fmt::format("the answer has a header named {}", printable(which)));
   if (which == "content-type") {
     if (response_.content_type.empty()) response_.content_type = std::move(text);
   } else if (which == "transfer-encoding" || which == "content-encoding") {

@@ -11,7 +11,7 @@ import pytest
 from support.flows import flow
 from support.lab import NAS_PAGE
 from support.netns import Host, Result, wait_for
-from support.tg import PEOPLE, Tg, resource
+from support.tg import PEOPLE, RELAY_LISTEN, Tg, resource
 
 PORT = 9464
 POLICY = PEOPLE + '[[relay]]\nname = "relay-1"\naddress = "203.0.113.80:8444"\n' + resource("NAS", "nas.home.int")
@@ -23,24 +23,15 @@ def watched(session_tg: Tg) -> Iterator[Tg]:
     """Every role with --metrics, on the loopback of its host; the relay's is on another port, since the controller is there."""
     tg = session_tg
     tg.stop()
-    tg.relay_listen = "none"
     tg.controller_arguments = [*METRICS, "--log-format", "json"]
     tg.connector_arguments = [*METRICS, "--log-format", "json"]
     tg.client_arguments = [*METRICS, "--log-format", "json"]
     try:
-        tg.start_controller()
-        tg.apply(POLICY).ok()
-        tg.relay = tg.lab.internet.start([*tg.words("relay run"), "--token", tg.token("relay", "relay-1"), "--listen",
-                                          "203.0.113.80:8444", "--metrics", f"127.0.0.1:{PORT + 1}"], "tg-relay", env=tg.env())
-        wait_for("the relay is healthy", lambda: tg.run(tg.lab.internet, "relay health").code == 0, 10)
-        tg.start_connector(tg.token("connector", "home-1"))
-        tg.client_up(tg.token("device", "alice@example.com")).ok()
-        tg.started = True
-        tg.wait_works(10, "everything was started")
+        tg.start_with_relay(POLICY, "--metrics", f"127.0.0.1:{PORT + 1}")
         yield tg
     finally:
         tg.stop()
-        tg.relay_listen = "203.0.113.10:8444"
+        tg.relay_listen = RELAY_LISTEN
         tg.controller_arguments, tg.connector_arguments, tg.client_arguments, tg.policy = [], [], [], ""
 
 

@@ -110,15 +110,8 @@ def without_embedded(session_tg: Tg) -> Iterator[Tg]:
     """The only relay is one of its own."""
     tg = session_tg
     tg.stop()
-    tg.relay_listen = "none"
     try:
-        tg.start_controller()
-        tg.apply(POLICY).ok()
-        tg.start_relay(tg.token("relay", "relay-1"))
-        tg.start_connector(tg.token("connector", "home-1"))
-        tg.client_up(tg.token("device", "alice@example.com")).ok()
-        tg.started = True
-        tg.wait_works(10, "everything was started")
+        tg.start_with_relay(POLICY)
         yield tg
     finally:
         tg.stop()

@@ -11,7 +11,7 @@ from typing import Iterator
 import pytest
 from support.flows import flow
 from support.netns import wait_for
-from support.tg import PEOPLE, PUBLIC_WEB, Tg, resource
+from support.tg import PEOPLE, PUBLIC_WEB, RELAY_LISTEN, Tg, resource
 
 LEAF, CA = 20, 40
 POLICY = PEOPLE + f'[[relay]]\nname = "relay-1"\naddress = "{PUBLIC_WEB}:8444"\n' + resource("NAS", "nas.home.int")
@@ -23,20 +23,13 @@ def hasty(cold_tg: Tg) -> Iterator[Tg]:
     """A relay of its own, so that flows do not depend on the controller's process."""
     tg = cold_tg
     tg.stop()
-    tg.relay_listen = "none"
     tg.controller_arguments = ["--certificate-lifetime", f"{LEAF}s", "--ca-lifetime", f"{CA}s"]
     try:
-        tg.start_controller()
-        tg.apply(POLICY).ok()
-        tg.start_relay(tg.token("relay", "relay-1"))
-        tg.start_connector(tg.token("connector", "home-1"))
-        tg.client_up(tg.token("device", "alice@example.com")).ok()
-        tg.started = True
-        tg.wait_works(10, "everything was started")
+        tg.start_with_relay(POLICY)
         yield tg
     finally:
         tg.stop()
-        tg.relay_listen = "203.0.113.10:8444"
+        tg.relay_listen = RELAY_LISTEN
         tg.controller_arguments, tg.policy = [], ""
 
 

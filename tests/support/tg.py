@@ -169,11 +169,22 @@ class Tg:
             self.wait_connector()
         return self.connector
 
-    def start_relay(self, token: str | None = None, address: str = PUBLIC_WEB) -> Process:
+    def start_with_relay(self, policy: str, *relay_options: str) -> None:
+        """As start(), with a relay of its own, relay-1 of the policy, in the place of the embedded one."""
+        self.relay_listen = "none"
+        self.start_controller()
+        self.apply(policy).ok()
+        self.start_relay(self.token("relay", "relay-1"), PUBLIC_WEB, *relay_options)
+        self.start_connector(self.token("connector", "home-1"))
+        self.client_up(self.token("device", "alice@example.com")).ok()
+        self.started = True
+        self.wait_works(10, "everything was started")
+
+    def start_relay(self, token: str | None = None, address: str = PUBLIC_WEB, *options: str) -> Process:
         """A relay of its own, on the internet at `address`:8444. Serves, that is: it has heard of the controller, once this
         returns."""
         more = ["--token", token] if token else []
-        self.relay = self.lab.internet.start([*self.words("relay run"), *more, "--listen", f"{address}:8444"], "tg-relay",
+        self.relay = self.lab.internet.start([*self.words("relay run"), *more, "--listen", f"{address}:8444", *options], "tg-relay",
                                              env=self.env())
         self.wait_listening(self.lab.internet, self.relay, 8444, address)
         wait_for("tg relay health", lambda: self.run(self.lab.internet, "relay health").code == 0, 10, 0.1, self.lab.log_tails)
