@@ -103,6 +103,9 @@ Result<AgentIdentity> AgentIdentity::obtain(const std::string& state, std::strin
                                                     token.error().text, to_string(role),
                                                     role == Token::Role::device ? "USER" : "NAME"));
   }
+  if (token->role == Token::Role::api) {
+    return fail(Errc::invalid_argument, "--token: this is an API token, which lets no machine in");
+  }
   // The same command line again, as a service manager does it: the token has done its work.
   const bool by_key = token->role == Token::Role::service && role == Token::Role::device;
   if (known && by_key && !known->by_key_) {

@@ -114,7 +114,8 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
     {"controller user list", "tg controller user list\n"},
     {"controller user show", "tg controller user show alice@example.com\n"},
     {"controller user create", "tg controller user create alice@example.com\n"},
-    {"controller user update", "tg controller user update alice@example.com --rename alice@example.org\n"
+    {"controller user update", "tg controller user update alice@example.com --role admin\n"
+                               "tg controller user update alice@example.com --rename alice@example.org\n"
                                "tg controller user update alice@example.com --forget-accounts\n"},
     {"controller user password", "tg controller user password alice@example.com\n"
                                  "tg controller user password alice@example.com < password.txt\n"},
@@ -133,6 +134,11 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
                               "tg controller key create ci --name runners --expires 90d\n"},
     {"controller key update", "tg controller key update 1f0c77ab --rename runners\n"},
     {"controller key delete", "tg controller key delete 1f0c77ab\n"},
+    {"controller api-token list", "tg controller api-token list\n"},
+    {"controller api-token show", "tg controller api-token show 1f0c77ab\n"},
+    {"controller api-token create", "tg controller api-token create alice@example.com --scope '*:read' > api.token\n"
+                                    "tg controller api-token create ci --scope resources:write --scope groups:write --name deploy\n"},
+    {"controller api-token delete", "tg controller api-token delete 1f0c77ab\n"},
     {"controller group list", "tg controller group list\n"},
     {"controller group show", "tg controller group show family\n"},
     {"controller group create", "tg controller group create family --member alice@example.com\n"},

@@ -250,6 +250,7 @@ std::string differences(const NetworkSpec&, const NetworkSpec&) { return ""; }
 std::string differences(const ServiceSpec& from, const ServiceSpec& to) {
   Differences d;
   d.value("state", state_text(from.blocked), state_text(to.blocked));
+  d.value("role", to_string(from.role), to_string(to.role));
   return d.text();
 }
 std::string differences(const UserSpec& from, const UserSpec& to) {
@@ -257,6 +258,7 @@ std::string differences(const UserSpec& from, const UserSpec& to) {
   Differences d;
   d.value("user", kind(from), kind(to));
   d.value("state", state_text(from.blocked), state_text(to.blocked));
+  d.value("role", to_string(from.role), to_string(to.role));
   return d.text();
 }
 std::string differences(const IdentityProviderSpec& from, const IdentityProviderSpec& to) {
@@ -324,8 +326,14 @@ std::string differences(const PolicySpec& from, const PolicySpec& to) {
 }
 
 std::string described(const NetworkSpec&) { return ""; }
-std::string described(const UserSpec& u) { return u.blocked ? "blocked" : ""; }
-std::string described(const ServiceSpec& s) { return s.blocked ? "blocked" : ""; }
+std::string standing(bool blocked, Role role) {
+  std::vector<std::string> out;
+  if (blocked) out.push_back("blocked");
+  if (role != Role::member) out.push_back(std::string("role ") + to_string(role));
+  return joined(out);
+}
+std::string described(const UserSpec& u) { return standing(u.blocked, u.role); }
+std::string described(const ServiceSpec& s) { return standing(s.blocked, s.role); }
 std::string described(const ConnectorSpec& c) { return "network " + c.network; }
 std::string described(const RelaySpec& r) { return r.address; }
 std::string described(const IdentityProviderSpec& p) { return p.issuer; }
@@ -487,7 +495,7 @@ DesiredState with_guests(DesiredState wanted, const DesiredState& now) {
   for (const UserSpec& u : now.users) {
     const bool member = members.contains(u.email);
     if ((!u.by_sign_in && !u.blocked && !member) || named.contains(u.email)) continue;
-    wanted.users.push_back({u.email, {}, u.by_sign_in && !member, u.blocked});
+    wanted.users.push_back({u.email, {}, u.by_sign_in && !member, u.blocked, u.role});
   }
   return wanted;
 }

@@ -10,6 +10,7 @@
 
 #include "core/resource.h"
 #include "core/result.h"
+#include "core/rights.h"
 #include "core/time.h"
 
 namespace tg {
@@ -61,10 +62,10 @@ struct PolicySpec {
   Place place;
 };
 // by_sign_in: made by the first sign-in of somebody in one of the `domains`, and not listed by an administrator.
-// blocked: he reaches nothing, and nobody lets him in.
-struct UserSpec { std::string email; Place place; bool by_sign_in = false; bool blocked = false; };
+// blocked: he reaches nothing, and nobody lets him in. role: what he may do at the controller; it leads to no Resource.
+struct UserSpec { std::string email; Place place; bool by_sign_in = false; bool blocked = false; Role role = Role::member; };
 // ServiceSpec is a machine account: its devices come in by its keys. No name of one has an '@', as each e-mail address has.
-struct ServiceSpec { std::string name; Place place; bool blocked = false; };
+struct ServiceSpec { std::string name; Place place; bool blocked = false; Role role = Role::member; };
 // Claim is one value that an identity provider may tell of a person.
 struct Claim {
   std::string provider;                   // by name
@@ -137,7 +138,8 @@ bool other_people(const IdentityProviderSpec& from, const IdentityProviderSpec& 
 bool ends_sessions(const IdentityProviderSpec& from, const IdentityProviderSpec& to);
 
 // with_guests returns `wanted` and the users of `now` whom no file needs to name: those who came by signing in, those who are blocked
-// (or they would come back as others), and members in `wanted`, who are listed from then on.
+// (or they would come back as others), and members in `wanted`, who are listed from then on. They keep their roles: who has one is
+// listed, so that a file that forgets him takes it from him.
 DesiredState with_guests(DesiredState wanted, const DesiredState& now);
 
 // Problem is one thing wrong (or worth a warning) in a desired state.

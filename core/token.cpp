@@ -29,12 +29,13 @@ std::string_view to_string(Token::Role r) noexcept {
     case Token::Role::connector: return "connector";
     case Token::Role::relay: return "relay";
     case Token::Role::service: return "service";
+    case Token::Role::api: return "api";
   }
   return "unknown";
 }
 
 std::optional<Token::Role> role_from(std::string_view text) noexcept {
-  for (const auto role : {Token::Role::device, Token::Role::connector, Token::Role::relay, Token::Role::service}) {
+  for (const auto role : {Token::Role::device, Token::Role::connector, Token::Role::relay, Token::Role::service, Token::Role::api}) {
     if (to_string(role) == text) return role;
   }
   return std::nullopt;
@@ -72,7 +73,7 @@ Result<Token> Token::parse(std::string_view text) {
   out.ca_pin = take(kPinSize);
   auto controller = HostPort::parse(as_text(r.rest()));
   if (!r.ok() || !controller) return no_token();
-  if (role < 1 || role > 4) return fail(Errc::malformed, "this token is for a role that this version does not know");
+  if (role < 1 || role > 5) return fail(Errc::malformed, "this token is for a role that this version does not know");
   out.role = static_cast<Role>(role);
   out.controller = std::move(*controller);
   return out;

@@ -10,12 +10,13 @@
 
 namespace tg {
 
-// Token names the controller, pins its CA, and carries a secret that works once; that of a service, its key, until it expires.
+// Token names the controller, pins its CA, and carries a secret that works once; that of a service, its key, until it expires. An API
+// token lets no machine in: it names the API, and works there until it expires.
 // Text form: "tg1_" and base64url of: u8 role, u32 expiry (Unix), 16 bytes id, 32 bytes secret, 32 bytes pin,
 // "HOST:PORT", and the first 4 bytes of the SHA-256 of all that, so that a mistyped or cut token is seen before anybody
 // is asked.
 struct Token {
-  enum class Role : std::uint8_t { device = 1, connector = 2, relay = 3, service = 4 };
+  enum class Role : std::uint8_t { device = 1, connector = 2, relay = 3, service = 4, api = 5 };
 
   Role role = Role::device;
   UnixTime expires{};
@@ -29,7 +30,7 @@ struct Token {
   // secret.
   static Result<Token> parse(std::string_view text);
 };
-std::string_view to_string(Token::Role r) noexcept;   // "device", "connector", "relay", "service"
+std::string_view to_string(Token::Role r) noexcept;   // "device", "connector", "relay", "service", "api"
 std::optional<Token::Role> role_from(std::string_view text) noexcept;
 
 }  // namespace tg

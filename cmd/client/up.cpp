@@ -62,7 +62,9 @@ Result<> read_key(Up& o) {
     o.options.ends_when_removed = o.foreground;
     return {};
   }
-  const std::string why = key ? fmt::format("is a token for a {}", to_string(key->role)) : "is no key, or a part of one is missing";
+  const std::string why = !key                            ? "is no key, or a part of one is missing"
+                          : key->role == Token::Role::api ? "is an API token, which lets no machine in"
+                                                          : fmt::format("is a token for a {}", to_string(key->role));
   return fail(Errc::invalid_argument, fmt::format("--key: {} {}; 'tg controller key create SERVICE' on the server makes one", where, why));
 }
 

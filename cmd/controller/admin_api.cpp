@@ -49,6 +49,7 @@ Result<std::string> id_among(const std::vector<Record>& all, const std::string& 
 
 Result<std::string> device_id(const Model& model, const std::string& name) { return id_among(model.devices, name, "device"); }
 Result<std::string> key_id(const Model& model, const std::string& name) { return id_among(model.service_keys, name, "key"); }
+Result<std::string> api_token_id(const Model& model, const std::string& name) { return id_among(model.api_tokens, name, "api-token"); }
 
 // token_lifetime reads a length of time; a number alone is minutes.
 Result<std::chrono::seconds> token_lifetime(const std::string& text) {
@@ -57,6 +58,26 @@ Result<std::chrono::seconds> token_lifetime(const std::string& text) {
   if (!out) return fail(Errc::invalid_argument, "--expires: " + out.error().text);
   if (out->count() > 0 && *out <= kTokenMost) return out;
   return fail(Errc::invalid_argument, "--expires: a token is good for 1s to 7d");
+}
+
+// key_lifetime reads that of what is used until it expires.
+Result<std::chrono::seconds> key_lifetime(const std::string& text) {
+  auto out = parse_duration(text);
+  if (!out) return fail(Errc::invalid_argument, "--expires: " + out.error().text);
+  if (out->count() > 0) return out;
+  return fail(Errc::invalid_argument, "--expires: 0s is no time; a day is 1d");
+}
+
+// check_key_name takes "" for none.
+Result<> check_key_name(const std::string& name) {
+  if (auto good = check_name(name); !name.empty() && !good) return fail(Errc::invalid_argument, "--name: " + good.error().text);
+  return {};
+}
+
+// shown_once is the answer with a key or an API token.
+Json shown_once(const char* as, Token::Role role, const FreshToken& fresh, const Buffer& pin, const HostPort& address) {
+  const Token out{role, fresh.expires, fresh.id, fresh.secret, pin, address};
+  return {{as, out.to_string()}, {"id", hex(Bytes(fresh.id).first(4))}, {"expires", fresh.expires.time_since_epoch().count()}};
 }
 
 const char* name_key(const std::string& kind) { return kind == "user" ? "email" : "name"; }
@@ -76,6 +97,7 @@ Json AdminApi::answer(const Json& request, const Stamp& by) const {
   if (type == "verify_audit") out = verify_audit(request);
   if (type == "token") out = token(request, by);
   if (type == "key") out = key(request, by);
+  if (type == "api_token") out = api_token(request, by);
   if (type == "secret") out = secret(request, by);
   if (type == "password") out = password(request, by);
   if (type == "totp") out = totp(request, by);
@@ -173,7 +195,7 @@ Result<Json> AdminApi::token(const Json& request, const Stamp& by) const {
   const std::string subject = f.text("subject");
   const std::string expires = f.text("expires");
   const auto role = role_from(role_name);
-  if (!role || *role == Token::Role::service) f.refuse("role", "is not device, connector or relay");
+  if (!role || *role == Token::Role::service || *role == Token::Role::api) f.refuse("role", "is not device, connector or relay");
   if (!f.ok()) return f.error();
   const bool trusted = f.has("trusted") && f.flag("trusted");
   if (trusted && *role != Token::Role::device) f.refuse("trusted", "is for devices");
@@ -190,15 +212,39 @@ Result<Json> AdminApi::key(const Json& request, const Stamp& by) const {
   Fields f(request, "key");
   const std::string service = f.text("service");
   const std::string name = f.text_or_empty("name");
-  const auto lifetime = parse_duration(f.text("expires"));
+  const auto lifetime = key_lifetime(f.text("expires"));
   if (!f.ok()) return f.error();
-  if (!lifetime) return fail(Errc::invalid_argument, "--expires: " + lifetime.error().text);
-  if (lifetime->count() == 0) return fail(Errc::invalid_argument, "--expires: 0s is no time; a day is 1d");
-  if (auto good = check_name(name); !name.empty() && !good) return fail(Errc::invalid_argument, "--name: " + good.error().text);
+  if (!lifetime) return tl::unexpected(lifetime.error());
+  if (auto good = check_key_name(name); !good) return pass_on(good);
   auto fresh = store.new_key(service, name, by, *lifetime);   // which no agent is told of
   if (!fresh) return pass_on(fresh);
-  const Token out{Token::Role::service, fresh->expires, fresh->id, fresh->secret, pki.pin(), public_address};
-  return Json{{"key", out.to_string()}, {"id", hex(Bytes(fresh->id).first(4))}, {"expires", fresh->expires.time_since_epoch().count()}};
+  return shown_once("key", Token::Role::service, *fresh, pki.pin(), public_address);
+}
+
+Result<Json> AdminApi::api_token(const Json& request, const Stamp& by) const {
+  Fields f(request, "api_token");
+  const std::string user = f.text("user");
+  const std::string name = f.text_or_empty("name");
+  const auto scopes = Scopes::parse(f.texts("scopes"));
+  const auto lifetime = key_lifetime(f.text("expires"));
+  if (!f.ok()) return f.error();
+  if (!scopes) return fail(Errc::invalid_argument, "--scope: " + scopes.error().text);
+  if (!lifetime) return tl::unexpected(lifetime.error());
+  if (auto good = check_key_name(name); !good) return pass_on(good);
+  auto fresh = store.new_api_token(is_person(user) ? lower(user) : user, name, *scopes, by, *lifetime);   // which no agent is told of
+  if (!fresh) return pass_on(fresh);
+  return shown_once("token", Token::Role::api, *fresh, pki.pin(), api_address.value_or(public_address));
+}
+
+Result<Json> AdminApi::delete_api_token(const std::string& name, const Stamp& by) const {
+  auto model = store.model();
+  if (!model) return pass_on(model);
+  auto id = api_token_id(*model, name);
+  if (!id) return pass_on(id);
+  const auto of_id = [&](const ApiTokenRecord& t) { return t.id == *id; };
+  const std::string user = std::find_if(model->api_tokens.begin(), model->api_tokens.end(), of_id)->user;
+  if (auto done = store.remove_api_token(*id, by); !done) return pass_on(done);
+  return Json{{"changes", list_json<Change>({{Change::Verb::remove, "api-token", *id, "of " + user}})}};
 }
 
 Result<Json> AdminApi::edit_key(const std::string& verb, const std::string& name, const Json& fields, const Stamp& by) const {
@@ -323,9 +369,9 @@ Result<Json> AdminApi::show(const Json& request, UnixTime now) const {
   auto all = items(*model, online(), kind, now);
   if (!all) return pass_on(all);
   if (kind == "user") name = lower(name);
-  const bool by_id = kind == "device" || kind == "session" || kind == "key" || kind == "request";
+  const bool by_id = kind == "device" || kind == "session" || kind == "key" || kind == "api-token" || kind == "request";
   if (by_id && kind != "request") {
-    auto id = kind == "key" ? key_id(*model, name) : device_id(*model, name);
+    auto id = kind == "key" ? key_id(*model, name) : kind == "api-token" ? api_token_id(*model, name) : device_id(*model, name);
     if (!id) return pass_on(id);
     name = *id;
   }
@@ -346,6 +392,10 @@ Result<Json> AdminApi::edit(const std::string& verb, const Json& request, const 
   if (!f.ok()) return f.error();
   if (kind == "device") return edit_device(verb, name, *fields, by);
   if (kind == "key") return edit_key(verb, name, *fields, by);
+  if (kind == "api-token" && verb == "delete") return delete_api_token(name, by);
+  if (kind == "api-token") {
+    return fail(Errc::invalid_argument, "an API token is made for a user, and not changed; see: tg controller api-token create --help");
+  }
   if (kind == "session" && verb == "delete") return end_session(name, by);
   if (kind == "user" && verb == "update" && fields->contains("forget_accounts")) {
     if (fields->size() > 1) return fail(Errc::invalid_argument, "--forget-accounts goes alone; change the rest in another step");

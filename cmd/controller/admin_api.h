@@ -8,6 +8,8 @@
 //   {"type":"token","role":"device"|"connector","subject":…,"expires":"10m"}
 //                                                                 -> {"type":"ok","token":"tg1_…","expires":unix}
 //   {"type":"key","service":…,"name":"","expires":"90d"}          -> {"type":"ok","key":"tg1_…","id":…,"expires":unix}
+//   {"type":"api_token","user":…,"name":"","scopes":["AREA:read"|"AREA:write",…],"expires":"90d"}, "user": also a service
+//                                                                 -> {"type":"ok","token":"tg1_…","id":…,"expires":unix}
 //   {"type":"list","kind":K}                                      -> {"type":"ok","items":[…]}
 //   {"type":"show","kind":K,"name":N}                             -> {"type":"ok","item":{…}}
 //   {"type":"create"|"update"|"delete","kind":K,"name":N,"fields":{…}}  -> {"type":"ok","changes":[…]}
@@ -27,6 +29,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +51,7 @@ struct AdminApi {
   std::function<void()> changed;                       // called after each change
   std::function<Json()> about;                         // what status adds: where the controller listens, and so on
   std::function<Result<Json>(const Json&)> events{};   // answers questions about events
+  std::optional<HostPort> api_address{};               // what API tokens carry; nothing: public_address
 
   // `by`: who asks, from where and when.
   Json answer(const Json& request, const Stamp& by) const;
@@ -61,6 +65,8 @@ struct AdminApi {
   Result<Json> token(const Json& request, const Stamp& by) const;
   Result<Json> key(const Json& request, const Stamp& by) const;
   Result<Json> edit_key(const std::string& verb, const std::string& name, const Json& fields, const Stamp& by) const;
+  Result<Json> api_token(const Json& request, const Stamp& by) const;
+  Result<Json> delete_api_token(const std::string& name, const Stamp& by) const;
   Result<Json> secret(const Json& request, const Stamp& by) const;
   Result<Json> password(const Json& request, const Stamp& by) const;
   Result<Json> totp(const Json& request, const Stamp& by) const;

@@ -155,7 +155,7 @@ Json users(const Model& model) {
   Json out = Json::array();
   for (const UserRecord& u : model.users) {
     out.push_back({{"email", u.email}, {"groups", groups[u.email]}, {"devices", devices[u.email]}, {"accounts", u.accounts}, {"password", u.password}, {"totp", u.totp},
-                   {"state", u.blocked ? "blocked" : "active"},
+                   {"state", u.blocked ? "blocked" : "active"}, {"role", to_string(u.role)},
                    {"made", u.by_sign_in ? "by sign-in" : "by an administrator"}});
   }
   return out;
@@ -170,19 +170,38 @@ Json services(const Model& model) {
   auto devices = count_of(model.devices, &DeviceRecord::user);
   Json out = Json::array();
   for (const ServiceSpec& s : model.services) {
-    out.push_back({{"name", s.name}, {"state", s.blocked ? "blocked" : "active"}, {"groups", groups[s.name]},
+    out.push_back({{"name", s.name}, {"state", s.blocked ? "blocked" : "active"}, {"role", to_string(s.role)}, {"groups", groups[s.name]},
                    {"keys", keys[s.name]}, {"devices", devices[s.name]}});
   }
   return out;
+}
+
+// of_key is what keys and API tokens have in common.
+template <class Record>
+Json of_key(const Record& k, UnixTime now) {
+  return {{"id", k.id}, {"name", k.name}, {"state", k.expires <= now ? "expired" : "active"}, {"created", time_of(k.created)},
+          {"expires", time_of(k.expires)}, {"last_used", time_of(k.last_used)}};
 }
 
 Json keys(const Model& model, UnixTime now) {
   auto devices = count_of(model.devices, &DeviceRecord::service_key);
   Json out = Json::array();
   for (const ServiceKeyRecord& k : model.service_keys) {
-    out.push_back({{"id", k.id}, {"service", k.service}, {"name", k.name}, {"state", k.expires <= now ? "expired" : "active"},
-                   {"created", time_of(k.created)}, {"expires", time_of(k.expires)}, {"last_used", time_of(k.last_used)},
-                   {"devices", devices[k.id]}});
+    Json item = of_key(k, now);
+    item["service"] = k.service;
+    item["devices"] = devices[k.id];
+    out.push_back(std::move(item));
+  }
+  return out;
+}
+
+Json api_tokens(const Model& model, UnixTime now) {
+  Json out = Json::array();
+  for (const ApiTokenRecord& t : model.api_tokens) {
+    Json item = of_key(t, now);
+    item["user"] = t.user;
+    item["scopes"] = t.scopes.words();
+    out.push_back(std::move(item));
   }
   return out;
 }
@@ -240,6 +259,7 @@ Result<Json> items(const Model& model, const std::vector<OnlineAgent>& agents, c
   if (kind == "user") return users(model);
   if (kind == "service") return services(model);
   if (kind == "key") return keys(model, now);
+  if (kind == "api-token") return api_tokens(model, now);
   if (kind == "group") return groups(model);
   if (kind == "resource") return resources(model);
   if (kind == "device") return devices(model, online);

@@ -180,7 +180,7 @@ void add_apply(cmd::Command controller) {
   until = "2026-12-31T18:00Z"         # after which it is over
   approval = "4h"                     # somebody approved a request, for this long at most
   [[user]]
-  email = "alice@example.com"         # blocked = true shuts somebody out
+  email = "alice@example.com"         # blocked = true shuts somebody out; role = "auditor", "admin" or "owner"
   [[service]]                         # a machine without a person; it comes in by a key
   name = "ci"
   [[group]]

@@ -1,4 +1,4 @@
-// tg controller {network,connector,relay,identity-provider,policy,user,service,key,group,resource,device,session,request}
+// tg controller {network,connector,relay,identity-provider,policy,user,service,key,api-token,group,resource,device,session,request}
 // {list,show,create,update,delete}, and token, secret, approve and deny.
 #include <fmt/format.h>
 
@@ -41,11 +41,14 @@ const std::vector<Kind>& kinds() {
       {"identity-provider", "NAME", {{"NAME", "name"}, {"ISSUER", "issuer"}, {"CLIENT ID", "client_id"}, {"SECRET", "secret"},
                                      {"SESSION", "lifetime"}, {"DOMAINS", "domains"}}},
       {"policy", "NAME", {{"NAME", "name"}, {"DEMANDS", "demands"}, {"GROUPS", "groups"}, {"RESOURCES", "resources"}}},
-      {"user", "EMAIL", {{"EMAIL", "email"}, {"STATE", "state"}, {"GROUPS", "groups"}, {"DEVICES", "devices"},
+      {"user", "EMAIL", {{"EMAIL", "email"}, {"STATE", "state"}, {"ROLE", "role"}, {"GROUPS", "groups"}, {"DEVICES", "devices"},
                           {"ACCOUNTS", "accounts"}}},
-      {"service", "NAME", {{"NAME", "name"}, {"STATE", "state"}, {"GROUPS", "groups"}, {"KEYS", "keys"}, {"DEVICES", "devices"}}},
+      {"service", "NAME", {{"NAME", "name"}, {"STATE", "state"}, {"ROLE", "role"}, {"GROUPS", "groups"}, {"KEYS", "keys"},
+                           {"DEVICES", "devices"}}},
       {"key", "KEY", {{"ID", "id"}, {"SERVICE", "service"}, {"NAME", "name"}, {"STATE", "state"}, {"EXPIRES", "expires"},
                       {"LAST USED", "last_used"}, {"DEVICES", "devices"}}},
+      {"api-token", "TOKEN", {{"ID", "id"}, {"USER", "user"}, {"NAME", "name"}, {"SCOPES", "scopes"}, {"STATE", "state"},
+                              {"EXPIRES", "expires"}, {"LAST USED", "last_used"}}},
       {"group", "NAME", {{"NAME", "name"}, {"MEMBERS", "members"}, {"BY CLAIM", "by_claim"}, {"RESOURCES", "resources"},
                           {"POLICY", "policy"}}},
       {"resource", "NAME", {{"ID", "id"}, {"NAME", "name"}, {"NETWORK", "network"}, {"ADDRESS", "address"},
@@ -85,12 +88,12 @@ struct Request {
   std::string name;
   Json fields = Json::object();
   // Values of options, before they become fields.
-  std::string network, address, alias, tcp, udp, state, rename;
+  std::string network, address, alias, tcp, udp, state, role, rename;
   std::string issuer, client_id, email_claim, groups_claim, session, policy, hours, time_zone, until, approval, for_how_long;
   std::vector<std::string> groups, members, add, remove, claims, scopes, domains, days, mfa_contexts;
   bool icmp = true, trust_email = false, forget_accounts = false, mfa = false, trusted_device = false, trusted = false;
   std::string token_expires = "10m";
-  std::string key_name, key_expires = "365d";
+  std::string key_name, key_expires;
 };
 using Shared = std::shared_ptr<Request>;
 
@@ -182,6 +185,7 @@ void collect_fields(cmd::Command command, Request& r) {
   given(command, r, "--add", "add", r.add);
   given(command, r, "--remove", "remove", r.remove);
   given(command, r, "--to", "state", r.state);
+  given(command, r, "--role", "role", r.role);
   given(command, r, "--rename", "rename", r.rename);
   given(command, r, "--claim", "claims", claims_field(r.claims));
   given(command, r, "--issuer", "issuer", r.issuer);
@@ -266,6 +270,11 @@ void add_fields(cmd::Command command, Request& r, const std::string& kind, bool 
     command.add_option("--to", r.state, "active or blocked; a blocked one's flows end at once, and its keys let nobody in")
         .type_name("STATE")
         .one_of({"active", "blocked"});
+  }
+  if (kind == "user" || kind == "service") {
+    command.add_option("--role", r.role, "What it may do at the controller: see its own, see all, change nearly all, or all (default: member)")
+        .type_name("ROLE")
+        .one_of({"member", "auditor", "admin", "owner"});
   }
   if (kind == "resource") {
     command.add_option("--address", r.address, "FQDN, wildcard (* and ?), IP or CIDR")
@@ -353,20 +362,45 @@ void add_decision(cmd::Command group, const std::string& verb, const char* help)
   }
 }
 
+void add_key_options(cmd::Command command, Request& r, const char* expires) {
+  r.key_expires = expires;
+  command.add_option("--name", r.key_name, "What it is called in lists").type_name("NAME");
+  command.add_option("--expires", r.key_expires, "How long it is good for").type_name("DURATION").capture_default_str();
+}
+
+// print_once prints what the controller answers under `what`, alone or with the rest as JSON.
+Result<int> print_once(const Common& common, const Json& request, const char* what) {
+  auto answer = common.ask(request);
+  if (!answer) return pass_on(answer);
+  if (common.json) cmd::print_json({{what, (*answer)[what]}, {"id", (*answer)["id"]}, {"expires", (*answer)["expires"]}});
+  else std::puts((*answer)[what].get<std::string>().c_str());
+  return 0;
+}
+
 void add_key(cmd::Command group) {
   auto r = std::make_shared<Request>();
   cmd::Command command = group.add_command("create", "Print a key that lets in machines of a service, as many as come; it is shown only now",
                                            [r]() -> Result<int> {
-    auto answer = r->common.ask({{"type", "key"}, {"service", r->name}, {"name", r->key_name}, {"expires", r->key_expires}});
-    if (!answer) return pass_on(answer);
-    if (r->common.json) cmd::print_json({{"key", (*answer)["key"]}, {"id", (*answer)["id"]}, {"expires", (*answer)["expires"]}});
-    else std::puts((*answer)["key"].get<std::string>().c_str());
-    return 0;
+    return print_once(r->common, {{"type", "key"}, {"service", r->name}, {"name", r->key_name}, {"expires", r->key_expires}}, "key");
   });
   r->common.add_to(command);
   command.add_option("SERVICE", r->name, "Whose key").required();
-  command.add_option("--name", r->key_name, "What it is called in lists").type_name("NAME");
-  command.add_option("--expires", r->key_expires, "How long it is good for").type_name("DURATION").capture_default_str();
+  add_key_options(command, *r, "365d");
+}
+
+void add_api_token(cmd::Command group) {
+  auto r = std::make_shared<Request>();
+  cmd::Command command = group.add_command("create", "Print a token with which a program speaks to the API for somebody; it is shown only now",
+                                           [r]() -> Result<int> {
+    return print_once(r->common, {{"type", "api_token"}, {"user", r->name}, {"name", r->key_name}, {"scopes", r->scopes},
+                                  {"expires", r->key_expires}}, "token");
+  });
+  r->common.add_to(command);
+  command.add_option("USER", r->name, "For whom: an e-mail address or a service; his role is the most that it may do").required();
+  command.add_option("--scope", r->scopes, "What it may do, as in resources:write or *:read (repeat it)")
+      .type_name("AREA:read|AREA:write")
+      .required();
+  add_key_options(command, *r, "90d");
 }
 
 void add_secret(cmd::Command group) {
@@ -389,7 +423,7 @@ void add_secret(cmd::Command group) {
 // Which of the verbs a kind has in the common way.
 bool has(const std::string& kind, const std::string& verb) {
   if (kind == "key") return verb != "create";
-  if (kind == "session") return verb == "delete";
+  if (kind == "session" || kind == "api-token") return verb == "delete";
   if (kind == "request") return false;
   return kind != "device" || verb != "create";
 }
@@ -408,13 +442,16 @@ void add_entry_commands(cmd::Command controller) {
     if (has(name, "update")) add_edit(group, kind, "update", name == "device" ? block : fmt::format("Change {} {}", a, name));
     const char* end = "End the session of a device: it reaches nothing before the next sign-in";
     const char* revoke = "Revoke a key, and let out at once the machines that came in by it";
+    const char* forget = "Revoke an API token: nothing is answered to it any more";
     if (name == "request") {
       add_decision(group, "approve", "Let the user reach the Resource for a while");
       add_decision(group, "deny", "Refuse, or end at once what was approved");
       continue;
     }
-    add_edit(group, kind, "delete", name == "session" ? end : name == "key" ? revoke : fmt::format("Delete {} {}", a, name));
+    add_edit(group, kind, "delete",
+             name == "session" ? end : name == "key" ? revoke : name == "api-token" ? forget : fmt::format("Delete {} {}", a, name));
     if (name == "key") add_key(group);
+    if (name == "api-token") add_api_token(group);
     if (name == "identity-provider") add_secret(group);
     if (name == "user") add_password_commands(group);
     if (name == "connector") {

@@ -177,8 +177,9 @@ UserSpec read_user(TableReader& reader) {
   UserSpec out;
   out.email = read_name(reader, "user", "email");
   out.place = reader.place();
-  reader.only({"email", "blocked"});
+  reader.only({"email", "blocked", "role"});
   out.blocked = reader.boolean("blocked").value_or(false);
+  out.role = read_with(reader, "role", parse_role).value_or(Role::member);
   return out;
 }
 
@@ -186,8 +187,9 @@ ServiceSpec read_service(TableReader& reader) {
   ServiceSpec out;
   out.name = read_name(reader, "service");
   out.place = reader.place();
-  reader.only({"name", "blocked"});
+  reader.only({"name", "blocked", "role"});
   out.blocked = reader.boolean("blocked").value_or(false);
+  out.role = read_with(reader, "role", parse_role).value_or(Role::member);
   return out;
 }
 

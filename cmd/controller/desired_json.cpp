@@ -123,17 +123,24 @@ Result<PolicySpec> policy(const Json& j) {
   return out;
 }
 
+Role role_of(Fields& f) {
+  const auto role = f.has("role") ? parse_role(f.text("role")) : Role::member;
+  if (!role) f.refuse("role", role.error().text);
+  return role.value_or(Role::member);
+}
+
 Result<UserSpec> user(const Json& j) {
   Fields f(j, "user");
   UserSpec out{email(f, "email", f.text("email")), place_of(j), f.has("by_sign_in") && f.flag("by_sign_in"),
-               f.has("blocked") && f.flag("blocked")};
+               f.has("blocked") && f.flag("blocked"), role_of(f)};
   if (!f.ok()) return f.error();
+  out.by_sign_in = out.by_sign_in && out.role == Role::member;   // who has a role is listed
   return out;
 }
 
 Result<ServiceSpec> service(const Json& j) {
   Fields f(j, "service");
-  ServiceSpec out{f.text("name"), place_of(j), f.has("blocked") && f.flag("blocked")};
+  ServiceSpec out{f.text("name"), place_of(j), f.has("blocked") && f.flag("blocked"), role_of(f)};
   if (auto good = check_service_name(out.name); f.ok() && !good) f.refuse("name", good.error().text);
   if (!f.ok()) return f.error();
   return out;
@@ -243,11 +250,13 @@ Json to_json(const UserSpec& u) {
   Json out = {{"email", u.email}};
   if (u.by_sign_in) out["by_sign_in"] = true;
   if (u.blocked) out["blocked"] = true;
+  if (u.role != Role::member) out["role"] = to_string(u.role);
   return out;
 }
 Json to_json(const ServiceSpec& s) {
   Json out = {{"name", s.name}};
   if (s.blocked) out["blocked"] = true;
+  if (s.role != Role::member) out["role"] = to_string(s.role);
   return out;
 }
 Json to_json(const GroupSpec& g) {

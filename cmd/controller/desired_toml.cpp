@@ -135,11 +135,13 @@ std::string to_toml(const DesiredState& state) {
     begin("user");
     pair(out, "email", in_quotes(u.email));
     if (u.blocked) pair(out, "blocked", "true");
+    if (u.role != Role::member) pair(out, "role", in_quotes(to_string(u.role)));
   }
   for (const ServiceSpec& s : state.services) {
     begin("service");
     pair(out, "name", in_quotes(s.name));
     if (s.blocked) pair(out, "blocked", "true");
+    if (s.role != Role::member) pair(out, "role", in_quotes(to_string(s.role)));
   }
   for (const GroupSpec& g : state.groups) {
     begin("group");

@@ -57,18 +57,20 @@ Result<> change_text(Fields& f, const char* key, Parse parse, Set set) {
 
 Result<> change(NetworkSpec&, const Json&) { return {}; }
 
-Result<> change_state(bool& blocked, const Json& fields) {
+Result<> change_standing(bool& blocked, Role& role, const Json& fields) {
   Fields f(fields, "fields");
-  if (!f.has("state")) return {};
-  const std::string state = f.text("state");
-  if (f.ok() && state != "active" && state != "blocked") return fail(Errc::invalid_argument, "--to must be active or blocked");
+  const std::string state = f.has("state") ? f.text("state") : blocked ? "blocked" : "active";
+  const auto wanted = f.has("role") ? parse_role(f.text("role")) : role;
   if (!f.ok()) return f.error();
+  if (state != "active" && state != "blocked") return fail(Errc::invalid_argument, "--to must be active or blocked");
+  if (!wanted) return fail(Errc::invalid_argument, "--role " + wanted.error().text);
   blocked = state == "blocked";
+  role = *wanted;
   return {};
 }
 
-Result<> change(UserSpec& u, const Json& fields) { return change_state(u.blocked, fields); }
-Result<> change(ServiceSpec& s, const Json& fields) { return change_state(s.blocked, fields); }
+Result<> change(UserSpec& u, const Json& fields) { return change_standing(u.blocked, u.role, fields); }
+Result<> change(ServiceSpec& s, const Json& fields) { return change_standing(s.blocked, s.role, fields); }
 
 Result<> change(ConnectorSpec& c, const Json& fields) {
   Fields f(fields, "connector");
@@ -238,11 +240,11 @@ Result<> must_be_unused(const DesiredState& state, const std::string& policy) {
   return {};
 }
 
-// A member is somebody whom an administrator names: from then on he is listed, however he came.
+// A member is somebody whom an administrator names, and so is who has a role: from then on he is listed, however he came.
 void list_members(DesiredState& state) {
   std::set<std::string_view> members;
   for (const GroupSpec& g : state.groups) members.insert(g.members.begin(), g.members.end());
-  for (UserSpec& u : state.users) u.by_sign_in = u.by_sign_in && !members.contains(u.email);
+  for (UserSpec& u : state.users) u.by_sign_in = u.by_sign_in && u.role == Role::member && !members.contains(u.email);
 }
 
 Result<> check_references(DesiredState& state) {

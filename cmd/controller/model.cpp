@@ -34,7 +34,7 @@ DesiredState desired(const Model& model) {
   for (const ConnectorRecord& c : model.connectors) out.connectors.push_back({c.name, c.network, {}});
   for (const RelayRecord& r : model.relays) out.relays.push_back({r.name, r.address, {}});
   for (const IdentityProviderRecord& p : model.identity_providers) out.identity_providers.push_back(p.spec);
-  for (const UserRecord& u : model.users) out.users.push_back({u.email, {}, u.by_sign_in, u.blocked});
+  for (const UserRecord& u : model.users) out.users.push_back({u.email, {}, u.by_sign_in, u.blocked, u.role});
   out.policies = model.policies;
   out.services = model.services;
   for (const GroupRecord& g : model.groups) out.groups.push_back({g.name, g.members, {}, g.claims, g.policy});

@@ -46,6 +46,7 @@ struct UserRecord {
   std::vector<std::string> accounts;  // the identity providers that know him, sorted
   bool password = false;              // he may sign in with one
   bool totp = false;                  // and then also has to type a code
+  Role role = Role::member;
 };
 
 // ServiceKeyRecord is a key that lets in devices of a service account, as many as come.
@@ -56,6 +57,17 @@ struct ServiceKeyRecord {
   UnixTime created{};
   UnixTime expires{};
   std::optional<UnixTime> last_used;  // when it let in a device
+};
+
+// ApiTokenRecord is a token with which a program speaks to the controller in somebody's name.
+struct ApiTokenRecord {
+  std::string id;                     // 8 hex digits: the beginning of the token's own id
+  std::string user;                   // e-mail address, or the name of a service
+  std::string name;                   // may be empty
+  Scopes scopes;
+  UnixTime created{};
+  UnixTime expires{};
+  std::optional<UnixTime> last_used;  // to the minute
 };
 
 struct GroupRecord {
@@ -143,6 +155,7 @@ struct Model {
   std::vector<UserRecord> users;             // sorted by e-mail address
   std::vector<ServiceSpec> services;         // sorted by name
   std::vector<ServiceKeyRecord> service_keys;   // sorted by service and age
+  std::vector<ApiTokenRecord> api_tokens;    // sorted by user and age
   std::vector<GroupRecord> groups;
   std::vector<ResourceRecord> resources;
   std::vector<DeviceRecord> devices;         // sorted by id

@@ -54,6 +54,11 @@ Result<std::string> canonical_subject(std::string_view subject) {
   return std::string(subject);
 }
 
+Result<Role> parse_role(std::string_view text) {
+  if (const auto role = role_named(text)) return *role;
+  return fail(Errc::invalid_argument, "must be member, auditor, admin or owner");
+}
+
 Result<std::string> canonical_alias(std::string_view alias) {
   if (IpAddress::parse(alias)) {
     return fail(Errc::invalid_argument, fmt::format("\"{}\" is an address; an alias is a name", alias));

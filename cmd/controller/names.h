@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/result.h"
+#include "core/rights.h"
 
 namespace tg::controller {
 
@@ -23,6 +24,9 @@ Result<> check_service_name(std::string_view name);
 
 // canonical_subject takes the e-mail address of a user or the name of a service. Errors: invalid_argument.
 Result<std::string> canonical_subject(std::string_view subject);
+
+// parse_role errors: invalid_argument, and the text fits behind a key.
+Result<Role> parse_role(std::string_view text);
 
 // kByPassword is what a session is called that no identity provider vouched for; none can have this name.
 inline constexpr const char* kByPassword = "password";

@@ -130,6 +130,16 @@ constexpr const char* kSteps[] = {R"(
     until INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
   CREATE INDEX request_user ON request (user);
   CREATE INDEX request_resource ON request (resource);
+)",
+                                  R"(
+  ALTER TABLE user ADD COLUMN role INTEGER NOT NULL DEFAULT 0;
+  CREATE TABLE api_token (
+    id BLOB PRIMARY KEY, short TEXT NOT NULL UNIQUE, user INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    name TEXT NOT NULL, scopes TEXT NOT NULL, secret_hash BLOB NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL,
+    last_used INTEGER) STRICT;
+  CREATE INDEX api_token_user ON api_token (user);
+  CREATE TABLE once (key BLOB PRIMARY KEY, asked BLOB NOT NULL, at INTEGER NOT NULL, answer BLOB) STRICT, WITHOUT ROWID;
+  CREATE INDEX once_at ON once (at);
 )"};
 constexpr std::int64_t kVersion = std::size(kSteps);
 

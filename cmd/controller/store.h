@@ -70,6 +70,26 @@ struct Findings {
   std::vector<Problem> failures;    // tests that would not hold
 };
 
+// Once is a change that is not to be made again when it is asked for again. Both are hashes of 32 bytes.
+struct Once {
+  Buffer key;      // of who asks, and of what he calls it
+  Buffer asked;    // of what it is
+};
+
+// DoneOnce is such a change that was made.
+struct DoneOnce {
+  Buffer asked;
+  std::optional<Buffer> answer;     // what keep_answer was given
+};
+
+// ApiCaller is whom an API token stands for.
+struct ApiCaller {
+  std::string token;                // the 8 hex digits of ApiTokenRecord
+  std::string user;                 // e-mail address, or the name of a service
+  Role role = Role::member;
+  Scopes scopes;
+};
+
 // Stamp is who changes something, from where and when: it goes into the audit log. A time alone is tg's own doing.
 struct Stamp {
   Stamp(UnixTime t) : time(t) {}   // NOLINT: a time is the least that a change has
@@ -77,6 +97,7 @@ struct Stamp {
   UnixTime time;
   std::string who = "tg";
   std::string from;
+  std::optional<Once> once{};       // it is kept with the change, if there is one
 };
 
 // AuditSigner is what the end of the audit log is signed with.
@@ -159,6 +180,22 @@ class Store {
   Result<bool> end_keys(UnixTime now);
   Result<bool> forget_idle(UnixTime since, UnixTime now);
 
+  // API tokens of a user (by e-mail address) or a service, by the 8 hex digits of ApiTokenRecord. Errors: not_found; of new_api_token also
+  // conflict (there is one of that name), exhausted (kApiTokensMax).
+  static constexpr std::size_t kApiTokensMax = 100;
+  Result<FreshToken> new_api_token(const std::string& user, const std::string& name, const Scopes& scopes, const Stamp& by,
+                                   std::chrono::seconds lifetime);
+  Result<> remove_api_token(const std::string& id, const Stamp& by);
+  // api_caller returns whom a token stands for: nothing when it is unknown or has expired, or the user is blocked. Its use is noted, once a
+  // minute, which is no change.
+  Result<std::optional<ApiCaller>> api_caller(Bytes id, Bytes secret, UnixTime now);
+
+  // What was done with a Stamp that has `once`. keep_answer adds what was answered, sealed by the caller. forget_once forgets what was
+  // done before that. None of these is in the audit log.
+  Result<std::optional<DoneOnce>> done_once(Bytes key);
+  Result<> keep_answer(Bytes key, Bytes sealed_answer);
+  Result<> forget_once(UnixTime before);
+
   // sign_in begins a session of a device, in the place of one that it has, and makes the device when it is new, and the user when
   // he is of one of the provider's domains. What the provider told holds until the last session that it gave him is over. Errors:
   // denied (no user here, or a blocked one, another account, somebody else's device, a provider that is gone or was changed
@@ -227,8 +264,9 @@ class Store {
   using Work = std::function<Result<>(Database&, Notes&)>;
   enum class Effect : std::uint8_t { grows, may_shrink };
   Result<> change(const Stamp& by, Effect effect, const Work& work);
-  // write_audit adds the notes inside the caller's transaction, and returns the new end of the log.
+  // write_audit adds the notes inside the caller's transaction, with what `by` says is done once, and returns the new end of the log.
   Result<AuditHead> write_audit(const Stamp& by, const Notes& notes);
+  Result<> note_once(const Stamp& by);
   Result<> write_audit_head(const AuditHead& head);
   Result<std::pair<AuditHead, Buffer>> read_audit_head();   // with its signature
   bool own_head(const AuditHead& head, Bytes signature) const;   // true also where nothing is signed
@@ -251,6 +289,10 @@ class Store {
 
 // carry_out does the steps of a plan inside the caller's transaction. Errors: conflict when a reference leads nowhere.
 Result<> carry_out(Database& db, const DesiredState& wanted, const std::vector<Change>& changes, UnixTime now);
+
+// stored_role and stored_scopes read a column of the database. What this tg does not know gives no right.
+Role stored_role(std::int64_t number);
+Scopes stored_scopes(std::string_view text);
 
 // ports_from_text reads what Ports::to_string wrote. Errors: malformed.
 Result<Ports> ports_from_text(std::string_view text);

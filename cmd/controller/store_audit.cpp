@@ -98,6 +98,7 @@ Store::Notes Store::notes_of(const DesiredState& before, const DesiredState& aft
 
 Result<AuditHead> Store::write_audit(const Stamp& by, const Notes& notes) {
   if (notes.empty()) return audit_head_;
+  if (auto done = note_once(by); !done) return pass_on(done);
   auto kept = read_audit_head();
   if (!kept) return pass_on(kept);
   AuditHead head = std::move(kept->first);

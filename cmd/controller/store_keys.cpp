@@ -1,14 +1,16 @@
 // The keys of service accounts, and the devices that came in by them.
 #include <fmt/format.h>
 
+#include "cmd/controller/key_table.h"
 #include "cmd/controller/store.h"
-#include "cmd/controller/vault.h"
 #include "core/encoding.h"
 #include "core/json.h"
 #include "core/text.h"
 
 namespace tg::controller {
 namespace {
+
+constexpr KeyTable kTable = {"service_key", "key", "a key", "keys", Store::kServiceKeysMax};
 
 std::int64_t number(UnixTime t) { return t.time_since_epoch().count(); }
 
@@ -25,48 +27,31 @@ Result<Key> key_of(Database& db, const std::string& id) {
                       [&](const Row& row) { out = Key{row.text(0), row.text(1), row.number(2)}; });
   if (!read) return pass_on(read);
   if (out) return std::move(*out);
-  return fail(Errc::not_found, fmt::format("there is no key \"{}\"; see: tg controller key list", printable(id, 64)));
+  return no_such_key(kTable, id);
 }
 
-// room says whether a service may have one more key, of that name.
+// room says whether a service may have one more key, of that name. Errors: not_found, and check_room's.
 Result<> room(Database& db, const std::string& service, const std::string& name) {
-  bool there = false, taken = false;
-  std::int64_t keys = 0;
-  auto read = db.each("SELECT k.name FROM user u LEFT JOIN service_key k ON k.user = u.id WHERE u.email = ? AND u.service = 1", {service},
-                      [&](const Row& row) {
-                        there = true;
-                        if (row.null(0)) return;
-                        ++keys;
-                        taken = taken || (!name.empty() && row.text(0) == name);
-                      });
+  std::optional<std::int64_t> user;
+  auto read = db.each("SELECT id FROM user WHERE email = ? AND service = 1", {service}, [&](const Row& row) { user = row.number(0); });
   if (!read) return read;
-  if (!there) {
-    return fail(Errc::not_found, fmt::format("there is no service \"{}\"; see: tg controller service list", printable(service, 64)));
-  }
-  if (taken) return fail(Errc::conflict, fmt::format("service \"{}\" has a key \"{}\" already", service, name));
-  if (keys < static_cast<std::int64_t>(Store::kServiceKeysMax)) return {};
-  return fail(Errc::exhausted, fmt::format("service \"{}\" has {} keys; delete one that is not needed", service, keys));
+  if (user) return check_room(db, kTable, *user, fmt::format("service \"{}\"", service), name);
+  return fail(Errc::not_found, fmt::format("there is no service \"{}\"; see: tg controller service list", printable(service, 64)));
 }
 
 }  // namespace
 
 Result<FreshToken> Store::new_key(const std::string& service, const std::string& name, const Stamp& by, std::chrono::seconds lifetime) {
-  FreshToken out{{}, random_bytes(32), by.time + lifetime};
-  std::string id;
-  for (bool taken = true; taken;) {   // four bytes are enough for people, and not for ever without a namesake
-    out.id = random_bytes(16);
-    id = hex(Bytes(out.id).first(4));
-    taken = false;
-    auto read = db_.each("SELECT 1 FROM service_key WHERE short = ?", {id}, [&](const Row&) { taken = true; });
-    if (!read) return pass_on(read);
-  }
+  auto out = fresh_key(db_, kTable, by.time + lifetime);
+  if (!out) return out;
+  const std::string id = short_id(out->id);
   auto done = change(by, Effect::grows, [&](Database& db, Notes& notes) -> Result<> {
     if (auto may = room(db, service, name); !may) return may;
     auto made = db.run("INSERT INTO service_key (id, short, user, name, secret_hash, created, expires) SELECT ?, ?, u.id, ?, ?, ?, ? "
                        "FROM user u WHERE u.email = ?",
-                       {Bytes(out.id), id, name, Bytes(sha256(out.secret)), number(by.time), number(out.expires), service});
+                       {Bytes(out->id), id, name, Bytes(sha256(out->secret)), number(by.time), number(out->expires), service});
     if (!made) return pass_on(made);
-    notes.push_back({"create", "key", id, "null", Key{service, name, number(out.expires)}.text()});
+    notes.push_back({"create", "key", id, "null", Key{service, name, number(out->expires)}.text()});
     return {};
   });
   if (!done) return pass_on(done);

@@ -213,6 +213,7 @@ Result<FreshToken> Store::new_token(Token::Role role, std::string_view subject, 
 }
 
 Result<std::string> Store::enroll(const Enrolment& who, UnixTime now, const std::string& from) {
+  if (who.role == Token::Role::api) return fail(Errc::denied, "this is an API token, which lets no machine in");
   std::string id;
   const Stamp by(now, (who.role == Token::Role::service ? "key " : "token ") + token_name(who.token_id), from);
   auto done = change(by, Effect::grows, [&](Database& db, Notes& notes) -> Result<> {
