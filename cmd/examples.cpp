@@ -137,7 +137,7 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
     {"controller api-token list", "tg controller api-token list\n"},
     {"controller api-token show", "tg controller api-token show 1f0c77ab\n"},
     {"controller api-token create", "tg controller api-token create alice@example.com --scope '*:read' > api.token\n"
-                                    "tg controller api-token create ci --scope resources:write --scope groups:write --name deploy\n"},
+                                    "tg controller api-token create ci --scope resources:write --name deploy\n"},
     {"controller api-token delete", "tg controller api-token delete 1f0c77ab\n"},
     {"controller group list", "tg controller group list\n"},
     {"controller group show", "tg controller group show family\n"},

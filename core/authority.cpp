@@ -27,7 +27,8 @@ Result<> check_providers(const DesiredState& before, const DesiredState& after) 
 }
 
 template <class Spec>
-Result<> check_subjects(const std::string& kind, const std::vector<Spec>& before, const std::vector<Spec>& after, std::string Spec::*name) {
+Result<> check_subjects(const std::string& kind, const std::vector<Spec>& before, const std::vector<Spec>& after,
+                        std::string Spec::*name) {
   std::unordered_map<std::string_view, const Spec*> known;
   for (const Spec& s : before) known.try_emplace(s.*name, &s);
   std::unordered_set<std::string_view> kept;
@@ -72,7 +73,8 @@ Result<> may_act_for(Role by, const DesiredState& state, const std::string& subj
   const bool person = is_person(subject);
   const std::string who = titled(person ? "user" : "service", subject);
   if (by != Role::admin) return fail(Errc::denied, "only an owner or an admin may do this for the " + who);
-  const Role role = person ? role_of(state.users, &UserSpec::email, lower(subject)) : role_of(state.services, &ServiceSpec::name, subject);
+  const Role role = person ? role_of(state.users, &UserSpec::email, lower(subject))
+                           : role_of(state.services, &ServiceSpec::name, subject);
   if (!administers(role)) return {};
   return only_an_owner("do this for the " + who + ", whose role is " + to_string(role));
 }

@@ -35,7 +35,8 @@ std::string_view to_string(Token::Role r) noexcept {
 }
 
 std::optional<Token::Role> role_from(std::string_view text) noexcept {
-  for (const auto role : {Token::Role::device, Token::Role::connector, Token::Role::relay, Token::Role::service, Token::Role::api}) {
+  using enum Token::Role;
+  for (const auto role : {device, connector, relay, service, api}) {
     if (to_string(role) == text) return role;
   }
   return std::nullopt;

@@ -10,8 +10,8 @@
 
 namespace tg {
 
-// Token names the controller, pins its CA, and carries a secret that works once; that of a service, its key, until it expires. An API
-// token lets no machine in: it names the API, and works there until it expires.
+// Token names the controller, pins its CA, and carries a secret that works once; that of a service, its key, until it expires.
+// An API token lets no machine in: it names the API, and works there until it expires.
 // Text form: "tg1_" and base64url of: u8 role, u32 expiry (Unix), 16 bytes id, 32 bytes secret, 32 bytes pin,
 // "HOST:PORT", and the first 4 bytes of the SHA-256 of all that, so that a mistyped or cut token is seen before anybody
 // is asked.

@@ -49,7 +49,9 @@ Result<std::string> id_among(const std::vector<Record>& all, const std::string& 
 
 Result<std::string> device_id(const Model& model, const std::string& name) { return id_among(model.devices, name, "device"); }
 Result<std::string> key_id(const Model& model, const std::string& name) { return id_among(model.service_keys, name, "key"); }
-Result<std::string> api_token_id(const Model& model, const std::string& name) { return id_among(model.api_tokens, name, "api-token"); }
+Result<std::string> api_token_id(const Model& model, const std::string& name) {
+  return id_among(model.api_tokens, name, "api-token");
+}
 
 // token_lifetime reads a length of time; a number alone is minutes.
 Result<std::chrono::seconds> token_lifetime(const std::string& text) {
@@ -231,7 +233,7 @@ Result<Json> AdminApi::api_token(const Json& request, const Stamp& by) const {
   if (!scopes) return fail(Errc::invalid_argument, "--scope: " + scopes.error().text);
   if (!lifetime) return tl::unexpected(lifetime.error());
   if (auto good = check_key_name(name); !good) return pass_on(good);
-  auto fresh = store.new_api_token(is_person(user) ? lower(user) : user, name, *scopes, by, *lifetime);   // which no agent is told of
+  auto fresh = store.new_api_token(is_person(user) ? lower(user) : user, name, *scopes, by, *lifetime);
   if (!fresh) return pass_on(fresh);
   return shown_once("token", Token::Role::api, *fresh, pki.pin(), api_address.value_or(public_address));
 }
@@ -394,7 +396,7 @@ Result<Json> AdminApi::edit(const std::string& verb, const Json& request, const 
   if (kind == "key") return edit_key(verb, name, *fields, by);
   if (kind == "api-token" && verb == "delete") return delete_api_token(name, by);
   if (kind == "api-token") {
-    return fail(Errc::invalid_argument, "an API token is made for a user, and not changed; see: tg controller api-token create --help");
+    return fail(Errc::invalid_argument, "an API token is made for somebody, and not changed; see: tg controller api-token --help");
   }
   if (kind == "session" && verb == "delete") return end_session(name, by);
   if (kind == "user" && verb == "update" && fields->contains("forget_accounts")) {

@@ -170,8 +170,8 @@ Json services(const Model& model) {
   auto devices = count_of(model.devices, &DeviceRecord::user);
   Json out = Json::array();
   for (const ServiceSpec& s : model.services) {
-    out.push_back({{"name", s.name}, {"state", s.blocked ? "blocked" : "active"}, {"role", to_string(s.role)}, {"groups", groups[s.name]},
-                   {"keys", keys[s.name]}, {"devices", devices[s.name]}});
+    out.push_back({{"name", s.name}, {"state", s.blocked ? "blocked" : "active"}, {"role", to_string(s.role)},
+                   {"groups", groups[s.name]}, {"keys", keys[s.name]}, {"devices", devices[s.name]}});
   }
   return out;
 }

@@ -1,4 +1,5 @@
-// tg controller {network,connector,relay,identity-provider,policy,user,service,key,api-token,group,resource,device,session,request}
+// tg controller
+// {network,connector,relay,identity-provider,policy,user,service,key,api-token,group,resource,device,session,request}
 // {list,show,create,update,delete}, and token, secret, approve and deny.
 #include <fmt/format.h>
 
@@ -272,7 +273,7 @@ void add_fields(cmd::Command command, Request& r, const std::string& kind, bool 
         .one_of({"active", "blocked"});
   }
   if (kind == "user" || kind == "service") {
-    command.add_option("--role", r.role, "What it may do at the controller: see its own, see all, change nearly all, or all (default: member)")
+    command.add_option("--role", r.role, "What it may do at the controller: see its own, see all, change most, or all (default: member)")
         .type_name("ROLE")
         .one_of({"member", "auditor", "admin", "owner"});
   }
@@ -381,7 +382,8 @@ void add_key(cmd::Command group) {
   auto r = std::make_shared<Request>();
   cmd::Command command = group.add_command("create", "Print a key that lets in machines of a service, as many as come; it is shown only now",
                                            [r]() -> Result<int> {
-    return print_once(r->common, {{"type", "key"}, {"service", r->name}, {"name", r->key_name}, {"expires", r->key_expires}}, "key");
+    return print_once(r->common, {{"type", "key"}, {"service", r->name}, {"name", r->key_name}, {"expires", r->key_expires}},
+                      "key");
   });
   r->common.add_to(command);
   command.add_option("SERVICE", r->name, "Whose key").required();
@@ -390,8 +392,8 @@ void add_key(cmd::Command group) {
 
 void add_api_token(cmd::Command group) {
   auto r = std::make_shared<Request>();
-  cmd::Command command = group.add_command("create", "Print a token with which a program speaks to the API for somebody; it is shown only now",
-                                           [r]() -> Result<int> {
+  const char* help = "Print a token with which a program speaks to the API for somebody; it is shown only now";
+  cmd::Command command = group.add_command("create", help, [r]() -> Result<int> {
     return print_once(r->common, {{"type", "api_token"}, {"user", r->name}, {"name", r->key_name}, {"scopes", r->scopes},
                                   {"expires", r->key_expires}}, "token");
   });
@@ -442,14 +444,17 @@ void add_entry_commands(cmd::Command controller) {
     if (has(name, "update")) add_edit(group, kind, "update", name == "device" ? block : fmt::format("Change {} {}", a, name));
     const char* end = "End the session of a device: it reaches nothing before the next sign-in";
     const char* revoke = "Revoke a key, and let out at once the machines that came in by it";
-    const char* forget = "Revoke an API token: nothing is answered to it any more";
+    const char* forget = "Revoke an API token: it opens nothing any more";
+    std::string gone = fmt::format("Delete {} {}", a, name);
+    if (name == "session") gone = end;
+    if (name == "key") gone = revoke;
+    if (name == "api-token") gone = forget;
     if (name == "request") {
       add_decision(group, "approve", "Let the user reach the Resource for a while");
       add_decision(group, "deny", "Refuse, or end at once what was approved");
       continue;
     }
-    add_edit(group, kind, "delete",
-             name == "session" ? end : name == "key" ? revoke : name == "api-token" ? forget : fmt::format("Delete {} {}", a, name));
+    add_edit(group, kind, "delete", gone);
     if (name == "key") add_key(group);
     if (name == "api-token") add_api_token(group);
     if (name == "identity-provider") add_secret(group);

@@ -13,8 +13,8 @@ namespace tg::controller {
 Result<std::string> canonical(const std::string& kind, const std::string& name);
 
 // `kind`: network, connector, relay, user, service, group or resource. `fields` by kind: connector {network}; relay {address};
-// user, service {state, role}; group {members, add, remove}; resource {network, address, alias, groups, tcp, udp, icmp}; what is missing keeps its
-// value, or the usual one.
+// user, service {state, role}; group {members, add, remove}; resource {network, address, alias, groups, tcp, udp, icmp}; what is
+// missing keeps its value, or the usual one.
 // Errors: conflict (exists already; still in use), not_found, invalid_argument.
 Result<> create_entry(DesiredState& state, const std::string& kind, const std::string& name, const Json& fields);
 Result<> update_entry(DesiredState& state, const std::string& kind, const std::string& name, const Json& fields);

@@ -36,7 +36,8 @@ Result<> check_room(Database& db, const KeyTable& table, std::int64_t user, cons
 }
 
 tl::unexpected<Error> no_such_key(const KeyTable& table, const std::string& id) {
-  return fail(Errc::not_found, fmt::format("there is no {0} \"{1}\"; see: tg controller {0} list", table.kind, printable(id, 64)));
+  const std::string text = fmt::format("there is no {0} \"{1}\"; see: tg controller {0} list", table.kind, printable(id, 64));
+  return fail(Errc::not_found, text);
 }
 
 }  // namespace tg::controller

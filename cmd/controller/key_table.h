@@ -1,5 +1,5 @@
-// What the keys of service accounts and API tokens have in common: each is a row of a table with a secret that is good until it expires,
-// and people know it by the first 8 hex digits of its id.
+// What the keys of service accounts and API tokens have in common: each is a row of a table with a secret that is good until it
+// expires, and people know it by the first 8 hex digits of its id.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ std::string short_id(Bytes id);
 // fresh_key draws a secret, and an id whose short form no other has.
 Result<FreshToken> fresh_key(Database& db, const KeyTable& table, UnixTime expires);
 
-// check_room says whether somebody (`user`: his row; `owner`: in words) may have one more, of that name; "" is no name. Errors: conflict,
-// exhausted.
+// check_room says whether somebody (`user`: his row; `owner`: in words) may have one more, of that name; "" is no name. Errors:
+// conflict, exhausted.
 Result<> check_room(Database& db, const KeyTable& table, std::int64_t user, const std::string& owner, const std::string& name);
 
 // no_such_key is the error about a short id that is none.

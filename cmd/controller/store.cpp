@@ -128,8 +128,8 @@ Result<> read_claims(Database& db, Model& model) {
 }
 
 Result<> read_people(Database& db, Model& model) {
-  auto users = db.each("SELECT u.email, u.by_sign_in, p.name, w.user IS NOT NULL, t.user IS NOT NULL, u.blocked, u.role FROM user u "
-                       "LEFT JOIN password w ON w.user = u.id LEFT JOIN totp t ON t.user = u.id LEFT JOIN account a ON a.user = u.id "
+  auto users = db.each("SELECT u.email, u.by_sign_in, p.name, w.user IS NOT NULL, t.user IS NOT NULL, u.blocked, u.role "
+                       "FROM user u LEFT JOIN password w ON w.user = u.id LEFT JOIN totp t ON t.user = u.id LEFT JOIN account a ON a.user = u.id "
                        "LEFT JOIN \"identity-provider\" p ON p.id = a.provider WHERE u.service = 0 ORDER BY u.email, p.name", {},
                        [&](const Row& row) {
                          if (model.users.empty() || model.users.back().email != row.text(0)) {
@@ -150,10 +150,10 @@ Result<> read_people(Database& db, Model& model) {
                             {row.text(0), row.text(1), row.text(2), time_at(row, 3), time_at(row, 4), maybe_time_at(row, 5)});
                       });
   if (!keys) return keys;
-  auto tokens = db.each("SELECT t.short, u.email, t.name, t.scopes, t.created, t.expires, t.last_used FROM api_token t JOIN user u ON "
-                        "u.id = t.user ORDER BY u.email, t.created, t.short", {}, [&](const Row& row) {
-                          model.api_tokens.push_back({row.text(0), row.text(1), row.text(2), stored_scopes(row.text(3)), time_at(row, 4),
-                                                      time_at(row, 5), maybe_time_at(row, 6)});
+  auto tokens = db.each("SELECT t.short, u.email, t.name, t.scopes, t.created, t.expires, t.last_used FROM api_token t "
+                        "JOIN user u ON u.id = t.user ORDER BY u.email, t.created, t.short", {}, [&](const Row& row) {
+                          model.api_tokens.push_back({row.text(0), row.text(1), row.text(2), stored_scopes(row.text(3)),
+                                                      time_at(row, 4), time_at(row, 5), maybe_time_at(row, 6)});
                         });
   if (!tokens) return tokens;
   auto groups = db.each("SELECT g.name, u.email, p.name FROM \"group\" g LEFT JOIN membership m ON m.\"group\" = g.id "

@@ -180,18 +180,18 @@ class Store {
   Result<bool> end_keys(UnixTime now);
   Result<bool> forget_idle(UnixTime since, UnixTime now);
 
-  // API tokens of a user (by e-mail address) or a service, by the 8 hex digits of ApiTokenRecord. Errors: not_found; of new_api_token also
-  // conflict (there is one of that name), exhausted (kApiTokensMax).
+  // API tokens of a user (by e-mail address) or a service, by the 8 hex digits of ApiTokenRecord. Errors: not_found; of
+  // new_api_token also conflict (there is one of that name), exhausted (kApiTokensMax).
   static constexpr std::size_t kApiTokensMax = 100;
   Result<FreshToken> new_api_token(const std::string& user, const std::string& name, const Scopes& scopes, const Stamp& by,
                                    std::chrono::seconds lifetime);
   Result<> remove_api_token(const std::string& id, const Stamp& by);
-  // api_caller returns whom a token stands for: nothing when it is unknown or has expired, or the user is blocked. Its use is noted, once a
-  // minute, which is no change.
+  // api_caller returns whom a token stands for: nothing when it is unknown or has expired, or the user is blocked. Its use is noted,
+  // once a minute, which is no change.
   Result<std::optional<ApiCaller>> api_caller(Bytes id, Bytes secret, UnixTime now);
 
-  // What was done with a Stamp that has `once`. keep_answer adds what was answered, sealed by the caller. forget_once forgets what was
-  // done before that. None of these is in the audit log.
+  // What was done with a Stamp that has `once`. keep_answer adds what was answered, sealed by the caller. forget_once forgets what
+  // was done before that. None of these is in the audit log.
   Result<std::optional<DoneOnce>> done_once(Bytes key);
   Result<> keep_answer(Bytes key, Bytes sealed_answer);
   Result<> forget_once(UnixTime before);
@@ -264,7 +264,7 @@ class Store {
   using Work = std::function<Result<>(Database&, Notes&)>;
   enum class Effect : std::uint8_t { grows, may_shrink };
   Result<> change(const Stamp& by, Effect effect, const Work& work);
-  // write_audit adds the notes inside the caller's transaction, with what `by` says is done once, and returns the new end of the log.
+  // write_audit adds the notes inside the caller's transaction, and keeps what is done once. It returns the new end of the log.
   Result<AuditHead> write_audit(const Stamp& by, const Notes& notes);
   Result<> note_once(const Stamp& by);
   Result<> write_audit_head(const AuditHead& head);

@@ -28,8 +28,8 @@ Result<Owner> owner_of(Database& db, const std::string& user) {
                       [&](const Row& row) { out = Owner{row.number(0), row.number(1) != 0}; });
   if (!read) return pass_on(read);
   if (out) return *out;
-  return fail(Errc::not_found, fmt::format("there is no {0} \"{1}\"; see: tg controller {0} list", is_person(user) ? "user" : "service",
-                                           printable(user, 64)));
+  return fail(Errc::not_found, fmt::format("there is no {0} \"{1}\"; see: tg controller {0} list",
+                                           is_person(user) ? "user" : "service", printable(user, 64)));
 }
 
 // noted is what the audit log says of one.
@@ -56,8 +56,10 @@ Result<FreshToken> Store::new_api_token(const std::string& user, const std::stri
     const std::string whose = fmt::format("{} \"{}\"", owner->service ? "service" : "user", user);
     if (auto may = check_room(db, kTable, owner->id, whose, name); !may) return may;
     const std::string words = joined(scopes.words());
-    auto made = db.run("INSERT INTO api_token (id, short, user, name, scopes, secret_hash, created, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                       {Bytes(out->id), id, owner->id, name, words, Bytes(sha256(out->secret)), number(by.time), number(out->expires)});
+    auto made = db.run("INSERT INTO api_token (id, short, user, name, scopes, secret_hash, created, expires) "
+                       "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                       {Bytes(out->id), id, owner->id, name, words, Bytes(sha256(out->secret)), number(by.time),
+                        number(out->expires)});
     if (!made) return pass_on(made);
     notes.push_back({"create", kTable.kind, id, "null", noted(user, name, scopes, number(out->expires))});
     return {};
@@ -69,8 +71,10 @@ Result<FreshToken> Store::new_api_token(const std::string& user, const std::stri
 Result<> Store::remove_api_token(const std::string& id, const Stamp& by) {
   return change(by, Effect::grows, [&](Database& db, Notes& notes) -> Result<> {
     std::optional<std::string> before;
-    auto read = db.each("SELECT u.email, t.name, t.scopes, t.expires FROM api_token t JOIN user u ON u.id = t.user WHERE t.short = ?", {id},
-                        [&](const Row& row) { before = noted(row.text(0), row.text(1), stored_scopes(row.text(2)), row.number(3)); });
+    auto read = db.each("SELECT u.email, t.name, t.scopes, t.expires FROM api_token t JOIN user u ON u.id = t.user "
+                        "WHERE t.short = ?", {id}, [&](const Row& row) {
+                          before = noted(row.text(0), row.text(1), stored_scopes(row.text(2)), row.number(3));
+                        });
     if (!read) return read;
     if (!before) return no_such_key(kTable, id);
     auto done = db.run("DELETE FROM api_token WHERE short = ?", {id});
@@ -83,8 +87,8 @@ Result<> Store::remove_api_token(const std::string& id, const Stamp& by) {
 Result<std::optional<ApiCaller>> Store::api_caller(Bytes id, Bytes secret, UnixTime now) {
   std::optional<ApiCaller> out;
   bool note = false;
-  auto read = db_.each("SELECT t.short, u.email, u.role, t.scopes, t.secret_hash, t.expires, t.last_used FROM api_token t JOIN user u ON "
-                       "u.id = t.user WHERE t.id = ? AND u.blocked = 0", {id}, [&](const Row& row) {
+  auto read = db_.each("SELECT t.short, u.email, u.role, t.scopes, t.secret_hash, t.expires, t.last_used FROM api_token t "
+                       "JOIN user u ON u.id = t.user WHERE t.id = ? AND u.blocked = 0", {id}, [&](const Row& row) {
                          if (!same_secret(row.blob(4), sha256(secret)) || row.number(5) <= number(now)) return;
                          out = ApiCaller{row.text(0), row.text(1), stored_role(row.number(2)), stored_scopes(row.text(3))};
                          // Also when the clock was set back.

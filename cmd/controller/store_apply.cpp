@@ -168,15 +168,15 @@ Result<> set_policy(Database& db, const char* table, const std::string& name, co
 }
 
 Result<> put_user(Database& db, const UserSpec& u) {
-  return done(db.run("INSERT INTO user (email, by_sign_in, blocked, role) VALUES (?, ?, ?, ?) ON CONFLICT (email) DO UPDATE SET by_sign_in = "
-                     "excluded.by_sign_in, blocked = excluded.blocked, role = excluded.role",
+  return done(db.run("INSERT INTO user (email, by_sign_in, blocked, role) VALUES (?, ?, ?, ?) ON CONFLICT (email) DO UPDATE SET "
+                     "by_sign_in = excluded.by_sign_in, blocked = excluded.blocked, role = excluded.role",
                      {u.email, std::int64_t{u.by_sign_in}, std::int64_t{u.blocked}, static_cast<std::int64_t>(u.role)}));
 }
 
 // A service is a user without a person: what it may reach, and its devices, are the same.
 Result<> put_service(Database& db, const ServiceSpec& s) {
-  return done(db.run("INSERT INTO user (email, service, blocked, role) VALUES (?, 1, ?, ?) ON CONFLICT (email) DO UPDATE SET blocked = "
-                     "excluded.blocked, role = excluded.role",
+  return done(db.run("INSERT INTO user (email, service, blocked, role) VALUES (?, 1, ?, ?) ON CONFLICT (email) DO UPDATE SET "
+                     "blocked = excluded.blocked, role = excluded.role",
                      {s.name, std::int64_t{s.blocked}, static_cast<std::int64_t>(s.role)}));
 }
 

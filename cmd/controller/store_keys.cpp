@@ -33,10 +33,12 @@ Result<Key> key_of(Database& db, const std::string& id) {
 // room says whether a service may have one more key, of that name. Errors: not_found, and check_room's.
 Result<> room(Database& db, const std::string& service, const std::string& name) {
   std::optional<std::int64_t> user;
-  auto read = db.each("SELECT id FROM user WHERE email = ? AND service = 1", {service}, [&](const Row& row) { user = row.number(0); });
+  auto read = db.each("SELECT id FROM user WHERE email = ? AND service = 1", {service},
+                      [&](const Row& row) { user = row.number(0); });
   if (!read) return read;
   if (user) return check_room(db, kTable, *user, fmt::format("service \"{}\"", service), name);
-  return fail(Errc::not_found, fmt::format("there is no service \"{}\"; see: tg controller service list", printable(service, 64)));
+  return fail(Errc::not_found,
+              fmt::format("there is no service \"{}\"; see: tg controller service list", printable(service, 64)));
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ TEST(DesiredJson, comes_back_as_it_went) {
   state.resources[0].alias = "nas.tg";
   state.resources[0].protocols = {Ports({{22, 22}, {8000, 8100}}), Ports::none(), false};
   state.resources.push_back(resource("LAN", "10.0.0.0/8", "guests"));
-  state.services = {{"ci", {}}, {"old", {}, true}};
+  state.services = {{"ci", {}}, {"old", {}, true, Role::admin}};
+  state.users[0].role = Role::owner;
   state.groups[1].members = {"ci"};
   state.tests = {{"ci", {must(parse_target("nas.home.int:22"))}, {}, {}}};
   const DesiredState back = must(desired_from_json(must(Result<Json>(Json::parse(to_json(state).dump())))));
@@ -40,6 +41,8 @@ TEST(DesiredJson, comes_back_as_it_went) {
 TEST(DesiredJson, is_checked_like_a_file) {
   for (const char* text : {R"(7)", R"({"networks":7})", R"({"networks":[7]})", R"({"networks":[{"name":"a/b"}]})",
                            R"({"users":[{"email":"x"}]})", R"({"services":[{"name":"a@b"}]})", R"({"services":[{}]})",
+                           R"({"users":[{"email":"a@b","role":"root"}]})", R"({"users":[{"email":"a@b","role":1}]})",
+                           R"({"services":[{"name":"ci","role":""}]})",
                            R"({"resources":[{"name":"a","network":"b","address":"10.0.0.1/8","groups":[],)"
                            R"("protocols":{"tcp":"all","udp":"all","icmp":true}}]})",
                            R"({"resources":[{"name":"a","network":"b","address":"x.int","alias":"x","groups":[],)"
@@ -95,6 +98,32 @@ TEST(Edits, make_change_and_delete_entries_of_every_kind) {
   must(delete_entry(s, "resource", "Wiki"));
   must(delete_entry(s, "network", "office"));
   EXPECT_TRUE(problems(s).empty());
+}
+
+TEST(Edits, give_roles_and_list_who_has_one) {
+  DesiredState s = home();
+  s.users.push_back({"carol@example.com", {}, true});
+  must(update_entry(s, "user", "bob@example.com", {{"role", "admin"}}));
+  must(create_entry(s, "service", "ci", {{"role", "auditor"}}));
+  must(create_entry(s, "user", "dora@example.com", {{"role", "owner"}}));
+  EXPECT_EQ(s.users[1].role, Role::admin);
+  EXPECT_EQ(s.services[0].role, Role::auditor);
+  EXPECT_EQ(s.users[3].role, Role::owner);
+  must(update_entry(s, "user", "bob@example.com", {{"state", "blocked"}}));
+  EXPECT_TRUE(s.users[1].blocked && s.users[1].role == Role::admin) << "what is not named stays";
+  EXPECT_TRUE(s.users[2].by_sign_in);
+  must(update_entry(s, "user", "carol@example.com", {{"role", "auditor"}}));
+  EXPECT_FALSE(s.users[2].by_sign_in) << "an administrator has named her";
+  must(update_entry(s, "user", "carol@example.com", {{"role", "member"}}));
+  EXPECT_FALSE(s.users[2].by_sign_in);
+  for (const Json& bad : {Json("root"), Json("Admin")}) {
+    EXPECT_EQ(error_of(update_entry(s, "user", "bob@example.com", {{"role", bad}})),
+              "invalid_argument: --role must be member, auditor, admin or owner");
+  }
+  EXPECT_FALSE(update_entry(s, "service", "ci", {{"role", 1}}));
+  EXPECT_EQ(s.users[1].role, Role::admin);
+  const Json guest = {{"email", "eve@example.com"}, {"by_sign_in", true}, {"role", "admin"}};
+  EXPECT_FALSE(must(desired_from_json({{"users", Json::array({guest})}})).users.at(0).by_sign_in);
 }
 
 TEST(Edits, say_what_is_wrong_and_what_to_do) {

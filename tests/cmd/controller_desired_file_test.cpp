@@ -252,6 +252,20 @@ TEST(DesiredFile, reads_services) {
             Lines{R"(f:2: service: name: "a@b" must not contain "@": that is how people are told from services)"});
 }
 
+TEST(DesiredFile, reads_and_writes_roles) {
+  const std::string text = "[[user]]\nemail = \"alice@example.com\"\nrole = \"owner\"\n\n[[user]]\nemail = \"bob@example.com\"\n\n"
+                           "[[service]]\nname = \"ci\"\nblocked = true\nrole = \"auditor\"\n";
+  const DesiredFile f = parse_desired(text, "f");
+  EXPECT_EQ(f.errors, Lines{});
+  EXPECT_EQ(f.state.users.at(0).role, Role::owner);
+  EXPECT_EQ(f.state.users.at(1).role, Role::member);
+  EXPECT_EQ(f.state.services.at(0).role, Role::auditor);
+  EXPECT_EQ(to_toml(f.state), text);
+  EXPECT_EQ(parse_desired("[[user]]\nemail = \"a@b\"\nrole = \"root\"\n[[service]]\nname = \"ci\"\nrole = 1\n", "f").errors,
+            (Lines{R"(f:3: user "a@b": role: must be member, auditor, admin or owner)",
+                   R"(f:6: service "ci": role: must be a string in quotes, not a number)"}));
+}
+
 TEST(DesiredFileText, leaves_out_users_who_came_by_signing_in) {
   DesiredState s;
   s.users = {{"alice@example.com", {}}, {"carol@example.com", {}, true}};

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "cmd/controller/desired_file.h"
 #include "cmd/controller/edits.h"
 #include "cmd/controller/views.h"
 #include "controller_support.h"
@@ -213,6 +214,21 @@ TEST_F(ASignIn, of_a_blocked_user_is_none_and_his_flows_end) {
   must(store.edit([](DesiredState& s) { return update_entry(s, "user", "carol@example.com", {{"state", "active"}}); }, kNow));
   EXPECT_TRUE(sign_in("c-1", "carol@example.com"));
   EXPECT_EQ(to_string(plan(desired(must(store.model())), now, true).at(0)), "~ user carol@example.com: state active -> blocked");
+}
+
+TEST_F(ASignIn, of_somebody_who_was_given_a_role_is_a_listed_users) {
+  must(sign_in("c-1", "carol@example.com"));
+  EXPECT_EQ(to_toml(desired(must(store.model()))).find("carol"), std::string::npos);
+  must(store.edit([](DesiredState& s) { return update_entry(s, "user", "carol@example.com", {{"role", "admin"}}); }, kNow));
+  const DesiredFile exported = parse_desired(to_toml(desired(must(store.model()))), "f");
+  EXPECT_TRUE(must(store.apply(exported.state, true, kNow)).empty()) << "the file keeps her, and her role";
+  must(sign_in("c-1", "carol@example.com"));
+  const auto carol = [](const UserRecord& u) { return u.email == "carol@example.com"; };
+  const Model model = must(store.model());
+  EXPECT_EQ(std::find_if(model.users.begin(), model.users.end(), carol)->role, Role::admin);
+  const std::vector<Change> changes = must(store.apply(company(), true, kNow));
+  ASSERT_EQ(changes.size(), 1u);
+  EXPECT_EQ(to_string(changes[0]), "- user carol@example.com") << "and a file that forgets her takes it away";
 }
 
 TEST_F(ASignIn, is_shorter_when_the_provider_gives_less_time) {

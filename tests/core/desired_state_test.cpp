@@ -200,6 +200,33 @@ TEST(DesiredState, keeps_guests_whom_no_file_names) {
   EXPECT_EQ(plan(now, with_provider(), true).size(), 1u);
 }
 
+TEST(DesiredState, plans_roles_and_says_them) {
+  DesiredState now = good(), wanted = good();
+  now.services = wanted.services = {{"ci", {}}};
+  wanted.users[0].role = Role::admin;
+  wanted.services[0].role = Role::auditor;
+  wanted.users.push_back({"carol@example.com", {}, false, true, Role::owner});
+  Lines lines;
+  for (const Change& c : plan(now, wanted, true)) lines.push_back(to_string(c));
+  EXPECT_EQ(lines, (Lines{"+ user carol@example.com (blocked, role owner)", "~ user alice@example.com: role member -> admin",
+                          "~ service ci: role member -> auditor"}));
+  EXPECT_TRUE(plan(outcome(now, wanted, true), wanted, true).empty());
+  EXPECT_EQ(plan(wanted, now, false).size(), 2u) << "a file that does not name a role takes it away";
+}
+
+TEST(DesiredState, takes_no_role_from_guests_who_stay_and_lets_a_file_drop_who_has_one) {
+  DesiredState now = good();
+  now.users[0].role = Role::admin;                                              // a member of a group that the file has
+  now.users.push_back({"blocked@example.com", {}, false, true, Role::auditor});
+  now.users.push_back({"listed@example.com", {}, false, false, Role::owner});
+  DesiredState file = good();
+  file.users.clear();
+  const std::vector<Change> changes = plan(now, with_guests(file, now), true);
+  Lines lines;
+  for (const Change& c : changes) lines.push_back(to_string(c));
+  EXPECT_EQ(lines, (Lines{"- user listed@example.com", "- user bob@example.com"}));
+}
+
 TEST(Overlaps, say_who_shares_hosts_and_who_wins) {
   DesiredState s;
   s.resources = {resource("All", "*.internal", 1),       resource("Corp", "*.corp.internal", 2),

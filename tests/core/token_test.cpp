@@ -23,7 +23,7 @@ Token token() {
 
 RC_GTEST_PROP(Token, survives_its_text, ()) {
   Token t;
-  t.role = *rc::gen::element(Token::Role::device, Token::Role::connector, Token::Role::relay, Token::Role::service);
+  t.role = *rc::gen::element(Token::Role::device, Token::Role::connector, Token::Role::relay, Token::Role::service, Token::Role::api);
   t.expires = UnixTime(std::chrono::seconds(*rc::gen::arbitrary<std::uint32_t>()));
   t.id = some_bytes(16);
   t.secret = some_bytes(32);
@@ -80,7 +80,7 @@ TEST(Token, refuses_a_whole_text_with_wrong_content) {
   Buffer good = unbase64url(token().to_string().substr(4)).value();
   good.resize(good.size() - 4);
   EXPECT_TRUE(Token::parse(sealed(good)));
-  for (const std::uint8_t role : {0, 5, 255}) {
+  for (const std::uint8_t role : {0, 6, 255}) {
     Buffer b = good;
     b[0] = role;
     EXPECT_FALSE(Token::parse(sealed(b)));
@@ -97,7 +97,10 @@ TEST(Token, names_its_roles) {
   EXPECT_EQ(to_string(Token::Role::connector), "connector");
   EXPECT_EQ(to_string(Token::Role::relay), "relay");
   EXPECT_EQ(to_string(Token::Role::service), "service");
+  EXPECT_EQ(to_string(Token::Role::api), "api");
   EXPECT_EQ(to_string(static_cast<Token::Role>(9)), "unknown");
+  for (const char* name : {"device", "connector", "relay", "service", "api"}) EXPECT_EQ(to_string(role_from(name).value()), name);
+  EXPECT_EQ(role_from("unknown"), std::nullopt);
 }
 
 }  // namespace

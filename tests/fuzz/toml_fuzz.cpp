@@ -11,7 +11,7 @@
 namespace {
 
 bool accepted(std::string_view text) { return tg::controller::parse_desired(text, "seed.toml").errors.empty(); }
-constexpr Seed kSeeds[] = {{"home.toml", accepted}};
+constexpr Seed kSeeds[] = {{"home.toml", accepted}, {"roles.toml", accepted}};
 
 }  // namespace
 
