@@ -138,8 +138,8 @@ bool other_people(const IdentityProviderSpec& from, const IdentityProviderSpec& 
 bool ends_sessions(const IdentityProviderSpec& from, const IdentityProviderSpec& to);
 
 // with_guests returns `wanted` and the users of `now` whom no file needs to name: those who came by signing in, those who are
-// blocked (or they would come back as others), and members in `wanted`, who are listed from then on. Who has a role is listed, and
-// a file has to name him; those who stay keep theirs.
+// blocked (or they would come back as others), and members in `wanted`, who are listed from then on. Who has a role is listed,
+// and a file has to name him; those who stay keep theirs.
 DesiredState with_guests(DesiredState wanted, const DesiredState& now);
 
 // Problem is one thing wrong (or worth a warning) in a desired state.

@@ -396,7 +396,7 @@ Result<Json> AdminApi::edit(const std::string& verb, const Json& request, const 
   if (kind == "key") return edit_key(verb, name, *fields, by);
   if (kind == "api-token" && verb == "delete") return delete_api_token(name, by);
   if (kind == "api-token") {
-    return fail(Errc::invalid_argument, "an API token is made for somebody, and not changed; see: tg controller api-token --help");
+    return fail(Errc::invalid_argument, "an API token is made for somebody, and not changed: tg controller api-token create");
   }
   if (kind == "session" && verb == "delete") return end_session(name, by);
   if (kind == "user" && verb == "update" && fields->contains("forget_accounts")) {

@@ -59,6 +59,7 @@ Result<> change(NetworkSpec&, const Json&) { return {}; }
 
 Result<> change_standing(bool& blocked, Role& role, const Json& fields) {
   Fields f(fields, "fields");
+  if (!f.has("state") && !f.has("role")) return {};
   const std::string state = f.has("state") ? f.text("state") : blocked ? "blocked" : "active";
   const auto wanted = f.has("role") ? parse_role(f.text("role")) : role;
   if (!f.ok()) return f.error();

@@ -186,12 +186,12 @@ class Store {
   Result<FreshToken> new_api_token(const std::string& user, const std::string& name, const Scopes& scopes, const Stamp& by,
                                    std::chrono::seconds lifetime);
   Result<> remove_api_token(const std::string& id, const Stamp& by);
-  // api_caller returns whom a token stands for: nothing when it is unknown or has expired, or the user is blocked. Its use is noted,
-  // once a minute, which is no change.
+  // api_caller returns whom a token stands for: nothing when it is unknown or has expired, or the user is blocked. Its use is
+  // noted, once a minute, which is no change.
   Result<std::optional<ApiCaller>> api_caller(Bytes id, Bytes secret, UnixTime now);
 
-  // What was done with a Stamp that has `once`. keep_answer adds what was answered, sealed by the caller. forget_once forgets what
-  // was done before that. None of these is in the audit log.
+  // What was done with a Stamp that has `once`. keep_answer adds what was answered, sealed by the caller. forget_once forgets
+  // what was done before that. None of these is in the audit log.
   Result<std::optional<DoneOnce>> done_once(Bytes key);
   Result<> keep_answer(Bytes key, Bytes sealed_answer);
   Result<> forget_once(UnixTime before);

@@ -30,8 +30,9 @@ Place place_of_region(const toml::source_region& region) { return {static_cast<i
 
 std::string_view nearest(std::string_view word, std::initializer_list<std::string_view> known) {
   const std::string small = lower(word.substr(0, 64));
-  return *std::min_element(known.begin(), known.end(),
-                           [&](std::string_view a, std::string_view b) { return edits(small, a) < edits(small, b); });
+  const std::string_view near = *std::min_element(
+      known.begin(), known.end(), [&](std::string_view a, std::string_view b) { return edits(small, a) < edits(small, b); });
+  return edits(small, near) * 3 > small.size() * 2 ? *known.begin() : near;
 }
 
 std::string_view kind_of(const toml::node& node) {

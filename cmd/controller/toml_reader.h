@@ -53,7 +53,8 @@ class TableReader {
 };
 
 std::string_view kind_of(const toml::node& node);   // "a string", "a number", …
-// nearest returns the word of `known` that takes the fewest edits to reach from `word`.
+// nearest returns the word of `known` that takes the fewest edits to reach from `word`; where these are most of it, the first one,
+// which names the entry.
 std::string_view nearest(std::string_view word, std::initializer_list<std::string_view> known);
 
 }  // namespace tg::controller

@@ -267,7 +267,7 @@ TEST_F(AService, is_listed_with_its_keys_and_not_among_people) {
   const auto list = [&](const char* kind, UnixTime now = kNow) { return must(items(model, {}, kind, now)); };
   EXPECT_EQ(list("user").size(), 2u);
   const Json ci = list("service")[1];
-  EXPECT_EQ(ci, (Json{{"name", "ci"}, {"state", "active"}, {"groups", {"family"}}, {"keys", 1}, {"devices", 1}}));
+  EXPECT_EQ(ci, (Json{{"name", "ci"}, {"state", "active"}, {"role", "member"}, {"groups", {"family"}}, {"keys", 1}, {"devices", 1}}));
   const Json shown = list("key")[0];
   EXPECT_EQ(shown["id"], id_of(k));
   EXPECT_EQ(shown["service"], "ci");

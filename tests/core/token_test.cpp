@@ -23,7 +23,8 @@ Token token() {
 
 RC_GTEST_PROP(Token, survives_its_text, ()) {
   Token t;
-  t.role = *rc::gen::element(Token::Role::device, Token::Role::connector, Token::Role::relay, Token::Role::service, Token::Role::api);
+  using enum Token::Role;
+  t.role = *rc::gen::element(device, connector, relay, service, api);
   t.expires = UnixTime(std::chrono::seconds(*rc::gen::arbitrary<std::uint32_t>()));
   t.id = some_bytes(16);
   t.secret = some_bytes(32);
