@@ -273,7 +273,8 @@ void add_fields(cmd::Command command, Request& r, const std::string& kind, bool 
         .one_of({"active", "blocked"});
   }
   if (kind == "user" || kind == "service") {
-    command.add_option("--role", r.role, "What it may do here: see its own, see all, change most, or change all (default: member)")
+    const char* help = "What it may do here: see its own, see all, change most, or change all (default: member)";
+    command.add_option("--role", r.role, help)
         .type_name("ROLE")
         .one_of({"member", "auditor", "admin", "owner"});
   }

@@ -130,7 +130,8 @@ Result<> read_claims(Database& db, Model& model) {
 Result<> read_people(Database& db, Model& model) {
   auto users = db.each("SELECT u.email, u.by_sign_in, p.name, w.user IS NOT NULL, t.user IS NOT NULL, u.blocked, u.role "
                        "FROM user u LEFT JOIN password w ON w.user = u.id LEFT JOIN totp t ON t.user = u.id "
-                       "LEFT JOIN account a ON a.user = u.id LEFT JOIN \"identity-provider\" p ON p.id = a.provider WHERE u.service = 0 ORDER BY u.email, p.name", {},
+                       "LEFT JOIN account a ON a.user = u.id LEFT JOIN \"identity-provider\" p ON p.id = a.provider "
+                       "WHERE u.service = 0 ORDER BY u.email, p.name", {},
                        [&](const Row& row) {
                          if (model.users.empty() || model.users.back().email != row.text(0)) {
                            model.users.push_back({row.text(0), row.number(1) != 0, row.number(5) != 0, {}, row.number(3) != 0,
