@@ -60,8 +60,8 @@ Result<std::unique_ptr<net::HttpServer>> serve_metrics(net::Loop& loop, const st
   auto fd = net::tcp_listen(*at);
   if (!fd) return fail(fd.error().code, fd.error().text + "; see --metrics");
   net::HttpServer::Hooks hooks;
-  hooks.body_limit = [](const HttpAsked&, const IpAddress&) { return std::size_t{0}; };
-  hooks.answer = [probed = std::move(probed)](const HttpAsked& asked, const IpAddress&, const net::HttpServer::Reply& reply) {
+  hooks.body_limit = [](const HttpAsked&, const net::HttpPeer&) { return std::size_t{0}; };
+  hooks.answer = [probed = std::move(probed)](const HttpAsked& asked, const net::HttpPeer&, const net::HttpServer::Reply& reply) {
     reply(answer_probe(asked, probed));
   };
   hooks.refused = [](const HttpRefusal& r) { return HttpReply{r.status, "text/plain; charset=utf-8", r.text + "\n", {}}; };

@@ -18,12 +18,12 @@ bool is_visible(std::string_view s) {
 }  // namespace
 
 struct HttpReader::State {
-  explicit State(std::function<std::size_t(const HttpAsked&)> limit) : body_limit(std::move(limit)) {
+  explicit State(BodyLimit limit) : body_limit(std::move(limit)) {
     http_parser_init(&parser, HTTP_REQUEST);
     parser.data = this;
   }
 
-  std::function<std::size_t(const HttpAsked&)> body_limit;
+  BodyLimit body_limit;
   http_parser parser{};
   Buffer pending{};               // not parsed yet
   HttpAsked asked{};
@@ -97,7 +97,9 @@ struct HttpReader::State {
     }
     asked.keep_alive = http_should_keep_alive(&parser) != 0;
     parser.upgrade = 0;            // whoever offers another protocol gets this one
-    most = body_limit(asked);
+    const auto limit = body_limit(asked);
+    if (!limit) return refuse(limit.error().status, limit.error().text);
+    most = *limit;
     if ((parser.flags & F_CONTENTLENGTH) != 0 && parser.content_length > most) return too_long();
     wants_continue = parser.http_minor >= 1 && asked.header("expect") != nullptr;
     return 0;
@@ -160,7 +162,7 @@ struct HttpReader::State {
   }
 };
 
-HttpReader::HttpReader(std::function<std::size_t(const HttpAsked&)> body_limit) : state_(std::make_unique<State>(std::move(body_limit))) {}
+HttpReader::HttpReader(BodyLimit body_limit) : state_(std::make_unique<State>(std::move(body_limit))) {}
 HttpReader::~HttpReader() = default;
 
 void HttpReader::feed(Bytes bytes) { state_->pending.insert(state_->pending.end(), bytes.begin(), bytes.end()); }

@@ -15,7 +15,8 @@ namespace tg {
 
 // HttpRefusal is why a connection is of no use any more: what its last answer says.
 struct HttpRefusal {
-  int status = 400;        // 400 no request; 413 a body, 431 headers, 414 a target that are too long; 501 what is not done here
+  int status = 400;        // 400 no request; 413 a body, 431 headers, 414 a target that are too long; 501 what is not done here;
+                           // or what BodyLimit says
   std::string text;
 };
 
@@ -25,8 +26,9 @@ class HttpReader {
   static constexpr std::size_t kHeadMax = 16u << 10;   // bytes of a request line and headers
   static constexpr std::size_t kHeadersMax = 64;       // how many
 
-  // `body_limit` says how long the body may be, once everything in front of it is known.
-  explicit HttpReader(std::function<std::size_t(const HttpAsked&)> body_limit);
+  // `body_limit` says how long the body may be, or refuses, once everything in front of it is known.
+  using BodyLimit = std::function<tl::expected<std::size_t, HttpRefusal>(const HttpAsked&)>;
+  explicit HttpReader(BodyLimit body_limit);
   ~HttpReader();
   HttpReader(const HttpReader&) = delete;
   HttpReader& operator=(const HttpReader&) = delete;

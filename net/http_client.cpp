@@ -1,7 +1,9 @@
 #include "net/http_client.h"
 
 #include <http_parser.h>
+#include <sys/socket.h>
 
+#include <cerrno>
 #include <optional>
 #include <utility>
 
@@ -14,9 +16,6 @@ namespace {
 
 constexpr std::size_t kUrlMax = 8192;            // http_parser_url has offsets of 16 bits
 constexpr std::uint16_t kHttpsPort = 443;
-// All that may come: chunks of one byte (6 bytes each), and what they are announced with.
-constexpr std::size_t kReceivedMax = HttpExchange::kHeadersMax + 8 * HttpExchange::kBodyMax;
-
 constexpr std::string_view kAlnum = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 bool only(std::string_view s, std::string_view more) {
@@ -52,20 +51,20 @@ struct Target {
 };
 
 // The errors do not repeat the URL, which may have a secret in it.
-Result<Target> parse_url(std::string_view url) {
+Result<Target> parse_url(std::string_view url, std::string_view scheme) {
   const auto bad = [](std::string_view why) { return fail(Errc::invalid_argument, fmt::format("bad URL: {}", why)); };
   if (url.size() > kUrlMax) return bad(fmt::format("it is longer than {} bytes", kUrlMax));
   if (!only(url, "-._~:/?#[]@!$&'()*+,;=%")) {   // RFC 3986 section 2
     return bad("it has a space, a control character or another one that must be written as %XX");
   }
-  if (lower(url.substr(0, 8)) != "https://") return bad("it must begin with https://");
+  if (lower(url.substr(0, scheme.size())) != scheme) return bad(fmt::format("it must begin with {}", scheme));
   if (url.find('#') != url.npos) return bad("it has a fragment (#), which is never sent to a server; leave it out");
-  if (const auto authority = url.substr(8, url.find_first_of("/?", 8) - 8); authority.find('@') != authority.npos) {
+  if (const auto authority = url.substr(scheme.size(), url.find_first_of("/?", scheme.size()) - scheme.size()); authority.find('@') != authority.npos) {
     return bad("it has a user before the host (@); leave that out");
   }
   http_parser_url parts;
   http_parser_url_init(&parts);
-  if (http_parser_parse_url(url.data(), url.size(), 0, &parts) != 0) return bad("it is not https://HOST[:PORT]/PATH");
+  if (http_parser_parse_url(url.data(), url.size(), 0, &parts) != 0) return bad(fmt::format("it is not {}HOST[:PORT]/PATH", scheme));
   const auto has = [&](int field) { return (parts.field_set & 1u << field) != 0; };
   const auto part = [&](int field) {
     return has(field) ? url.substr(parts.field_data[field].off, parts.field_data[field].len) : std::string_view();
@@ -91,8 +90,8 @@ struct Wire {
   bool head = false;
 };
 
-Result<Wire> encode(const HttpRequest& request) {
-  auto target = parse_url(request.url);
+Result<Wire> encode(const HttpRequest& request, bool plain) {
+  auto target = parse_url(request.url, plain ? "http://" : "https://");
   if (!target) return pass_on(target);
   Wire out;
   out.to = target->to;
@@ -135,7 +134,8 @@ Result<Wire> encode(const HttpRequest& request) {
 // where nothing follows the answer.
 class Answer {
  public:
-  Answer() {
+  // `body_max`: bytes of a body. All that may come: chunks of one byte (6 bytes each), and what they are announced with.
+  explicit Answer(std::size_t body_max) : body_max_(body_max), received_max_(HttpExchange::kHeadersMax + 8 * body_max) {
     http_parser_init(&parser_, HTTP_RESPONSE);
     parser_.data = this;
   }
@@ -159,6 +159,7 @@ class Answer {
     error_ = Error{code, std::move(text)};
     return -1;
   }
+  int too_large() { return stop(Errc::exhausted, fmt::format("the answer's body is larger than {} bytes", body_max_)); }
   int begin();
   int name(std::string_view part);
   int value(std::string_view part);
@@ -167,6 +168,7 @@ class Answer {
   int body(std::string_view part);
   int complete();
 
+  const std::size_t body_max_, received_max_;
   http_parser parser_{};
   bool head_ = false;
   bool in_body_ = false;           // the header of the final answer is over; what comes as headers now are trailers
@@ -245,16 +247,12 @@ int Answer::headers_done() {
   in_body_ = true;
   response_.status = status;
   if (head_) return 1;
-  if ((parser_.flags & F_CONTENTLENGTH) != 0 && parser_.content_length > HttpExchange::kBodyMax) {
-    return stop(Errc::exhausted, fmt::format("the answer's body is larger than {} bytes", HttpExchange::kBodyMax));
-  }
+  if ((parser_.flags & F_CONTENTLENGTH) != 0 && parser_.content_length > body_max_) return too_large();
   return 0;
 }
 
 int Answer::body(std::string_view part) {
-  if (response_.body.size() + part.size() > HttpExchange::kBodyMax) {
-    return stop(Errc::exhausted, fmt::format("the answer's body is larger than {} bytes", HttpExchange::kBodyMax));
-  }
+  if (response_.body.size() + part.size() > body_max_) return too_large();
   response_.body += part;
   return 0;
 }
@@ -277,7 +275,7 @@ Result<bool> Answer::feed(std::string_view text) {
 Result<bool> Answer::take(Bytes bytes) {
   std::string_view text = as_text(bytes);
   received_ += text.size();
-  if (received_ > kReceivedMax) return fail(Errc::exhausted, "the answer is too large for what is in it");
+  if (received_ > received_max_) return fail(Errc::exhausted, "the answer is too large for what is in it");
   while (!text.empty() && !whole_) {
     std::size_t size = text.size();
     if (!in_body_) {
@@ -305,25 +303,29 @@ Result<> Answer::end() {
 }  // namespace
 
 struct HttpExchange::State : std::enable_shared_from_this<HttpExchange::State> {
-  State(Loop& l, TlsContext w, ResolveHost r, std::function<void(Result<HttpResponse>)> d)
-      : loop(l), web(std::move(w)), resolve(std::move(r)), done(std::move(d)) {}
+  State(Loop& l, HttpWay w, std::function<void(Result<HttpResponse>)> d)
+      : loop(l), way(std::move(w)), done(std::move(d)), answer(way.body_max) {}
 
   Loop& loop;
-  TlsContext web;
-  ResolveHost resolve;
+  HttpWay way;
   std::function<void(Result<HttpResponse>)> done;   // empty when it was called, or the owner is gone
   Wire wire;
   Answer answer;
   Timer deadline;
   std::unique_ptr<Dial> dial;
   std::unique_ptr<Tls> tls;
+  Watch watch;                // of the plain socket
+  std::size_t sent = 0;       // of the request, there
 
   void start(Result<Wire> encoded, Duration timeout);
   void connected(Result<Fd> fd);
+  void go_plain();
+  void read_plain();
+  void write_plain();
   void take(Bytes bytes);
   void ended(const Error& why);
   void fail_with(Error e) {
-    e.text = fmt::format("{}: {}", wire.to.to_string(), e.text);
+    if (way.tls) e.text = fmt::format("{}: {}", wire.to.to_string(), e.text);
     finish(tl::unexpected<Error>(std::move(e)));
   }
   void finish(Result<HttpResponse> result);
@@ -342,7 +344,8 @@ void HttpExchange::State::start(Result<Wire> encoded, Duration timeout) {
     self->fail_with({Errc::timed_out, fmt::format("no whole answer within {:g} s", seconds)});
   });
   deadline.after(timeout);
-  auto dialling = std::make_unique<Dial>(loop, wire.to, resolve, timeout, [weak](Result<Fd> fd) {
+  if (!way.tls) return go_plain();
+  auto dialling = std::make_unique<Dial>(loop, wire.to, way.resolve, timeout, [weak](Result<Fd> fd) {
     if (const auto self = weak.lock()) self->connected(std::move(fd));
   });
   if (done && !tls) dial = std::move(dialling);   // otherwise it has called back already
@@ -363,8 +366,35 @@ void HttpExchange::State::connected(Result<Fd> fd) {
   calls.on_close = [weak](const Error& why) {
     if (const auto self = weak.lock()) self->ended(why);
   };
-  tls = std::make_unique<Tls>(loop, std::move(*fd), web, std::move(calls), wire.to.host);
+  // A pinned peer is known by its URI, whatever its host is called.
+  tls = std::make_unique<Tls>(loop, std::move(*fd), *way.tls, std::move(calls), way.expect_uri.empty() ? wire.to.host : std::string(),
+                              way.expect_uri);
   dial.reset();
+}
+
+void HttpExchange::State::go_plain() {
+  watch = Watch(loop, way.plain.get(), [this] { read_plain(); }, [this] { write_plain(); });
+  watch.want_read(true);
+  watch.want_write(true);
+}
+
+// What the server says before it has taken everything is its answer all the same: the request was too long, say.
+void HttpExchange::State::write_plain() {
+  const std::string_view left = std::string_view(wire.bytes).substr(sent);
+  const ssize_t n = ::send(way.plain.get(), left.data(), left.size(), MSG_NOSIGNAL);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n < 0) return watch.want_write(false);
+  sent += static_cast<std::size_t>(n);
+  if (sent == wire.bytes.size()) watch.want_write(false);
+}
+
+void HttpExchange::State::read_plain() {
+  std::uint8_t chunk[65536];
+  const ssize_t n = ::recv(way.plain.get(), chunk, sizeof chunk, 0);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n < 0 && errno != ECONNRESET) return ended(os_error(errno, "read"));
+  if (n <= 0) return ended({Errc::closed, "closed"});
+  take({chunk, static_cast<std::size_t>(n)});
 }
 
 void HttpExchange::State::take(Bytes bytes) {
@@ -389,14 +419,14 @@ void HttpExchange::State::finish(Result<HttpResponse> result) {
 
 void HttpExchange::State::drop() {
   deadline = {};
+  watch = {};
   dial.reset();
   tls.reset();
 }
 
-HttpExchange::HttpExchange(Loop& loop, const TlsContext& web, ResolveHost resolve, HttpRequest request,
-                           Duration timeout, std::function<void(Result<HttpResponse>)> done)
-    : state_(std::make_shared<State>(loop, web, std::move(resolve), std::move(done))) {
-  loop.post([weak = std::weak_ptr<State>(state_), encoded = encode(request), timeout] {
+HttpExchange::HttpExchange(Loop& loop, HttpWay way, HttpRequest request, Duration timeout, std::function<void(Result<HttpResponse>)> done)
+    : state_(std::make_shared<State>(loop, std::move(way), std::move(done))) {
+  loop.post([weak = std::weak_ptr<State>(state_), encoded = encode(request, !state_->way.tls), timeout] {
     if (const auto self = weak.lock(); self && self->done) self->start(encoded, timeout);
   });
 }

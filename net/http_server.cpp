@@ -1,5 +1,7 @@
 #include "net/http_server.h"
 
+#include <sys/socket.h>
+
 #include <cerrno>
 #include <map>
 
@@ -12,13 +14,24 @@ namespace {
 constexpr std::size_t kChunk = 16u << 10;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
+// user_at returns whose process is at the other end of a unix socket.
+std::optional<unsigned> user_at(int fd) {
+  ucred who{};
+  socklen_t size = sizeof who;
+  sockaddr_storage own{};
+  socklen_t own_size = sizeof own;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &own_size) != 0 || own.ss_family != AF_UNIX) return std::nullopt;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) return std::nullopt;
+  return who.uid;
+}
+
 }  // namespace
 
 struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
   // Connection has either a Tls, or the socket itself with a Watch and what it has not taken yet.
   struct Connection {
-    explicit Connection(std::function<std::size_t(const HttpAsked&)> limit) : reader(std::move(limit)) {}
-    IpAddress from;
+    explicit Connection(HttpReader::BodyLimit limit) : reader(std::move(limit)) {}
+    HttpPeer from;
     HttpReader reader;
     std::unique_ptr<Tls> tls;
     Fd fd;
@@ -27,6 +40,7 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
     std::size_t sent = 0;
     Timer deadline;
     bool answering = false;      // a request is with the owner
+    bool full = false;           // answers wait to be taken, and nothing is read or answered before that
     bool head_only = false;      // it was HEAD
     bool keep_alive = true;
     bool last = false;           // nothing is read any more, and it ends when all is sent
@@ -57,16 +71,17 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
       if (oldest == number) return idle.remove(number);   // all others are being answered
       drop(*oldest);
     }
-    auto made = std::make_unique<Connection>([this, from = peer.address](const HttpAsked& head) { return hooks.body_limit(head, from); });
+    const HttpPeer from{peer.address, user_at(fd.get())};
+    auto made = std::make_unique<Connection>([this, from](const HttpAsked& head) { return hooks.body_limit(head, from); });
     Connection& c = *made;
     connections.emplace(number, std::move(made));
-    c.from = peer.address;
+    c.from = from;
     c.deadline = Timer(loop, [this, number] { drop(number); });
     c.deadline.after(limits.patience);
     set_nodelay(fd.get());
     if (tls) {
       c.tls = std::make_unique<Tls>(loop, std::move(fd), *tls,
-                                    Tls::Callbacks{[] {}, [this, number](Bytes b) { took(number, b); }, [] {},
+                                    Tls::Callbacks{[] {}, [this, number](Bytes b) { took(number, b); }, [this, number] { room(number); },
                                                    [this, number](const Error&) { drop_later(number); }});
       return;
     }
@@ -94,10 +109,21 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
     pump(number);
   }
 
-  // pump takes the next request, if one is whole and none is with the owner. While one is, nothing is read.
+  // room is called when what was sent over TLS is taken, but for little.
+  void room(std::uint64_t number) {
+    Connection* c = find(number);
+    if (c != nullptr && std::exchange(c->full, false)) later(number);
+  }
+
+  // pump takes the next request, if one is whole, none is with the owner, and the answers so far are taken. Nothing more is read before
+  // there is none: what waits is less than what comes at once.
   void pump(std::uint64_t number) {
     Connection* c = find(number);
-    if (c == nullptr || c->answering || c->last) return;
+    if (c == nullptr || c->answering || c->last || c->full) return;
+    if (c->tls && c->tls->queued() >= Tls::kLowWater) {
+      c->full = true;
+      return pause(*c, true);
+    }
     auto asked = c->reader.next();
     if (!asked) {
       HttpReply reply = hooks.refused(asked.error());
@@ -106,6 +132,7 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
     }
     if (!*asked) {
       if (c->reader.wants_continue()) put(*c, as_bytes(kContinue));
+      pause(*c, false);
       return flush(number);
     }
     c->answering = true;
@@ -126,14 +153,13 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
     put(*c, as_bytes(head));
     if (!c->head_only) put(*c, as_bytes(reply.body));
     if (std::exchange(c->answering, false)) {
-      if (const auto gone = idle.add(number, source_of(c->from).to_string()); gone && *gone != number) drop_later(*gone);
+      if (const auto gone = idle.add(number, source_of(c->from.address).to_string()); gone && *gone != number) drop_later(*gone);
     }
     c->last = !c->keep_alive;
     c->deadline.after(c->last ? limits.patience : limits.idle);
     if (c->tls) {
       if (c->last) return c->tls->close();
       c->tls->flush();
-      pause(*c, false);
       return later(number);
     }
     flush(number);
@@ -182,7 +208,7 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
     }
     if (taken && c->last) return drop_later(number);
     c->watch.want_write(!taken);
-    c->watch.want_read(taken && !c->answering);
+    c->watch.want_read(taken && !something && !c->answering);   // with something, pump looks first at what is here
     if (taken && something && !c->answering) later(number);
   }
 

@@ -21,15 +21,22 @@ struct HttpLimits {
   std::size_t per_source = 64;
 };
 
-// HttpServer serves one listener until it is destroyed: one request of a connection after the other.
+// HttpPeer is who asks.
+struct HttpPeer {
+  IpAddress address;                    // 0.0.0.0 over a unix socket, where
+  std::optional<unsigned> user{};       // this is who (SO_PEERCRED)
+};
+
+// HttpServer serves one listener, of TCP or a unix socket, until it is destroyed: one request of a connection after the other.
 class HttpServer {
  public:
 
   // Reply is called once, now or later; it is ignored when the asker has gone.
   using Reply = std::function<void(HttpReply)>;
   struct Hooks {
-    std::function<std::size_t(const HttpAsked& head, const IpAddress& from)> body_limit;   // see HttpReader; it is asked once
-    std::function<void(HttpAsked asked, const IpAddress& from, Reply reply)> answer;
+    // See HttpReader; it is asked once for each request.
+    std::function<tl::expected<std::size_t, HttpRefusal>(const HttpAsked& head, const HttpPeer& from)> body_limit;
+    std::function<void(HttpAsked asked, const HttpPeer& from, Reply reply)> answer;
     std::function<HttpReply(const HttpRefusal&)> refused;                                 // the last answer of a connection
   };
 

@@ -63,6 +63,10 @@ class TlsContext {
   // Without a server_name Tls ends with an error. identity() stays empty. What in `roots_pem` cannot be read is passed
   // over. Errors: not_found when it holds no certificate, malformed when it holds none that can be read.
   static Result<TlsContext> web(const std::string& roots_pem);
+  // web_server is for browsers and other clients of the web: TLS 1.3, ALPN "http/1.1" for who asks for one, no certificates of clients.
+  // The chain of `own` ends in its root, for clients that have pinned it. Whoever says a name (SNI) is shown `named`, where there is
+  // one: its key and chain, of a CA that browsers know. Errors: malformed.
+  static Result<TlsContext> web_server(const Credentials& own, const std::optional<Credentials>& named = {});
 
   struct State;
   const std::shared_ptr<State>& state() const noexcept { return state_; }

@@ -137,6 +137,12 @@ int select_alpn(SSL*, const std::uint8_t** out, std::uint8_t* out_size, const st
   return SSL_TLSEXT_ERR_OK;
 }
 
+// choose_named shows another certificate to who says a name.
+int choose_named(SSL* ssl, int*, void* argument) {
+  if (SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) != nullptr) SSL_set_SSL_CTX(ssl, static_cast<SSL_CTX*>(argument));
+  return SSL_TLSEXT_ERR_OK;
+}
+
 Result<std::shared_ptr<TlsContext::State>> make(bool server, std::string_view alpn) {
   auto state = std::make_shared<TlsContext::State>();
   state->server = server;
@@ -162,6 +168,14 @@ Result<std::shared_ptr<TlsContext::State>> make(bool server, std::string_view al
   return state;
 }
 
+Result<> belongs(SSL_CTX* context) {
+  const bool good = SSL_CTX_check_private_key(context) == 1;
+  ERR_clear_error();
+  if (good) return {};
+  return fail(Errc::malformed, "the private key and the certificate do not belong together");
+}
+
+// install takes what a process shows of itself. Without a root it trusts nobody.
 Result<> install(SSL_CTX* context, const Credentials& own, bool send_root) {
   const auto key_bio = memory(own.key);
   const bssl::UniquePtr<EVP_PKEY> key(PEM_read_bio_PrivateKey(key_bio.get(), nullptr, nullptr, nullptr));
@@ -174,16 +188,13 @@ Result<> install(SSL_CTX* context, const Credentials& own, bool send_root) {
     return fail(Errc::malformed, "bad certificate: " + ssl_reason());
   }
   while (const auto next = read_certificate(chain.get())) SSL_CTX_add1_chain_cert(context, next.get());
+  if (own.root.empty()) return belongs(context);
   const auto root_bio = memory(own.root);
   const auto root = read_certificate(root_bio.get());
   if (!root) return fail(Errc::malformed, "bad root certificate: " + ssl_reason());
   if (send_root) SSL_CTX_add1_chain_cert(context, root.get());
   X509_STORE_add_cert(SSL_CTX_get_cert_store(context), root.get());
-  if (SSL_CTX_check_private_key(context) != 1) {
-    return fail(Errc::malformed, "the private key and the certificate do not belong together");
-  }
-  ERR_clear_error();
-  return {};
+  return belongs(context);
 }
 
 // trust_roots makes every certificate of a PEM bundle one that peers may chain to. One that this library cannot read is
@@ -215,10 +226,14 @@ Result<> trust_roots(SSL_CTX* context, const std::string& roots_pem) {
 std::string uri_of(X509* leaf) {
   const bssl::UniquePtr<GENERAL_NAMES> names(
       static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(leaf, NID_subject_alt_name, nullptr, nullptr)));
-  if (!names || sk_GENERAL_NAME_num(names.get()) != 1) return {};
-  const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), 0);
-  if (name->type != GEN_URI) return {};
-  const ASN1_IA5STRING* text = name->d.uniformResourceIdentifier;
+  const GENERAL_NAME* uri = nullptr;
+  for (std::size_t i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+    if (name->type != GEN_URI) continue;   // the controller's has names for browsers beside it
+    if (std::exchange(uri, name) != nullptr) return {};
+  }
+  if (uri == nullptr) return {};
+  const ASN1_IA5STRING* text = uri->d.uniformResourceIdentifier;
   return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
           static_cast<std::size_t>(ASN1_STRING_length(text))};
 }
@@ -405,6 +420,26 @@ Result<TlsContext> TlsContext::web(const std::string& roots_pem) {
   if (!able) return fail(Errc::unsupported, "the TLS library cannot do what the web needs: " + ssl_reason());
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
   if (auto done = trust_roots(context, roots_pem); !done) return pass_on(done);
+  TlsContext out;
+  out.state_ = std::move(*state);
+  return out;
+}
+
+Result<TlsContext> TlsContext::web_server(const Credentials& own, const std::optional<Credentials>& named) {
+  auto state = make(true, "http/1.1");
+  if (!state) return pass_on(state);
+  SSL_CTX* context = (*state)->context.get();
+  (*state)->web = true;
+  SSL_CTX_set_verify(context, SSL_VERIFY_NONE, nullptr);
+  if (auto done = install(context, own, !own.root.empty()); !done) return pass_on(done);
+  if (named) {
+    auto other = make(true, "http/1.1");
+    if (!other) return pass_on(other);
+    if (auto done = install((*other)->context.get(), {named->key, named->chain, {}}, false); !done) return pass_on(done);
+    (*state)->named = std::move(*other);
+    SSL_CTX_set_tlsext_servername_callback(context, choose_named);
+    SSL_CTX_set_tlsext_servername_arg(context, (*state)->named->context.get());
+  }
   TlsContext out;
   out.state_ = std::move(*state);
   return out;

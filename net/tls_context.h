@@ -14,6 +14,7 @@ struct TlsContext::State {
   bool bulk = false;  // for much data: buffers are worth keeping
   Buffer alpn;   // one protocol, length-prefixed (RFC 7301)
   Buffer pin;    // 32 bytes for TlsContext::pinned, otherwise empty
+  std::shared_ptr<State> named;   // a server's, for who says a name
 };
 
 // read_identity reads the SAN URI and the key of a verified leaf. Errors: Errc::denied when there is not exactly one

@@ -15,6 +15,7 @@
 
 #include "core/encoding.h"
 #include "core/grant.h"
+#include "core/ip.h"
 
 namespace tg::controller {
 namespace {
@@ -58,6 +59,12 @@ bool set_time(ASN1_TIME* at, UnixTime when) {
   return ASN1_TIME_set_posix(at, when.time_since_epoch().count()) != nullptr;
 }
 
+std::string names_of(const CertificateSpec& spec) {
+  std::string out = "URI:" + spec.uri;
+  for (const std::string& host : spec.hosts) out += (IpAddress::parse(host) ? ",IP:" : ",DNS:") + host;
+  return out;
+}
+
 bool set_extensions(X509* certificate, X509* issuer, const CertificateSpec& spec) {
   bool ok = true;
   if (spec.path_length >= 0) {
@@ -70,7 +77,7 @@ bool set_extensions(X509* certificate, X509* issuer, const CertificateSpec& spec
     ok = add(certificate, issuer, NID_basic_constraints, "critical,CA:FALSE") &&
          add(certificate, issuer, NID_key_usage, "critical,digitalSignature") &&
          add(certificate, issuer, NID_ext_key_usage, usage) &&
-         add(certificate, issuer, NID_subject_alt_name, ("URI:" + spec.uri).c_str());
+         add(certificate, issuer, NID_subject_alt_name, names_of(spec).c_str());
   }
   ok = ok && add(certificate, issuer, NID_subject_key_identifier, "hash");
   if (issuer != certificate) ok = ok && add(certificate, issuer, NID_authority_key_identifier, "keyid:always");

@@ -4,6 +4,7 @@
 #include <openssl/base.h>
 
 #include <string>
+#include <vector>
 
 #include "core/bytes.h"
 #include "core/result.h"
@@ -20,6 +21,7 @@ struct CertificateSpec {
   int path_length = -1;          // CA below which so many CAs may stand; -1: no CA
   bool client = false;           // extended key usages of a leaf
   bool server = false;
+  std::vector<std::string> hosts{};   // names and addresses beside the URI
 };
 
 // sign_certificate makes a version 3 certificate over `subject_key`, with a random serial number of 127 bits, signed

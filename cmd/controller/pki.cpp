@@ -117,12 +117,14 @@ Result<bool> Pki::renew_issuing(UnixTime now) {
   return true;
 }
 
-Result<Issued> Pki::issue(std::string_view role, std::string_view id, const std::string& csr, UnixTime now) const {
+Result<Issued> Pki::issue(std::string_view role, std::string_view id, const std::string& csr, UnixTime now,
+                          const std::vector<std::string>& hosts) const {
   auto key = key_of_request(csr);
   if (!key) return pass_on(key);
   auto print = thumbprint(key->get());
   if (!print) return pass_on(print);
   CertificateSpec spec;
+  spec.hosts = hosts;
   spec.common_name = std::string(role) + " " + std::string(id);
   spec.uri = net::to_uri({state_->instance, std::string(role), std::string(id), {}, {}, {}});
   if (auto sane = net::parse_uri(spec.uri); !sane) {
@@ -139,12 +141,12 @@ Result<Issued> Pki::issue(std::string_view role, std::string_view id, const std:
   return Issued{spec.uri, *pem + state_->files.issuing, std::move(*print), spec.not_after};
 }
 
-Result<net::Credentials> Pki::own(std::string_view role, std::string_view id, UnixTime now) const {
+Result<net::Credentials> Pki::own(std::string_view role, std::string_view id, UnixTime now, const std::vector<std::string>& hosts) const {
   auto key = net::new_key_pem();
   if (!key) return pass_on(key);
   auto csr = net::make_csr(*key);
   if (!csr) return pass_on(csr);
-  auto issued = issue(role, id, *csr, now);
+  auto issued = issue(role, id, *csr, now, hosts);
   if (!issued) return pass_on(issued);
   return net::Credentials{std::move(*key), std::move(issued->chain), state_->files.root};
 }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/bytes.h"
 #include "core/result.h"
@@ -73,9 +74,11 @@ class Pki {
   // issue signs a leaf for the key of a PKCS#10 request; everything else in the request is ignored. `role`: device,
   // connector, relay or controller. Errors: malformed when the request is not one, its key not P-256, or its signature
   // wrong.
-  Result<Issued> issue(std::string_view role, std::string_view id, const std::string& csr, UnixTime now) const;
+  // `hosts`: names and addresses that it is for as well, in canonical form.
+  Result<Issued> issue(std::string_view role, std::string_view id, const std::string& csr, UnixTime now,
+                       const std::vector<std::string>& hosts = {}) const;
   // own returns credentials with a fresh key for a process of the controller's own.
-  Result<net::Credentials> own(std::string_view role, std::string_view id, UnixTime now) const;
+  Result<net::Credentials> own(std::string_view role, std::string_view id, UnixTime now, const std::vector<std::string>& hosts = {}) const;
 
  private:
   struct State;

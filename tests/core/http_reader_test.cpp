@@ -157,6 +157,21 @@ RC_GTEST_PROP(AConnection, may_come_in_any_pieces, ()) {
   }
 }
 
+TEST(ARequest, is_refused_behind_its_head_by_who_is_asked_for_the_limit) {
+  HttpReader reader([](const HttpAsked& head) -> tl::expected<std::size_t, HttpRefusal> {
+    if (head.header("authorization") == nullptr) return tl::unexpected(HttpRefusal{401, "who are you?"});
+    return kBody;
+  });
+  reader.feed(as_bytes("POST / HTTP/1.1\r\nHost: tg\r\nAuthorization: x\r\nContent-Length: 2\r\n\r\nokPOST / HTTP/1.1\r\nHost: tg\r\nContent-Length: 9\r\n\r\n"));
+  const auto first = reader.next();
+  ASSERT_TRUE(first && *first);
+  EXPECT_EQ((*first)->body, "ok");
+  const auto second = reader.next();
+  ASSERT_FALSE(second) << "before a byte of the body is there";
+  EXPECT_EQ(second.error().status, 401);
+  EXPECT_EQ(second.error().text, "who are you?");
+}
+
 TEST(AnAnswer, begins_with_what_it_is) {
   EXPECT_EQ(http_head({404, "text/plain", "no\n", {{"Allow", "GET"}}}, 3, false),
             "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nX-Content-Type-Options: nosniff\r\n"

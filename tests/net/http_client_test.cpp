@@ -11,6 +11,7 @@
 #include <random>
 
 #include "tests/support/folder.h"
+#include "net/http_server.h"
 #include "web_server.h"
 
 namespace tg::net {
@@ -30,8 +31,8 @@ class Nginx {
     write("rsa.pem", ca().issue({.names = "DNS:id.example.com", .rsa = true}));
     std::filesystem::create_directory(folder_ / "www");
     file("www/openid-configuration.json", kJson);
-    file("www/full", std::string(HttpExchange::kBodyMax, 'f'));
-    file("www/too-full", std::string(HttpExchange::kBodyMax + 1, 'f'));
+    file("www/full", std::string(HttpWay::kBodyMax, 'f'));
+    file("www/too-full", std::string(HttpWay::kBodyMax + 1, 'f'));
     file("www/large.shtml", std::string(300'000, 's'));
     const std::string locations =
         "root " + folder_ / "www" + ";\n"
@@ -152,8 +153,57 @@ TEST_F(WithNginx, hands_over_any_status_and_follows_nothing) {
 TEST_F(WithNginx, takes_a_body_of_a_mebibyte_and_not_a_byte_more) {
   const auto full = fetch({.url = nginx_->url("/full")});
   ASSERT_TRUE(full) << full.error().text;
-  EXPECT_EQ(full->body.size(), HttpExchange::kBodyMax);
+  EXPECT_EQ(full->body.size(), HttpWay::kBodyMax);
   expect_error(fetch({.url = nginx_->url("/too-full")}), Errc::exhausted, kHost, "larger than 1048576 bytes");
+}
+
+// asked_over_a_socket asks a server on a unix socket, in the same Loop. `seen`: whom that saw.
+Answered asked_over_a_socket(HttpRequest request, std::size_t most = HttpWay::kBodyMax, std::optional<unsigned>* seen = nullptr) {
+  test::Folder folder;
+  const std::string path = folder / "socket";
+  Loop loop;
+  HttpServer::Hooks hooks;
+  hooks.body_limit = [](const HttpAsked&, const HttpPeer&) { return std::size_t{1'000'000}; };
+  hooks.answer = [&](const HttpAsked& a, const HttpPeer& from, const HttpServer::Reply& reply) {
+    if (seen != nullptr) *seen = from.user;
+    const std::string more(a.path == "/long" ? 3'000'000 : 0, 'l');
+    reply({200, "text/plain", a.method + " " + a.path + "?" + a.query + " " + std::to_string(a.body.size()) + more, {}});
+  };
+  hooks.refused = [](const HttpRefusal& r) { return HttpReply{r.status, "text/plain", r.text, {}}; };
+  const HttpServer server(loop, *unix_listen(path), std::nullopt, std::move(hooks));
+  HttpWay way;
+  way.plain = *unix_connect(path);
+  way.body_max = most;
+  std::optional<Answered> out;
+  const HttpExchange exchange(loop, std::move(way), std::move(request), 8s, [&](Answered got) {
+    out = std::move(got);
+    loop.stop();
+  });
+  loop.run();
+  return std::move(*out);
+}
+
+TEST(OverASocket, asks_in_the_clear_and_is_known) {
+  std::optional<unsigned> seen;
+  const auto got = asked_over_a_socket({"PUT", "http://localhost/a?b=c", {}, std::string(700'000, 'x')}, HttpWay::kBodyMax, &seen);
+  ASSERT_TRUE(got) << got.error().text;
+  EXPECT_EQ(got->body, "PUT /a?b=c 700000");
+  EXPECT_EQ(seen, ::getuid());
+}
+
+TEST(OverASocket, hears_why_it_may_not_while_it_is_still_talking) {
+  const auto got = asked_over_a_socket({"PUT", "http://localhost/a", {}, std::string(20'000'000, 'x')});
+  ASSERT_TRUE(got) << got.error().text;
+  EXPECT_EQ(got->status, 413);
+  EXPECT_EQ(got->body, "the body is longer than 1000000 bytes");
+}
+
+TEST(OverASocket, takes_as_much_as_it_wants) {
+  EXPECT_EQ(asked_over_a_socket({.url = "http://localhost/long"}).error().code, Errc::exhausted);
+  const auto got = asked_over_a_socket({.url = "http://localhost/long"}, 4'000'000);
+  ASSERT_TRUE(got) << got.error().text;
+  EXPECT_EQ(got->body.size(), 3'000'000u + 12);
+  EXPECT_EQ(asked_over_a_socket({.url = "https://localhost/"}).error().code, Errc::invalid_argument);
 }
 
 TEST_F(WithNginx, many_exchanges_at_once_do_not_disturb_each_other) {
