@@ -22,8 +22,8 @@ from typing import Any
 from support.lab import OIDC, OIDC_NAME, Lab
 from support.netns import Failed, Host, Process, wait_for
 
-PROGRAM = pathlib.Path(__file__).resolve().parents[1] / "e2e/oidc/provider.mjs"
-INSTALLED = PROGRAM.parents[3] / "build/oidc/node_modules"
+PROGRAM = pathlib.Path(__file__).resolve().parents[1] / "e2e/node/provider.mjs"
+INSTALLED = PROGRAM.parents[3] / "build/node/node_modules"
 CONTROL_PORT = 9000
 CLIENT, SECRET_CLIENT = "tg", "tg-confidential"
 SECRET = "s3cret+of/the=tests:100%"        # RFC 6749, 2.3.1: it is form-encoded before it becomes Basic's password

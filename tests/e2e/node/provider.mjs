@@ -24,7 +24,7 @@ import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
 // scripts/setup --tests puts the packages there, where an import statement does not look.
-const installed = createRequire(new URL('../../../build/oidc/', import.meta.url)).resolve('oidc-provider');
+const installed = createRequire(new URL('../../../build/node/', import.meta.url)).resolve('oidc-provider');
 const { Provider } = await import(pathToFileURL(installed));
 
 const config = JSON.parse(fs.readFileSync(process.argv[2], 'utf8'));
