@@ -16,6 +16,7 @@
 #include "cmd/client/commands.h"
 #include "cmd/log_options.h"
 #include "cmd/metrics_server.h"
+#include "cmd/secret_option.h"
 #include "cmd/system_dns.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -33,39 +34,22 @@ struct Up {
   cmd::LogOptions log;
 };
 
-constexpr std::size_t kKeyMax = 4096;
-
-std::string trimmed(std::string text) {
-  const auto end = text.find_last_not_of(" \t\r\n");
-  text.resize(end == std::string::npos ? 0 : end + 1);
-  return text;
-}
-
-// read_key makes the key of a service account the token with which this machine is let in. What begins as a key does is never
-// taken for the name of a file, which an error would tell.
+// read_key makes the key of a service account the token with which this machine is let in.
 Result<> read_key(Up& o) {
   if (o.key.empty()) return {};
   if (!o.options.token.empty()) return fail(Errc::invalid_argument, "--token is for a person's device and --key for a service's: give one");
-  const bool itself = trimmed(o.key).starts_with("tg1_");
-  const char* variable = std::getenv("TG_KEY");
-  if (itself && (variable == nullptr || o.key != variable)) {
-    return fail(Errc::invalid_argument, "--key: give the name of a file, - for standard input, or the key itself in TG_KEY: on a command "
-                                        "line everybody sees it");
-  }
-  auto text = itself ? Result<std::string>(o.key) : net::read_secret(o.key, kKeyMax, net::Loop::now() + o.common.timeout);
-  if (!text) return fail(text.error().code == Errc::denied ? Errc::failed : text.error().code, "--key: " + text.error().text);
-  const std::string where = itself ? "TG_KEY" : o.key == "-" ? "standard input" : o.key;
-  *text = trimmed(std::move(*text));
-  const auto key = Token::parse(*text);
+  auto secret = cmd::secret_of("--key", o.key, net::Loop::now() + o.common.timeout);
+  if (!secret) return pass_on(secret);
+  const auto key = Token::parse(secret->text);
   if (key && key->role == Token::Role::service) {
-    o.options.token = std::move(*text);
+    o.options.token = std::move(secret->text);
     o.options.ends_when_removed = o.foreground;
     return {};
   }
   const std::string why = !key                            ? "is no key, or a part of one is missing"
                           : key->role == Token::Role::api ? "is an API token, which lets no machine in"
                                                           : fmt::format("is a token for a {}", to_string(key->role));
-  return fail(Errc::invalid_argument, fmt::format("--key: {} {}; 'tg controller key create SERVICE' on the server makes one", where, why));
+  return fail(Errc::invalid_argument, fmt::format("--key: {} {}; 'tg controller key create SERVICE' on the server makes one", secret->where, why));
 }
 
 // A key is for many machines: on a command line everybody sees it.
