@@ -458,6 +458,11 @@ DesiredState outcome(const DesiredState& now, const DesiredState& wanted, bool p
   return out;
 }
 
+bool names_nothing(const DesiredState& state) {
+  return state.networks.empty() && state.connectors.empty() && state.relays.empty() && state.identity_providers.empty() && state.policies.empty() &&
+         state.users.empty() && state.services.empty() && state.groups.empty() && state.resources.empty();
+}
+
 std::map<std::string, std::vector<std::size_t>> groups_of(const DesiredState& state) {
   std::map<Claim, std::vector<std::size_t>> by_claim;
   std::map<std::string, std::set<std::size_t>> found;

@@ -123,6 +123,9 @@ struct DesiredState {
   std::map<std::string, std::set<Claim>> told;   // by user, at the last sign-in: no part of a file, and not changed by one
 };
 
+// names_nothing says whether a state has no entry: most likely a mistake on the way here.
+bool names_nothing(const DesiredState& state);
+
 // groups_of returns the groups of each user who is in any, by the index in state.groups: as a member, or by a claim.
 std::map<std::string, std::vector<std::size_t>> groups_of(const DesiredState& state);
 

@@ -37,6 +37,8 @@ Result<std::string> id_among(const std::vector<Record>& all, const std::string& 
   std::string found;
   for (const Record& one : all) {
     if (one.id == name) return one.id;
+  }
+  for (const Record& one : all) {
     if (one.name.empty() || one.name != name) continue;
     if (!found.empty()) {
       return fail(Errc::conflict, fmt::format("several {0}s are called \"{1}\"; use the id, see: tg controller {0} list", kind, name));
@@ -57,22 +59,22 @@ Result<std::string> api_token_id(const Model& model, const std::string& name) {
 Result<std::chrono::seconds> token_lifetime(const std::string& text) {
   const bool minutes = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
   auto out = parse_duration(minutes ? text + "m" : text);
-  if (!out) return fail(Errc::invalid_argument, "--expires: " + out.error().text);
+  if (!out) return fail(Errc::invalid_argument, "expires: " + out.error().text);
   if (out->count() > 0 && *out <= kTokenMost) return out;
-  return fail(Errc::invalid_argument, "--expires: a token is good for 1s to 7d");
+  return fail(Errc::invalid_argument, "expires: a token is good for 1s to 7d");
 }
 
 // key_lifetime reads that of what is used until it expires.
 Result<std::chrono::seconds> key_lifetime(const std::string& text) {
   auto out = parse_duration(text);
-  if (!out) return fail(Errc::invalid_argument, "--expires: " + out.error().text);
+  if (!out) return fail(Errc::invalid_argument, "expires: " + out.error().text);
   if (out->count() > 0) return out;
-  return fail(Errc::invalid_argument, "--expires: 0s is no time; a day is 1d");
+  return fail(Errc::invalid_argument, "expires: 0s is no time; a day is 1d");
 }
 
 // check_key_name takes "" for none.
 Result<> check_key_name(const std::string& name) {
-  if (auto good = check_name(name); !name.empty() && !good) return fail(Errc::invalid_argument, "--name: " + good.error().text);
+  if (auto good = check_name(name); !name.empty() && !good) return fail(Errc::invalid_argument, "name: " + good.error().text);
   return {};
 }
 
@@ -141,6 +143,9 @@ Result<Json> AdminApi::apply(const Json& request, const Stamp& by) const {
   if (!f.ok()) return f.error();
   auto wanted = desired_from_json(*state);
   if (!wanted) return pass_on(wanted);
+  if (prune && names_nothing(*wanted)) {
+    return fail(Errc::invalid_argument, "this state names nothing, and with prune everything would be removed; delete entries one by one if that is meant");
+  }
   auto found = store.examine(*wanted, prune);
   if (!found) return pass_on(found);
   Json answer = {{"changes", Json::array()}, {"problems", list_json(found->problems)},
@@ -163,8 +168,9 @@ Result<Json> AdminApi::audit(const Json& request) const {
   Fields f(request, "audit");
   const std::uint64_t last = store.audit_last();
   const bool newest = f.has("newest");
-  const std::uint64_t most = f.number(newest ? "newest" : "most", kEntriesMax);
-  const std::uint64_t after = newest ? last - std::min(last, most) : f.number("after");
+  const char* how_many = newest ? "newest" : "most";
+  const std::uint64_t most = f.has(how_many) ? f.number(how_many, kEntriesMax) : kEntriesMax;
+  const std::uint64_t after = newest ? last - std::min(last, most) : f.has("after") ? f.number("after") : 0;
   if (!f.ok()) return f.error();
   auto texts = store.audit(after, most);
   if (!texts) return pass_on(texts);
@@ -230,7 +236,7 @@ Result<Json> AdminApi::api_token(const Json& request, const Stamp& by) const {
   const auto scopes = Scopes::parse(f.texts("scopes"));
   const auto lifetime = key_lifetime(f.text("expires"));
   if (!f.ok()) return f.error();
-  if (!scopes) return fail(Errc::invalid_argument, "--scope: " + scopes.error().text);
+  if (!scopes) return fail(Errc::invalid_argument, "scopes: " + scopes.error().text);
   if (!lifetime) return tl::unexpected(lifetime.error());
   if (auto good = check_key_name(name); !good) return pass_on(good);
   auto fresh = store.new_api_token(is_person(user) ? lower(user) : user, name, *scopes, by, *lifetime);
@@ -263,7 +269,7 @@ Result<Json> AdminApi::edit_key(const std::string& verb, const std::string& name
     done = store.remove_key(*id, by);
   } else {
     const std::string fresh = text_or(fields, "rename", "");
-    if (auto good = check_name(fresh); !good) return fail(Errc::invalid_argument, "--rename: " + good.error().text);
+    if (auto good = check_name(fresh); !good) return fail(Errc::invalid_argument, "rename: " + good.error().text);
     if (fresh == key.name) return Json{{"changes", Json::array()}};
     change = {Change::Verb::update, "key", *id, "name " + (key.name.empty() ? "none" : key.name) + " -> " + fresh};
     done = store.rename_key(*id, fresh, by);
@@ -276,7 +282,8 @@ Result<Json> AdminApi::edit_key(const std::string& verb, const std::string& name
 Result<Json> AdminApi::secret(const Json& request, const Stamp& by) const {
   Fields f(request, "secret");
   const std::string name = f.text("name");
-  const std::string secret = f.text_or_empty("secret", kProviderSecretMax);
+  const bool remove = f.has("remove") && f.flag("remove");
+  const std::string secret = remove ? "" : f.text("secret", kProviderSecretMax);
   if (!f.ok()) return f.error();
   const Buffer sealed = secret.empty() ? Buffer() : vault.seal(kProviderSecret, as_bytes(secret));
   if (auto done = store.set_provider_secret(name, sealed, by); !done) return pass_on(done);
@@ -288,7 +295,8 @@ Result<Json> AdminApi::password(const Json& request, const Stamp& by) const {
   Fields f(request, "password");
   const std::string email = lower(f.text("name"));
   std::optional<PasswordRecord> record;
-  if (f.has("verifier")) {
+  const bool remove = f.has("remove") && f.flag("remove");
+  if (!remove) {
     auto salt = unhex(f.text("salt", 64));
     auto verifier = unhex(f.text("verifier", 64));
     if (!salt || salt->size() != kPasswordSalt) f.refuse("salt", "is not 32 hexadecimal digits");
@@ -323,8 +331,8 @@ Result<Json> AdminApi::decide(const std::string& verb, const Json& request, cons
   std::optional<std::chrono::seconds> for_how_long;
   if (verb == "approve") {
     auto read = length.empty() ? Result<std::chrono::seconds>(0) : parse_duration(length);   // 0: what was asked for
-    if (!read) return fail(Errc::invalid_argument, "--for: " + read.error().text);
-    if (!length.empty() && read->count() == 0) return fail(Errc::invalid_argument, "--for: 0s is no time; to refuse: tg controller request deny");
+    if (!read) return fail(Errc::invalid_argument, "for: " + read.error().text);
+    if (!length.empty() && read->count() == 0) return fail(Errc::invalid_argument, "for: 0s is no time; to refuse: tg controller request deny");
     for_how_long = *read;
   }
   if (auto done = store.decide(id, for_how_long, by); !done) return pass_on(done);
@@ -400,7 +408,8 @@ Result<Json> AdminApi::edit(const std::string& verb, const Json& request, const 
   }
   if (kind == "session" && verb == "delete") return end_session(name, by);
   if (kind == "user" && verb == "update" && fields->contains("forget_accounts")) {
-    if (fields->size() > 1) return fail(Errc::invalid_argument, "--forget-accounts goes alone; change the rest in another step");
+    if (fields->size() > 1) return fail(Errc::invalid_argument, "forget_accounts goes alone; change the rest in another step");
+    if ((*fields)["forget_accounts"] != true) return fail(Errc::invalid_argument, "forget_accounts must be true, or not there");
     return forget_accounts(name, by);
   }
   if (verb == "update" && fields->contains("rename")) return rename(kind, name, *fields, by);
@@ -418,9 +427,9 @@ Result<Json> AdminApi::edit(const std::string& verb, const Json& request, const 
 
 Result<Json> AdminApi::rename(const std::string& kind, const std::string& name, const Json& fields,
                               const Stamp& by) const {
-  if (fields.size() > 1) return fail(Errc::invalid_argument, "--rename goes alone; change the rest in another step");
+  if (fields.size() > 1) return fail(Errc::invalid_argument, "rename goes alone; change the rest in another step");
   auto fresh = canonical(kind, text_or(fields, "rename", ""));
-  if (!fresh) return fail(fresh.error().code, "--rename: " + fresh.error().text);
+  if (!fresh) return fail(fresh.error().code, "rename: " + fresh.error().text);
   const std::string old = kind == "user" ? lower(name) : name;
   if (old == *fresh) return Json{{"changes", Json::array()}};
   if (auto done = store.rename(kind, old, *fresh, by); !done) return pass_on(done);
@@ -448,7 +457,7 @@ Result<Json> AdminApi::edit_device(const std::string& verb, const std::string& n
                                                                       {"trusted", Store::DeviceState::trusted},
                                                                       {"blocked", Store::DeviceState::blocked}};
     const auto wanted = kStates.find(state);
-    if (wanted == kStates.end()) return fail(Errc::invalid_argument, "--to must be pending, trusted or blocked");
+    if (wanted == kStates.end()) return fail(Errc::invalid_argument, "state must be pending, trusted or blocked");
     const std::string before = device.blocked ? "blocked" : device.trusted ? "trusted" : "pending";
     if (before == state) return Json{{"changes", Json::array()}};
     change.verb = Change::Verb::update;

@@ -13,8 +13,8 @@
 //   {"type":"list","kind":K}                                      -> {"type":"ok","items":[…]}
 //   {"type":"show","kind":K,"name":N}                             -> {"type":"ok","item":{…}}
 //   {"type":"create"|"update"|"delete","kind":K,"name":N,"fields":{…}}  -> {"type":"ok","changes":[…]}
-//   {"type":"secret","name":PROVIDER,"secret":…}                  -> {"type":"ok"}
-//   {"type":"password","name":USER,"salt":hex,"n":N,"r":R,"p":P,"verifier":hex}, without all but the name to take it away
+//   {"type":"secret","name":PROVIDER,"secret":…}, or "remove":true in its place to take it away  -> {"type":"ok"}
+//   {"type":"password","name":USER,"salt":hex,"n":N,"r":R,"p":P,"verifier":hex}, or "remove":true likewise
 //                                                                 -> {"type":"ok"}
 //   {"type":"totp","name":USER,"remove":bool}                     -> {"type":"ok","uri":"otpauth://…"} ("": it is gone)
 //   {"type":"audit","after":N,"most":M}                           -> {"type":"ok","entries":[…],"last":N}: the oldest first
@@ -83,9 +83,5 @@ struct AdminApi {
 // items lists the entries of a kind as JSON, for programs and for tables. Errors: invalid_argument for an unknown kind.
 // Pure.
 Result<Json> items(const Model& model, const std::vector<OnlineAgent>& online, const std::string& kind, UnixTime now);
-
-// ask_controller sends one request to the controller of a state directory and returns its answer; see
-// net::local_request. When no controller runs there, the text says how to start it.
-Result<Json> ask_controller(const std::string& state, const Json& request, std::chrono::seconds timeout);
 
 }  // namespace tg::controller

@@ -5,13 +5,16 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 
-#include "cmd/controller/admin_api.h"
+#include "cmd/controller/api_endpoints.h"
 #include "cmd/controller/desired_file.h"
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/serve.h"
+#include "cmd/secret_option.h"
 #include "core/json.h"
 #include "core/text.h"
 #include "net/files.h"
@@ -20,6 +23,25 @@ namespace tg::controller {
 namespace {
 
 void say(const std::string& line) { std::fputs((line + "\n").c_str(), stderr); }
+
+// of_options says of the option that a person has typed what a controller says of the field: "--day: …" for "days: …".
+std::string of_options(const std::string& text) {
+  static const std::map<std::string_view, std::string> kOthers = {
+      {"state", "--to"},         {"days", "--day"},       {"claims", "--claim"},   {"scopes", "--scope"},
+      {"groups", "--group"},     {"members", "--member"}, {"domains", "--domain"}, {"mfa_contexts", "--mfa-context"}};
+  const std::string_view all = text;
+  const std::string_view word = all.substr(0, all.find_first_of(": "));
+  const std::string_view rest = all.substr(word.size());
+  const bool about = rest.starts_with(": ") || rest.starts_with(" is needed") || rest.starts_with(" must be ") || rest.starts_with(" goes alone");
+  const bool field = std::any_of(api_endpoints().begin(), api_endpoints().end(), [&](const ApiEndpoint& e) {
+    return std::any_of(e.takes.begin(), e.takes.end(), [&](const ApiField& f) { return f.name == word; });
+  });
+  if (!about || !field) return text;
+  const auto other = kOthers.find(word);
+  std::string option = other != kOthers.end() ? other->second : "--" + std::string(word);
+  std::replace(option.begin(), option.end(), '_', '-');
+  return option + std::string(rest);
+}
 
 void add_serve(cmd::Command controller) {
   auto options = std::make_shared<ServeOptions>();
@@ -56,6 +78,16 @@ void add_serve(cmd::Command controller) {
   command.add_option("--ca-lifetime", options->ca_lifetime, "Likewise, of the CA that signs them; the root stays")
       .type_name("DURATION")
       .default_str("365d");
+  command.add_option("--api", options->api,
+                     "Where the HTTP API listens, over TLS, for who has an API token (default: on the unix socket in --state alone)")
+      .type_name("IP[:PORT]");
+  command.add_option("--api-public", options->api_public,
+                     "How people reach it; API tokens carry it (default: the host of --public, and the port of --api)")
+      .type_name("HOST[:PORT]");
+  command.add_option("--api-certificate", options->api_certificate,
+                     "Certificate and chain, in PEM, that browsers know (default: one of the controller's own CA); read anew when it changes")
+      .type_name("FILE");
+  command.add_option("--api-key", options->api_key, "Its key, in PEM").type_name("FILE");
   cmd::add_metrics_option(command, options->metrics);
   cmd::add_log_options(command, options->log);
   command.add_option("--max-devices", options->max_devices, "How many devices a person may have")
@@ -114,10 +146,8 @@ Result<int> apply(const Apply& options) {
   auto file = read_desired(options.file, options.dry_run);
   if (!file) return pass_on(file);
   const DesiredState* const state = &file->state;
-  // An empty file is most likely a mistake on the way here, and what --prune removes does not come back by itself.
-  const bool nothing = state->networks.empty() && state->identity_providers.empty() && state->users.empty() && state->groups.empty() &&
-                       state->relays.empty() && state->resources.empty();
-  if (options.prune && !options.dry_run && nothing) {
+  // What --prune removes does not come back by itself.
+  if (options.prune && !options.dry_run && names_nothing(*state)) {
     return fail(Errc::invalid_argument, options.file + ": names nothing, and --prune would remove everything; "
                                                        "delete entries one by one if that is meant");
   }
@@ -228,6 +258,10 @@ std::string status_text(const Json& s) {
   const auto counts = [&](const char* key) {
     return fmt::format("{} of {} online", s[key]["online"].dump(), s[key]["total"].dump());
   };
+  const Json api = s.contains("api") ? s["api"] : Json();
+  const std::string web = api.is_null() ? std::string("on this machine alone; see 'tg controller serve --api'")
+                                        : fmt::format("{}, which people reach as https://{}{}/", api["listen"].get<std::string>(),
+                                                      api["public"].get<std::string>(), kApiBase);
   const std::string sign_in = s["identity_providers"].empty()
                                   ? std::string("with tokens only: no identity provider")
                                   : fmt::format("tg client login {}", s["address"].get<std::string>());
@@ -237,11 +271,12 @@ std::string status_text(const Json& s) {
       "controller  {} (tg {}, process {}), up since {:%Y-%m-%d %H:%M:%S} UTC\n"
       "agents      {}, which they reach as {}\n"
       "relay       {}\n"
+      "API         {}\n"
       "sign in     {}\n"
       "state       {}, revision {}\n"
       "networks    {}\nresources   {}\nusers       {}\nconnectors  {}\nrelays      {}\ndevices     {}\n",
       s["instance"].get<std::string>(), s["version"].get<std::string>(), s["process"].dump(), fmt::gmtime(since),
-      s["listen"].get<std::string>(), s["public"].get<std::string>(), embedded, sign_in,
+      s["listen"].get<std::string>(), s["public"].get<std::string>(), embedded, web, sign_in,
       s["state"].get<std::string>(), s["revision"].dump(), s["networks"].dump(), s["resources"].dump(),
       s["users"].dump(), counts("connectors"), counts("relays"), counts("devices")) +
          (text_or(s, "problem", "").empty() ? "" : "problem     " + text_or(s, "problem", "") + "\n") +
@@ -265,16 +300,37 @@ void add_status(cmd::Command controller) {
 
 void Common::add_to(cmd::Command command) {
   cmd::add_state_option(command, state, "controller");
+  command.add_option("--api-token", api_token, "Ask the controller of this API token, wherever it is (or the token itself in TG_API_TOKEN; -: standard input)")
+      .type_name("FILE");
+  command.add_option("--controller", controller, "Where its API is, in place of what the token says; # and a pin say what it is known by")
+      .type_name("URL");
+  command.add_option("--controller-ca", controller_ca, "CA certificates, in PEM, by which it is believed, in place of a pin").type_name("FILE");
   cmd::add_config_option(command);
   cmd::add_json_option(command, json);
   cmd::add_timeout_option(command, timeout, std::chrono::seconds(10));
 }
 
 // Who called sudo is told for the audit log.
-Result<Json> Common::ask(const Json& request) const {
-  Json asked = request;
+Result<Json> Common::ask(const Json& question) const {
+  if (!whom_) {
+    Whom whom{state, {}, controller, {}};
+    if (!api_token.empty()) {
+      auto token = cmd::secret_of("--api-token", api_token, net::Loop::now() + timeout);
+      if (!token) return pass_on(token);
+      whom.token = std::move(token->text);
+    }
+    if (!controller_ca.empty()) {
+      auto ca = net::read_file(controller_ca);
+      if (!ca) return fail(ca.error().code, "--controller-ca: " + ca.error().text);
+      whom.ca = std::move(*ca);
+    }
+    whom_ = std::move(whom);
+  }
+  Json asked = question;
   if (const char* user = std::getenv("SUDO_USER"); user != nullptr && ::getuid() == 0) asked["sudo"] = user;
-  return ask_controller(state, asked, timeout);
+  auto answer = ask_controller(*whom_, asked, timeout);
+  if (answer) return answer;
+  return fail(answer.error().code, of_options(answer.error().text));
 }
 
 Result<DesiredState> state_of(const Common& common) {

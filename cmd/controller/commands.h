@@ -3,25 +3,31 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "cmd/command.h"
+#include "cmd/controller/api_client.h"
 #include "core/desired_state.h"
 #include "core/json.h"
 
 namespace tg::controller {
 
-// Common is what every command but serve takes.
+// Common is what every command takes that asks a running controller: the one of this machine, or with an API token another.
 struct Common {
   std::string state;
+  std::string controller, api_token, controller_ca;
   bool json = false;
   std::chrono::seconds timeout{10};
 
   void add_to(cmd::Command command);
-  // ask sends a request to the running controller; see ask_controller.
-  Result<Json> ask(const Json& request) const;
+  // ask sends a question to the running controller; see ask_controller. What an error says of a field, it says of the option.
+  Result<Json> ask(const Json& question) const;
+
+ private:
+  mutable std::optional<Whom> whom_;      // what the options name is read once
 };
 
 // state_of asks the running controller for what is true now.

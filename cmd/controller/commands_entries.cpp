@@ -413,7 +413,10 @@ void add_secret(cmd::Command group) {
     auto text = net::read_secret("-", kProviderSecretMax, net::Loop::now() + r->common.timeout);
     if (!text) return pass_on(text);
     while (!text->empty() && (text->back() == '\n' || text->back() == '\r')) text->pop_back();
-    auto answer = r->common.ask({{"type", "secret"}, {"name", r->name}, {"secret", *text}});
+    Json question = {{"type", "secret"}, {"name", r->name}};
+    if (text->empty()) question["remove"] = true;
+    else question["secret"] = *text;
+    auto answer = r->common.ask(question);
     if (!answer) return pass_on(answer);
     if (r->common.json) cmd::print_json({{"name", r->name}, {"secret", text->empty() ? "none" : "hidden"}});
     else std::fputs(text->empty() ? "the secret is gone\n" : "the secret is kept\n", stderr);

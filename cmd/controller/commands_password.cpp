@@ -36,6 +36,7 @@ Result<std::string> typed_password() {
 // The controller gets what it keeps, and no password.
 Result<int> password(const Proof& o) {
   Json request = {{"type", "password"}, {"name", o.user}};
+  if (o.remove) request["remove"] = true;
   if (!o.remove) {
     auto typed = typed_password();
     if (!typed) return pass_on(typed);

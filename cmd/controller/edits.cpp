@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <unordered_set>
 
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/names.h"
@@ -36,21 +37,31 @@ Result<> missing(const std::string& kind, const std::string& name) {
 
 Result<std::vector<std::string>> subjects(Fields& f, const char* key) {
   std::vector<std::string> out;
+  std::unordered_set<std::string> known;
   if (!f.has(key)) return out;
   for (const std::string& text : f.texts(key, kMembersMax)) {
     auto subject = canonical_subject(text);
     if (!subject) return fail(Errc::invalid_argument, subject.error().text);
-    if (std::find(out.begin(), out.end(), *subject) == out.end()) out.push_back(*subject);
+    if (known.insert(*subject).second) out.push_back(*subject);
   }
   return out;
+}
+
+// A program may say a number of seconds where a person says 8h, or a moment since 1970.
+constexpr std::uint64_t kSecondsMax = 253'402'300'799;   // the last of the year 9999
+std::optional<std::chrono::seconds> seconds_of(Fields& f, const char* key) {
+  const Json* value = f.ok() && f.has(key) ? f.any(key) : nullptr;
+  if (value == nullptr || !value->is_number()) return std::nullopt;
+  return std::chrono::seconds(f.number(key, kSecondsMax));
 }
 
 // change_text reads a field that `parse` makes something of, where it is there.
 template <class Parse, class Set>
 Result<> change_text(Fields& f, const char* key, Parse parse, Set set) {
   if (!f.has(key)) return {};
-  auto value = parse(f.text(key));
-  if (f.ok() && !value) return fail(Errc::invalid_argument, fmt::format("--{}: {}", key, value.error().text));
+  const auto seconds = seconds_of(f, key);
+  auto value = parse(seconds ? fmt::format("{}s", seconds->count()) : f.text(key));
+  if (f.ok() && !value) return fail(Errc::invalid_argument, fmt::format("{}: {}", key, value.error().text));
   if (value) set(*value);
   return {};
 }
@@ -63,8 +74,8 @@ Result<> change_standing(bool& blocked, Role& role, const Json& fields) {
   const std::string state = f.has("state") ? f.text("state") : blocked ? "blocked" : "active";
   const auto wanted = f.has("role") ? parse_role(f.text("role")) : role;
   if (!f.ok()) return f.error();
-  if (state != "active" && state != "blocked") return fail(Errc::invalid_argument, "--to must be active or blocked");
-  if (!wanted) return fail(Errc::invalid_argument, "--role " + wanted.error().text);
+  if (state != "active" && state != "blocked") return fail(Errc::invalid_argument, "state must be active or blocked");
+  if (!wanted) return fail(Errc::invalid_argument, "role " + wanted.error().text);
   blocked = state == "blocked";
   role = *wanted;
   return {};
@@ -77,7 +88,7 @@ Result<> change(ConnectorSpec& c, const Json& fields) {
   Fields f(fields, "connector");
   if (f.has("network")) c.network = f.text("network");
   if (!f.ok()) return f.error();
-  if (c.network.empty()) return fail(Errc::invalid_argument, "--network is needed: where is the connector?");
+  if (c.network.empty()) return fail(Errc::invalid_argument, "network is needed: where is the connector?");
   return {};
 }
 
@@ -86,7 +97,7 @@ Result<> change(RelaySpec& r, const Json& fields) {
   if (!f.has("address")) return {};
   auto address = canonical_relay_address(f.text("address"));
   if (!f.ok()) return f.error();
-  if (!address) return fail(Errc::invalid_argument, "--address: " + address.error().text);
+  if (!address) return fail(Errc::invalid_argument, "address: " + address.error().text);
   r.address = std::move(*address);
   return {};
 }
@@ -106,9 +117,11 @@ Result<> change(IdentityProviderSpec& p, const Json& fields) {
   if (auto done = change_text(f, "session", parse_duration, [&](auto session) { p.session = session; }); !done) return done;
   if (f.has("mfa_contexts")) p.mfa_contexts = f.texts("mfa_contexts");
   if (!f.ok()) return f.error();
-  if (p.issuer.empty()) return fail(Errc::invalid_argument, "--issuer is needed: where is the provider?");
+  if (p.issuer.empty()) return fail(Errc::invalid_argument, "issuer is needed: where is the provider?");
   return {};
 }
+
+bool is_empty(Fields& f, const char* key) { return f.ok() && f.has(key) && *f.any(key) == ""; }
 
 // With "" a demand is taken back.
 Result<> change(PolicySpec& p, const Json& fields) {
@@ -117,18 +130,19 @@ Result<> change(PolicySpec& p, const Json& fields) {
     return [&into](auto value) { into = value; };
   };
   for (const auto& [key, into] : {std::pair{"session", &p.session}, {"approval", &p.approval}}) {
-    if (f.has(key) && f.text_or_empty(key).empty()) into->reset();
+    if (is_empty(f, key)) into->reset();
     else if (auto done = change_text(f, key, parse_duration, set(*into)); !done) return done;
   }
-  if (f.has("hours") && f.text_or_empty("hours").empty()) p.hours.reset();
+  if (is_empty(f, "hours")) p.hours.reset();
   else if (auto done = change_text(f, "hours", parse_hours, set(p.hours)); !done) return done;
-  if (f.has("until") && f.text_or_empty("until").empty()) p.until.reset();
+  if (is_empty(f, "until")) p.until.reset();
+  else if (const auto seconds = seconds_of(f, "until")) p.until = UnixTime(*seconds);
   else if (auto done = change_text(f, "until", parse_utc, set(p.until)); !done) return done;
   if (f.has("mfa")) p.mfa = f.flag("mfa");
   if (f.has("trusted_device")) p.trusted_device = f.flag("trusted_device");
   if (f.has("days")) {
     auto days = parse_days(f.texts("days"));
-    if (f.ok() && !days) return fail(Errc::invalid_argument, "--day: " + days.error().text);
+    if (f.ok() && !days) return fail(Errc::invalid_argument, "days: " + days.error().text);
     if (days) p.days = *days;
   }
   if (f.has("time_zone")) p.time_zone = f.text("time_zone");
@@ -145,13 +159,15 @@ Result<> change(GroupSpec& g, const Json& fields) {
     if (!*list) return pass_on(*list);
   }
   if (f.has("members")) g.members = *members;
+  std::unordered_set<std::string> known(g.members.begin(), g.members.end());
   for (const std::string& one : *add) {
-    if (std::find(g.members.begin(), g.members.end(), one) == g.members.end()) g.members.push_back(one);
+    if (known.insert(one).second) g.members.push_back(one);
   }
-  for (const std::string& one : *remove) std::erase(g.members, one);
-  if (f.has("claims")) {
+  const std::unordered_set<std::string> gone(remove->begin(), remove->end());
+  std::erase_if(g.members, [&](const std::string& one) { return gone.contains(one); });
+  if (f.ok() && f.has("claims")) {
     auto claims = claims_from_json(*f.any("claims"));
-    if (!claims) return fail(Errc::invalid_argument, "--claim: " + claims.error().text);
+    if (!claims) return fail(Errc::invalid_argument, "claims: " + claims.error().text);
     g.claims = std::move(*claims);
   }
   if (f.has("policy")) g.policy = f.text_or_empty("policy");
@@ -163,7 +179,7 @@ Result<> change_ports(Ports& ports, const Json& fields, const char* key) {
   const auto found = fields.find(key);
   if (found == fields.end()) return {};
   auto read = ports_from_json(*found);
-  if (!read) return fail(Errc::invalid_argument, fmt::format("--{}: {}", key, read.error().text));
+  if (!read) return fail(Errc::invalid_argument, fmt::format("{}: {}", key, read.error().text));
   ports = std::move(*read);
   return {};
 }
@@ -173,13 +189,13 @@ Result<> change(ResourceSpec& r, const Json& fields) {
   if (f.has("network")) r.network = f.text("network");
   if (f.has("address")) {
     auto address = Address::parse(f.text("address"));
-    if (!address) return fail(Errc::invalid_argument, "--address: " + address.error().text);
+    if (!address) return fail(Errc::invalid_argument, "address: " + address.error().text);
     r.address = std::move(*address);
   }
   if (f.has("alias")) {
     const std::string text = f.text_or_empty("alias");
     auto alias = text.empty() ? Result<std::string>("") : canonical_alias(text);
-    if (!alias) return fail(Errc::invalid_argument, "--alias: " + alias.error().text);
+    if (!alias) return fail(Errc::invalid_argument, "alias: " + alias.error().text);
     r.alias = std::move(*alias);
   }
   if (f.has("groups")) r.groups = f.texts("groups");
@@ -189,10 +205,10 @@ Result<> change(ResourceSpec& r, const Json& fields) {
   if (auto done = change_ports(r.protocols.tcp, fields, "tcp"); !done) return done;
   if (auto done = change_ports(r.protocols.udp, fields, "udp"); !done) return done;
   if (r.network.empty()) {
-    return fail(Errc::invalid_argument, "--network is needed: which network's connectors reach it?");
+    return fail(Errc::invalid_argument, "network is needed: which network's connectors reach it?");
   }
   if (r.address.text().empty()) {
-    return fail(Errc::invalid_argument, "--address is needed: a name, a wildcard, an IP or a CIDR");
+    return fail(Errc::invalid_argument, "address is needed: a name, a wildcard, an IP or a CIDR");
   }
   return {};
 }

@@ -199,11 +199,11 @@ void Events::upkeep() {
 }
 
 Result<Json> Events::query(const Json& request) {
-  if (!usable()) return fail(Errc::failed, "connection events can't be read: " + problem_);
+  if (!usable()) return fail(Errc::io, "connection events can't be read: " + problem_);
   auto filter = filter_of(model_(), request);
   if (!filter) return pass_on(filter);
   Fields f(request, "events");
-  const std::uint64_t most = std::max<std::uint64_t>(f.number("most", kEntriesMax), 1);
+  const std::uint64_t most = f.has("most") ? std::max<std::uint64_t>(f.number("most", kEntriesMax), 1) : kEntriesMax;
   const bool forward = f.has("after");
   std::uint64_t from = store_->last() + 1;
   if (forward || f.has("before")) from = f.number(forward ? "after" : "before", kNumberMax);

@@ -13,6 +13,7 @@
 #include "core/duration.h"
 #include "core/json.h"
 #include "core/text.h"
+#include "net/files.h"
 #include "net/log.h"
 #include "net/tunnel_link.h"
 
@@ -26,8 +27,7 @@ constexpr std::size_t kStrangersMost = 65536;
 constexpr Duration kLeavingStep = std::chrono::milliseconds(20);
 constexpr int kLeavingSteps = 100;
 constexpr std::string_view kNoRelay = "none";
-constexpr std::int64_t kWaitMost = 60'000;                        // milliseconds that a question about news may wait
-constexpr Duration kLook = std::chrono::milliseconds(200);        // how often news is looked for, for those who wait
+constexpr std::chrono::hours kOnceKept(24);        // how long a change with an Idempotency-Key is remembered
 
 void say(const std::string& line) {
   if (net::log_format() == net::LogFormat::json) return net::log_line(net::Level::info, line);
@@ -103,12 +103,6 @@ Result<EventsSettings> events_of(const ServeOptions& options) {
   return out;
 }
 
-// person is how the audit log calls who asks on the socket. Whom sudo speaks for is what the asker says, who is root.
-std::string person(unsigned uid, const std::string& sudo) {
-  const std::string user = uid == 0 ? "root" : fmt::format("uid {}", uid);
-  return sudo.empty() || uid != 0 ? user : fmt::format("{}, by sudo of {}", user, printable(sudo, 64));
-}
-
 Result<net::Fd> listen_at(const char* option, const std::string& text, std::uint16_t port) {
   const auto at = Endpoint::parse(text, port);
   if (!at) return fail(Errc::invalid_argument, fmt::format("{}: {}", option, at.error().text));
@@ -148,7 +142,7 @@ Result<std::unique_ptr<Controller>> Controller::start(net::Loop& loop, ServeOpti
                      std::move(*secrets)));
   if (auto opened = out->open_streams(); !opened) return pass_on(opened);
   if (auto opened = out->open_metrics(); !opened) return pass_on(opened);
-  if (auto opened = out->open_admin(); !opened) return pass_on(opened);
+  if (auto opened = out->open_api(); !opened) return pass_on(opened);
   Controller* self = out.get();
   out->upkeep_ = net::Timer(loop, [self] {
     self->upkeep_.after(self->upkeep_every());
@@ -230,47 +224,60 @@ Result<> Controller::open_relay(UnixTime now) {
   return {};
 }
 
-Json Controller::answer(const Question& q) {
-  const AdminApi api{store_, secrets_.pki, vault_, public_, [this] { return control_->online(); },
-                     [this] { control_->changed(); },
-                     [this] { return about(); },
-                     [this](const Json& request) { return events_->query(request); }};
-  return api.answer(q.request, {net::Loop::wall(), q.who, "socket"});
+// api_context reads the certificate for browsers anew, or makes one.
+Result<net::TlsContext> Controller::api_context(UnixTime now) {
+  auto own = secrets_.pki.own("controller", kControllerId, now, {api_public_->host});
+  if (!own) return pass_on(own);
+  if (options_.api_certificate.empty()) return net::TlsContext::web_server(*own);
+  net::Credentials shown;
+  for (const auto& [option, path, into] : {std::tuple{"--api-certificate", &options_.api_certificate, &shown.chain},
+                                           std::tuple{"--api-key", &options_.api_key, &shown.key}}) {
+    auto text = net::read_file(*path);
+    if (!text) return fail(text.error().code, fmt::format("{}: {}", option, text.error().text));
+    *into = std::move(*text);
+  }
+  auto out = net::TlsContext::web_server(*own, shown);
+  if (!out) return fail(out.error().code, fmt::format("--api-certificate {}: {}", options_.api_certificate, out.error().text));
+  api_shown_ = std::move(shown);
+  return out;
 }
 
-Result<> Controller::open_admin() {
-  const auto asked = [this](unsigned uid, const Json& request, const net::LocalServer::Reply& reply) {
-    Question q{request, person(uid, text_or(request, "sudo", "")), reply, {}};
-    const auto patience = std::chrono::milliseconds(std::clamp<std::int64_t>(number_or(request, "wait_ms", 0), 0, kWaitMost));
-    if (patience.count() <= 0 || news_for(request)) return reply(answer(q));
-    q.until = net::Loop::now() + patience;
-    waiting_.push_back(std::move(q));
-    look_.after(kLook);
-  };
-  look_ = net::Timer(loop_, [this] { answer_waiting(); });
-  auto admin = net::LocalServer::start(loop_, dir_.socket(), asked, kControlFrameMax);
-  if (!admin) return pass_on(admin);
-  admin_ = std::move(*admin);
+Result<> Controller::open_api() {
+  if (options_.api.empty() && !(options_.api_public + options_.api_certificate + options_.api_key).empty()) {
+    return fail(Errc::invalid_argument, "--api-public, --api-certificate and --api-key say nothing without --api");
+  }
+  if (options_.api_certificate.empty() != options_.api_key.empty()) {
+    return fail(Errc::invalid_argument, "--api-certificate and --api-key go together");
+  }
+  net::Fd listener;
+  if (!options_.api.empty()) {
+    auto opened = listen_at("--api", options_.api, kApiPort);
+    if (!opened) return pass_on(opened);
+    listener = std::move(*opened);
+    api_listening_ = net::local_endpoint(listener.get());
+    auto found = advertised("--api-public", options_.api_public, public_.host, api_listening_.port);
+    if (!found) return pass_on(found);
+    api_public_ = std::move(*found);
+  }
+  AdminApi admin{store_, secrets_.pki, vault_, public_, [this] { return control_->online(); }, [this] { control_->changed(); },
+                 [this] { return about(); }, [this](const Json& request) { return events_->query(request); }, api_public_};
+  api_ = std::make_unique<ApiServer>(loop_, store_, Api(std::move(admin), store_, vault_), [this](const Json& question) { return news_for(question); });
+  if (auto local = api_->serve_local(dir_.socket()); !local) return local;
+  if (!listener) return {};
+  auto context = api_context(net::Loop::wall());
+  if (!context) return pass_on(context);
+  api_made_ = net::Loop::wall();
+  api_->serve_web(std::move(listener), *context, secrets_.pki.files().root);
   return {};
 }
 
 // news_for says whether there is something to answer: also to whoever asks for nothing that may come later.
-bool Controller::news_for(const Json& request) const {
-  const std::string type = text_or(request, "type", "");
-  const auto after = static_cast<std::uint64_t>(std::max<std::int64_t>(number_or(request, "after", 0), 0));
+bool Controller::news_for(const Json& question) const {
+  const std::string type = text_or(question, "type", "");
+  const auto after = static_cast<std::uint64_t>(std::max<std::int64_t>(number_or(question, "after", 0), 0));
   if (type == "audit") return after < store_.audit_last();
   if (type == "events") return after < events_->last();
   return true;
-}
-
-void Controller::answer_waiting() {
-  std::vector<Question> still;
-  for (Question& q : std::exchange(waiting_, {})) {
-    if (news_for(q.request) || net::Loop::now() >= q.until) q.reply(answer(q));
-    else still.push_back(std::move(q));
-  }
-  waiting_ = std::move(still);
-  if (!waiting_.empty()) look_.after(kLook);
 }
 
 Json Controller::about() const {
@@ -286,6 +293,7 @@ Json Controller::about() const {
           {"listen", listening_.to_string()},
           {"public", public_.to_string()},
           {"relay", relay},
+          {"api", api_public_ ? Json{{"listen", api_listening_.to_string()}, {"public", api_public_->to_string()}} : Json()},
           {"events", events_->status()}};
 }
 
@@ -307,6 +315,7 @@ void Controller::add_metrics(Metrics& m) const {
   m.counter("tg_controller_revision_total", "Changes of what the controller knows, since its state was made.").add(store_.revision());
   m.counter("tg_controller_audit_entries_total", "Entries of the audit log.").add(store_.audit_last());
   m.gauge("tg_controller_store_writable", "Whether changes can be kept.").add(!store_.broken());
+  if (api_) api_->add_metrics(m);
   if (relay_) cmd::add_relay_metrics(m, *relay_);
 }
 
@@ -314,7 +323,25 @@ Duration Controller::upkeep_every() const {
   return std::clamp<Duration>(secrets_.pki.lifetimes().leaf / 20, std::chrono::seconds(1), kUpkeep);
 }
 
+// renew_api takes a certificate for browsers as soon as it is there: whoever renews it changes the files.
+void Controller::renew_api(UnixTime now) {
+  if (!api_public_) return;
+  const bool due = leaf_due(api_made_, now, secrets_.pki.lifetimes().leaf);
+  if (!due && options_.api_certificate.empty()) return;
+  if (!due) {
+    const auto chain = net::read_file(options_.api_certificate);
+    const auto key = net::read_file(options_.api_key);
+    if (chain && key && *chain == api_shown_.chain && *key == api_shown_.key) return;
+  }
+  auto context = api_context(now);
+  if (!context) return say("tg: the API's certificate could not be renewed; trying again: " + printable(context.error().text));
+  api_->set_context(*context);
+  api_made_ = now;
+}
+
 void Controller::renew_certificates(UnixTime now) {
+  renew_api(now);
+  if (auto done = store_.forget_once(now - kOnceKept); !done && !store_.broken()) say("tg: " + printable(done.error().text));
   if (!leaf_due(certificates_made_, now, secrets_.pki.lifetimes().leaf)) return;
   auto renewed = secrets_.pki.renew_issuing(now);
   if (renewed && *renewed) {
@@ -333,9 +360,7 @@ void Controller::renew_certificates(UnixTime now) {
 }
 
 void Controller::goodbye(std::function<void()> done) {
-  look_.cancel();
-  waiting_.clear();
-  admin_.reset();
+  api_.reset();
   if (relay_) relay_->goodbye();
   control_->goodbye();
   leaving_ = net::Timer(loop_, [this, done = std::move(done), step = 0]() mutable {
@@ -368,6 +393,9 @@ Result<int> serve(ServeOptions options) {
                     controller.relay_address().to_string()));
   } else {
     say("  relay    none here; see 'tg relay run --help'");
+  }
+  if (controller.api_address()) {
+    say(fmt::format("  API      {}, which people reach as https://{}{}/", controller.api_listening().to_string(), controller.api_address()->to_string(), kApiBase));
   }
   say("next, in another terminal:");
   say(fmt::format("  tg controller apply FILE.toml{}        # who may reach what", state));

@@ -1,9 +1,10 @@
-// The running controller: store, CA, control streams, the embedded relay and the admin socket, wired together.
+// The running controller: store, CA, control streams, the embedded relay and the HTTP API, wired together.
 #pragma once
 
 #include <memory>
 #include <string>
 
+#include "cmd/controller/api_server.h"
 #include "cmd/controller/control_server.h"
 #include "cmd/controller/events.h"
 #include "cmd/controller/names.h"
@@ -14,14 +15,13 @@
 #include "cmd/metrics_server.h"
 #include "core/ip.h"
 #include "core/json.h"
-#include "net/local_socket.h"
 #include "net/loop.h"
 #include "net/relay.h"
 
 namespace tg::controller {
 
 inline constexpr std::uint16_t kControlPort = 8443;
-
+inline constexpr std::uint16_t kApiPort = 8445;
 
 struct ServeOptions {
   std::string state = "/var/lib/tg/controller";
@@ -32,6 +32,10 @@ struct ServeOptions {
   std::string ca_bundle = WebRoots::kSystem;   // PEM: whom identity providers are believed by
   std::string password_session;       // a duration; "": that of `control`
   unsigned max_devices = Store::kDevicesMost;    // of a person
+  std::string api;                    // "IP[:PORT]" of the HTTP API over TLS; "": on the unix socket alone
+  std::string api_public;             // "HOST[:PORT]" at which people find it; "": the host of public_address
+  std::string api_certificate;        // PEM files of a certificate that browsers know, and its key; "": one of tg's own CA
+  std::string api_key;
   std::string metrics;                // "IP:PORT" of /metrics; "": nowhere
   cmd::LogOptions log;
   std::string grace;                  // a duration, at most half of a leaf's life; "": that of `control`
@@ -52,6 +56,7 @@ class Controller {
   // renew_certificates makes new ones of the controller's own, and a new issuing CA, when they are due. Called every
   // minute, so that a machine that slept, or whose clock was set, renews in time.
   void renew_certificates(UnixTime now);
+  void renew_api(UnixTime now);
   Duration upkeep_every() const;
 
   // goodbye tells every agent that the controller is about to end; done is called when they know, or after 2 s.
@@ -65,6 +70,9 @@ class Controller {
   const HostPort& relay_address() const noexcept { return relay_public_; }
   Endpoint listening() const noexcept { return listening_; }
   Endpoint relay_listening() const noexcept { return relay_listening_; }
+  // api_address is where people find the HTTP API over TLS, or nothing; it listens at api_listening.
+  const std::optional<HostPort>& api_address() const noexcept { return api_public_; }
+  Endpoint api_listening() const noexcept { return api_listening_; }
   Store& store() noexcept { return store_; }
   ControlServer& control() noexcept { return *control_; }
 
@@ -72,18 +80,10 @@ class Controller {
   Controller(net::Loop& loop, ServeOptions options, StateDir dir, Vault vault, Store store, Secrets secrets);
   Result<> open_streams();
   Result<> open_relay(UnixTime now);
-  Result<> open_admin();
+  Result<> open_api();
   SignInMeans sign_in_means();
-  // Question is one that was asked on the socket; one about news may wait for them until `until`.
-  struct Question {
-    Json request;
-    std::string who;
-    net::LocalServer::Reply reply;
-    Instant until{};
-  };
-  Json answer(const Question& q);
-  bool news_for(const Json& request) const;
-  void answer_waiting();
+  bool news_for(const Json& question) const;
+  Result<net::TlsContext> api_context(UnixTime now);
   Result<net::TlsContext> control_context(UnixTime now);
   Result<net::TlsContext> relay_context(UnixTime now);
   Json about() const;
@@ -100,17 +100,19 @@ class Controller {
   std::string relay_id_;
   UnixTime started_{};
   UnixTime certificates_made_{};
+  UnixTime api_made_{};
   HostPort public_;
   HostPort relay_public_;
   Endpoint listening_;
   Endpoint relay_listening_;
+  Endpoint api_listening_;
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<Events> events_;
   std::unique_ptr<net::Relay> relay_;
-  std::unique_ptr<net::LocalServer> admin_;
+  std::unique_ptr<ApiServer> api_;
+  std::optional<HostPort> api_public_;
+  net::Credentials api_shown_;        // what was read of the files of api_certificate
   std::unique_ptr<net::HttpServer> metrics_;
-  std::vector<Question> waiting_;
-  net::Timer look_;
   net::Timer upkeep_;
   net::Timer leaving_;
 };

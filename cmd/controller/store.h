@@ -88,6 +88,7 @@ struct ApiCaller {
   std::string user;                 // e-mail address, or the name of a service
   Role role = Role::member;
   Scopes scopes;
+  UnixTime expires{};               // of the token
 };
 
 // Stamp is who changes something, from where and when: it goes into the audit log. A time alone is tg's own doing.

@@ -90,7 +90,8 @@ Result<std::optional<ApiCaller>> Store::api_caller(Bytes id, Bytes secret, UnixT
   auto read = db_.each("SELECT t.short, u.email, u.role, t.scopes, t.secret_hash, t.expires, t.last_used FROM api_token t "
                        "JOIN user u ON u.id = t.user WHERE t.id = ? AND u.blocked = 0", {id}, [&](const Row& row) {
                          if (!same_secret(row.blob(4), sha256(secret)) || row.number(5) <= number(now)) return;
-                         out = ApiCaller{row.text(0), row.text(1), stored_role(row.number(2)), stored_scopes(row.text(3))};
+                         out = ApiCaller{row.text(0), row.text(1), stored_role(row.number(2)), stored_scopes(row.text(3)),
+                                         UnixTime(std::chrono::seconds(row.number(5)))};
                          // Also when the clock was set back.
                          note = row.null(6) || std::abs(number(now) - row.number(6)) >= kUseNoted.count();
                        });

@@ -106,7 +106,7 @@ Result<> Store::decide(const std::string& id, std::optional<std::chrono::seconds
   }
   const auto length = for_how_long && for_how_long->count() == 0 ? std::min(asked.wanted, *most) : for_how_long;
   if (length && *length > *most) {
-    return fail(Errc::invalid_argument, fmt::format("--for: the policy of {} allows {} at most", name, to_string(*most)));
+    return fail(Errc::invalid_argument, fmt::format("for: the policy of {} allows {} at most", name, to_string(*most)));
   }
   const auto state = length ? RequestRecord::State::approved : RequestRecord::State::denied;
   const UnixTime until = length ? by.time + *length : UnixTime();

@@ -31,7 +31,7 @@
 #include <vector>
 
 #include "cmd/agent_identity.h"
-#include "cmd/controller/admin_api.h"
+#include "cmd/controller/api_client.h"
 #include "cmd/controller_link.h"
 #include "core/json.h"
 #include "net/acceptor.h"

@@ -232,8 +232,8 @@ TEST_F(AnApiToken, is_made_listed_and_deleted_by_an_administrator) {
 
   EXPECT_NE(refused(wanted).find("has an API token \"laptop\" already"), std::string::npos);
   const std::pair<Json, const char*> bad[] = {
-      {{{"scopes", {"planets:read"}}}, "--scope: \"planets:read\" is no scope"}, {{{"scopes", Json::array()}}, "--scope: at least one scope"},
-      {{{"expires", "0s"}}, "--expires: 0s is no time"}, {{{"expires", "soon"}}, "--expires: "}, {{{"name", "a/b"}}, "--name: "},
+      {{{"scopes", {"planets:read"}}}, "scopes: \"planets:read\" is no scope"}, {{{"scopes", Json::array()}}, "scopes: at least one scope"},
+      {{{"expires", "0s"}}, "expires: 0s is no time"}, {{{"expires", "soon"}}, "expires: "}, {{{"name", "a/b"}}, "name: "},
       {{{"user", "nobody@example.com"}}, "there is no user"}, {{{"scopes", "*:read"}}, "scopes"}};
   for (const auto& [change, text] : bad) {
     Json request = second;

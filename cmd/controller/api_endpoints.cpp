@@ -1,0 +1,445 @@
+#include "cmd/controller/api_endpoints.h"
+
+#include <algorithm>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "core/text.h"
+
+namespace tg::controller {
+namespace {
+
+using Body = ApiEndpoint::Body;
+
+constexpr const char* kStates = "active|blocked";
+constexpr const char* kRoles = "member|auditor|admin|owner";
+
+const ApiField kName = {"name", "text", "What it is called", true};
+const ApiField kRename = {"rename", "text", "Another name; it stays what it is for agents. Goes alone"};
+const ApiField kCreated = {"created", "time", "When it was made"};
+const ApiField kLastSeen = {"last_seen", "time?", "When it was here last"};
+const ApiField kOnline = {"online", "flag", "Whether it has a control stream now"};
+const ApiField kFrom = {"from", "text?", "Where from"};
+const ApiField kVersion = {"version", "text?", "The tg that it runs"};
+const ApiField kEnrolled = {"enrolled", "flag", "Whether it was ever let in"};
+const ApiField kChanges = {"changes", "changes", "What was changed", true};
+const ApiField kExpires = {"expires", "text", "How long it is good for, as in 90d", true};
+const ApiField kExpiry = {"expires", "time", "When it ends", true};
+
+using Fields = std::vector<ApiField>;
+
+Fields operator+(Fields a, const Fields& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+Fields required(Fields fields) {
+  for (ApiField& f : fields) f.required = true;
+  return fields;
+}
+
+const Fields kProvider = {
+    {"scopes", "texts", "What is asked for"},
+    {"email_claim", "text", "Where it tells the e-mail address"},
+    {"trust_email", "flag", "Whether its addresses are taken without its word that they are verified"},
+    {"groups_claim", "text", "Where it tells a person's groups; \"\": they are not asked for"},
+    {"domains", "texts", "Whose addresses alone it may vouch for, and need not be listed as users"}};
+const Fields kProviderSet = {{"session", "length", "How long a sign-in is good for, as in 12h"},
+                             {"mfa_contexts", "texts", "Its words (acr) for a sign-in with a second factor"}};
+const Fields kPolicyFlags = {{"mfa", "flag", "Whether the sign-in must have shown a second factor"},
+                             {"trusted_device", "flag", "Whether an administrator must trust the device"},
+                             {"days", "texts", "On these days only: mon, or mon-fri"},
+                             {"hours", "text", "From one time to another, as in 08:00-18:00; \"\": any"},
+                             {"time_zone", "text", "Of days and hours, as in Europe/Berlin"}};
+const Fields kPolicySet = {{"session", "length", "The sign-in must be younger, as in 8h; \"\": any"},
+                           {"until", "moment", "Only until then, as in 2026-12-31T18:00Z; \"\": for ever"},
+                           {"approval", "length", "Only after a request was approved, and at most for so long; \"\": without"}};
+const Fields kGroupSet = {{"members", "texts", "Exactly these: e-mail addresses, and names of services"},
+                          {"claims", "claims", "Members are also those of whom a provider says one of these"},
+                          {"policy", "text", "What it takes to reach something through it; \"\": nothing more"}};
+const Fields kResourceSet = {{"alias", "text", "A second name; \"\": none"},
+                             {"groups", "texts", "Who may reach it"},
+                             {"tcp", "ports", "TCP ports"},
+                             {"udp", "ports", "UDP ports"},
+                             {"icmp", "flag", "Whether it may be pinged"},
+                             {"policy", "text", "What it takes to reach it; \"\": nothing more"}};
+
+std::vector<ApiKind> make_kinds() {
+  const ApiField network = {"network", "text", "The network that it belongs to"};
+  const ApiField address = {"address", "text", "Where agents find it: HOST[:PORT]"};
+  const ApiField target = {"address", "text", "FQDN, wildcard (* and ?), IP or CIDR"};
+  const ApiField issuer = {"issuer", "text", "Its https address, exactly as it calls itself"};
+  const ApiField client = {"client_id", "text", "The name by which it knows tg"};
+  const ApiField role = {"role", kRoles, "What he may do here"};
+  const ApiField state = {"state", kStates, "Who is blocked reaches nothing, and nobody lets him in"};
+  const ApiField id = {"id", "text", "What it is for tg"};
+  return {
+      {"network", "networks", "name", "", Role::admin,
+       {kName, {"connectors", "number", "How many it has"}, {"connectors_online", "number", "How many of them are here"},
+        {"resources", "number", "How many are in it"}},
+       {kName}, {kRename}, true},
+      {"connector", "connectors", "name", "", Role::admin, {id, kName, network, kEnrolled, kCreated, kLastSeen, kOnline, kFrom, kVersion},
+       Fields{kName} + required({network}), {kRename, network}, true, {"id"}},
+      {"relay", "relays", "name", "", Role::admin, {id, kName, address, kEnrolled, kCreated, kLastSeen, kOnline, kFrom, kVersion},
+       Fields{kName} + required({address}), {kRename, address}, true, {"id"}},
+      {"identity-provider", "identity-providers", "name", "", Role::owner,
+       Fields{kName, issuer, client} + kProvider +
+           Fields{{"session", "number", "How long a sign-in is good for, in seconds"}, {"lifetime", "text", "The same, as in 12h"},
+                  {"mfa_contexts", "texts", "Missing where there are none"}, {"secret", "hidden|none", "Whether tg has its client secret"}},
+       Fields{kName} + required({issuer, client}) + kProvider + kProviderSet, Fields{kRename, issuer, client} + kProvider + kProviderSet, true},
+      {"policy", "policies", "name", "", Role::admin,
+       Fields{kName} + kPolicyFlags +
+           Fields{{"session", "number", "In seconds"}, {"until", "time", "When it ends"}, {"approval", "number", "In seconds"},
+                  {"demands", "text", "All of it in a few words"}, {"groups", "texts", "Whose it is"}, {"resources", "texts", "Whose it is"}},
+       Fields{kName} + kPolicyFlags + kPolicySet, Fields{kRename} + kPolicyFlags + kPolicySet, true},
+      {"user", "users", "email", "email", Role::admin,
+       {{"email", "text", "The e-mail address", true}, {"groups", "texts", "Of which he is a member now"}, {"devices", "number", "How many he has"},
+        {"accounts", "texts", "The identity providers that know him"}, {"password", "flag", "Whether he may sign in with one"},
+        {"totp", "flag", "Whether he must then show a code"}, state, {"made", "by sign-in|by an administrator", "How he came"}, role},
+       {{"email", "text", "The e-mail address", true}, state, role},
+       {kRename, state, role, {"forget_accounts", "flag", "Let the next sign-in go by the e-mail address again. Goes alone"}}, true},
+      {"service", "services", "name", "", Role::admin,
+       {kName, state, role, {"groups", "texts", "Of which it is a member"}, {"keys", "number", "How many it has"},
+        {"devices", "number", "How many machines came in by them"}},
+       {kName, state, role}, {kRename, state, role}, true},
+      {"key", "keys", "id", "", Role::admin,
+       {id, {"service", "text", "Whose key it is"}, {"name", "text", "What it is called; may be empty"}, {"state", "active|expired", "Whether it lets in"},
+        kCreated, kExpiry, {"last_used", "time?", "When it let something in"}, {"devices", "number", "How many machines came in by it"}},
+       {}, {{"rename", "text", "What it is called"}}, true, {"service", "created", "id"}},
+      {"group", "groups", "name", "", Role::admin,
+       {kName, {"members", "texts", "Who was named"}, {"claims", "claims", "Of whom a provider says one of these"},
+        {"by_claim", "texts", "Who is a member by that now"}, {"resources", "texts", "What they reach"},
+        {"policy", "text", "What it takes; \"\": nothing more"}},
+       Fields{kName} + kGroupSet,
+       Fields{kRename} + kGroupSet + Fields{{"add", "texts", "Members more"}, {"remove", "texts", "Members less"}}, true},
+      {"resource", "resources", "name", "", Role::admin,
+       {{"id", "number", "What it is for agents"}, kName, network, target, {"alias", "text", "A second name, or \"\""},
+        {"groups", "texts", "Who may reach it"}, {"protocols", "object", "What is allowed"}, {"rules", "text", "The same for people"},
+        {"policy", "text", "What it takes; \"\": nothing more"}},
+       Fields{kName} + required({network, target}) + kResourceSet, Fields{kRename, network, target} + kResourceSet, true, {"id"}},
+      {"device", "devices", "id", "user", Role::admin,
+       {id, {"name", "text", "What the machine calls itself"}, {"user", "text", "Whose it is"},
+        {"state", "pending|trusted|blocked", "What an administrator thinks of it"},
+        {"access", "blocked|user blocked|signed out|let in", "Whether it may reach anything"}, kCreated, kLastSeen, kOnline, kFrom, kVersion},
+       {}, {{"state", "pending|trusted|blocked", "A blocked one loses its flows at once", true}}, true},
+      {"session", "sessions", "id", "user", Role::admin,
+       {{"id", "text", "The device's"}, {"device", "text", "What that is called"}, {"user", "text", "Whose it is"},
+        {"provider", "text", "Who vouched"}, {"methods", "texts", "How (amr)"}, {"context", "text", "How well (acr)"},
+        {"started", "time", "When"}, kExpiry},
+       {}, {}, true},
+      {"request", "requests", "id", "user", Role::admin,
+       {id, {"user", "text", "Who asks"}, {"device", "text", "On which"}, {"resource", "text", "For what"}, {"reason", "text", "Why"},
+        {"state", "open|approved|denied|over", "What came of it"}, {"asked", "time", "When"}, {"wanted", "text", "For how long"},
+        {"decided", "time?", "When"}, {"decided_by", "text", "By whom"}, {"until", "time?", "When it is over"}},
+       {}, {}, false, {"asked", "id"}},
+      {"api-token", "api-tokens", "id", "user", Role::admin,
+       {id, {"user", "text", "For whom it speaks"}, {"name", "text", "What it is called; may be empty"}, {"scopes", "texts", "What it is for"},
+        {"state", "active|expired", "Whether it is good"}, kCreated, kExpiry, {"last_used", "time?", "When it was shown last"}},
+       {}, {}, true, {"user", "created", "id"}},
+  };
+}
+
+// Capitals make "identity-provider" "IdentityProvider".
+std::string camel(std::string_view kind) {
+  std::string out;
+  bool up = true;
+  for (const char c : kind) {
+    if (c == '-') up = true;
+    else out += std::exchange(up, false) ? static_cast<char>(c - 'a' + 'A') : c;
+  }
+  return out;
+}
+
+std::string words(std::string kind) {
+  std::replace(kind.begin(), kind.end(), '-', ' ');
+  return kind;
+}
+
+void add_kind(std::vector<ApiEndpoint>& all, const ApiKind& k) {
+  const std::string base = std::string("/") + k.path;
+  const std::string one = base + "/{name}";
+  const std::string name = camel(k.kind);
+  const bool owned = *k.owner != '\0';
+  const auto question = [&](const char* type) { return Json{{"type", type}, {"kind", k.kind}}; };
+  const Fields page = {{"limit", "number", "How many at most; 1000 when nothing is said"}, {"cursor", "text", "The \"next\" of the page before"}};
+  all.push_back({"GET", base, "list" + camel(k.path), fmt::format("List the {}", words(k.path)), question("list"), k.path, Deed::read, Role::auditor, &k, owned,
+                 Body::none, {}, page, {{"items", "items", "A page of them", true}, {"next", "text?", "Where the next page begins; null: there is none", true}}});
+  all.push_back({"GET", one, "get" + name, fmt::format("Show one {}", words(k.kind)), question("show"), k.path, Deed::read, Role::auditor, &k, owned,
+                 Body::none, {}, {}, {{"", "item", ""}}});
+  const Fields changed = {kChanges, {"item", "item", "As it is now; missing with Prefer: return=minimal"}};
+  if (!k.create.empty()) {
+    all.push_back({"POST", base, "create" + name, fmt::format("Make one {}", words(k.kind)), question("create"), k.path, Deed::write, k.writer, &k, false, Body::fields,
+                   k.create, {}, changed});
+  }
+  if (!k.update.empty()) {
+    all.push_back({"PATCH", one, "update" + name, fmt::format("Change one {}: what is not said stays as it is", words(k.kind)), question("update"), k.path,
+                   Deed::write, k.writer, &k, false, Body::fields, k.update, {}, changed});
+  }
+  if (k.removable) {
+    all.push_back({"DELETE", one, "delete" + name, fmt::format("Delete one {}", words(k.kind)), question("delete"), k.path, Deed::write, k.writer, &k,
+                   owned && std::string_view(k.kind) != "user", Body::none, {}, {}, {kChanges}});
+  }
+}
+
+const ApiKind* kind_named(std::string_view kind) {
+  const auto& all = api_kinds();
+  const auto found = std::find_if(all.begin(), all.end(), [&](const ApiKind& k) { return k.kind == kind; });
+  return &*found;
+}
+
+const ApiField kWait = {"wait_ms", "number", "How long to wait for something to tell, in milliseconds; 60000 at most"};
+
+std::vector<ApiEndpoint> make_endpoints() {
+  std::vector<ApiEndpoint> all;
+  all.push_back({"GET", "/me", "whoAmI", "Say who asks, and what he may do", {{"type", "me"}}, "", Deed::read, Role::member, nullptr, false, Body::none, {}, {},
+                 {{"who", "text", "As in the audit log", true}, {"user", "text", "\"\" on the controller's own machine", true}, {"role", kRoles, "", true},
+                  {"scopes", "texts", "", true}}});
+  all.push_back({"GET", "/status", "getStatus", "Say how the controller is", {{"type", "status"}}, "status", Deed::read, Role::auditor, nullptr, false, Body::none, {}, {},
+                 {{"status", "object", "Where it listens, how many agents there are, and what is wrong", true}}});
+  all.push_back({"GET", "/state", "getState", "Export what is true now, as PUT takes it", {{"type", "state"}}, "state", Deed::read, Role::auditor, nullptr, false,
+                 Body::none, {}, {}, {{"", "object", "Networks, connectors, users, groups, Resources and so on"}}});
+  all.push_back({"PUT", "/state", "applyState", "Make a desired state true, all or nothing", {{"type", "apply"}}, "state", Deed::write, Role::admin, nullptr, false,
+                 Body::state, {},
+                 {{"dry_run", "flag", "Only say what would be changed"}, {"prune", "flag", "Also remove what it does not name"}},
+                 {kChanges, {"problems", "objects", "What makes it impossible (409)", true}, {"failures", "objects", "Tests that would not hold (409)", true}}});
+  all.push_back({"GET", "/audit", "listAudit", "List what was changed, when and by whom: the oldest first", {{"type", "audit"}}, "audit", Deed::read, Role::auditor,
+                 nullptr, false, Body::none, {},
+                 {{"after", "number", "Only entries above this number"}, {"most", "number", "How many at most, up to 1000"},
+                  {"newest", "number", "The newest so many, in the place of after and most"}, kWait},
+                 {{"entries", "objects", "", true}, {"last", "number", "The newest there is", true}}});
+  all.push_back({"GET", "/audit/verification", "verifyAudit", "Check that no entry was altered, taken out or put in", {{"type", "verify_audit"}}, "audit",
+                 Deed::read, Role::auditor, nullptr, false, Body::none, {},
+                 {{"number", "number", "Of an end that was noted earlier"}, {"hash", "text", "Of it: the log must go through it"}},
+                 {{"number", "number", "The log's end", true}, {"hash", "text", "", true}, {"problem", "text", "\"\": it is whole", true}}});
+  all.push_back({"GET", "/events", "listEvents", "List who used what: the newest first, or with \"after\" the oldest", {{"type", "events"}}, "events", Deed::read,
+                 Role::auditor, nullptr, false, Body::none, {},
+                 {{"most", "number", "How many at most, up to 1000"}, {"before", "number", "Only events below this number"},
+                  {"after", "number", "Only events above it"}, {"user", "text", ""}, {"device", "text", "Its id or name"}, {"resource", "text", ""},
+                  {"connector", "text", ""}, {"kinds", "texts", "Of established, closed, denied, failed, lost"}, {"since", "number", "Unix seconds"},
+                  {"until", "number", "Unix seconds"}, kWait},
+                 {{"events", "objects", "", true}, {"reached", "number", "Where to go on", true}, {"done", "flag", "Nothing is left", true},
+                  {"last", "number", "The newest there is", true}}});
+  for (const ApiKind& k : api_kinds()) add_kind(all, k);
+  all.push_back({"POST", "/enrolment-tokens", "createEnrolmentToken", "Make a token that lets in one device, connector or relay, once", {{"type", "token"}},
+                 "enrolment-tokens", Deed::write, Role::admin, nullptr, false, Body::members,
+                 {{"role", "device|connector|relay", "What it lets in", true}, {"subject", "text", "Whose device, or which connector or relay", true}, kExpires,
+                  {"trusted", "flag", "The device is trusted from the beginning"}},
+                 {}, {{"token", "text", "It is shown only now", true}, kExpiry}});
+  all.push_back({"POST", "/keys", "createKey", "Make a key that lets in machines of a service, as many as come", {{"type", "key"}}, "keys", Deed::write, Role::admin,
+                 nullptr, false, Body::members, {{"service", "text", "Whose", true}, {"name", "text", "What it is called in lists"}, kExpires}, {},
+                 {{"key", "text", "It is shown only now", true}, {"id", "text", "", true}, kExpiry}});
+  all.push_back({"POST", "/api-tokens", "createApiToken", "Make a token for this API", {{"type", "api_token"}}, "api-tokens", Deed::write, Role::admin,
+                 kind_named("api-token"), true, Body::members,
+                 {{"user", "text", "The person or service for whom it speaks, with that role", true}, {"name", "text", "What it is called in lists"},
+                  {"scopes", "texts", "AREA:read or AREA:write", true}, kExpires},
+                 {}, {{"token", "text", "It is shown only now", true}, {"id", "text", "", true}, kExpiry}});
+  all.push_back({"PUT", "/identity-providers/{name}/secret", "setProviderSecret", "Keep a client secret", {{"type", "secret"}}, "identity-providers", Deed::write,
+                 Role::owner, nullptr, false, Body::members, {{"secret", "text", "Nobody is shown it again", true}}, {}, {}});
+  all.push_back({"DELETE", "/identity-providers/{name}/secret", "deleteProviderSecret", "Forget a client secret", {{"type", "secret"}, {"remove", true}},
+                 "identity-providers", Deed::write, Role::owner, nullptr, false, Body::none, {}, {}, {}});
+  all.push_back({"PUT", "/users/{name}/password", "setPassword", "Set a password: only what it takes to check one is sent (scrypt, then SHA-256)",
+                 {{"type", "password"}}, "users", Deed::write, Role::admin, nullptr, false, Body::members,
+                 {{"salt", "text", "16 bytes in hexadecimal", true}, {"n", "number", "scrypt's N", true}, {"r", "number", "", true}, {"p", "number", "", true},
+                  {"verifier", "text", "SHA-256 of scrypt's 32 bytes, in hexadecimal", true}},
+                 {}, {}});
+  all.push_back({"DELETE", "/users/{name}/password", "deletePassword", "Take a password away, and the sessions by it", {{"type", "password"}, {"remove", true}},
+                 "users", Deed::write, Role::admin, nullptr, false, Body::none, {}, {}, {}});
+  all.push_back({"POST", "/users/{name}/totp", "createTotp", "Give a second factor (RFC 6238)", {{"type", "totp"}, {"remove", false}}, "users", Deed::write, Role::admin,
+                 nullptr, false, Body::none, {}, {}, {{"uri", "text", "otpauth://… for an authenticator app; it is shown only now", true}}});
+  all.push_back({"DELETE", "/users/{name}/totp", "deleteTotp", "Take the second factor away, and the sessions by it", {{"type", "totp"}, {"remove", true}}, "users",
+                 Deed::write, Role::admin, nullptr, false, Body::none, {}, {}, {{"uri", "text", "", true}}});
+  all.push_back({"POST", "/requests/{id}/approve", "approveRequest", "Let the user reach the Resource for a while", {{"type", "approve"}}, "requests", Deed::write,
+                 Role::admin, nullptr, false, Body::members, {{"for", "text", "For how long from now; what was asked for when nothing is said"}}, {}, {kChanges}});
+  all.push_back({"POST", "/requests/{id}/deny", "denyRequest", "Refuse, or end at once what was approved", {{"type", "deny"}}, "requests", Deed::write, Role::admin,
+                 nullptr, false, Body::none, {}, {}, {kChanges}});
+  return all;
+}
+
+std::vector<std::string_view> split(std::string_view path) {
+  std::vector<std::string_view> out;
+  while (!path.empty()) {
+    path.remove_prefix(1);
+    out.push_back(path.substr(0, path.find('/')));
+    path.remove_prefix(out.back().size());
+  }
+  return out;
+}
+
+bool is_parameter(std::string_view part) { return part.starts_with('{'); }
+std::string parameter(std::string_view part) { return std::string(part.substr(1, part.size() - 2)); }
+
+// match_path returns the parts of `path` that the endpoint leaves open, or nothing when it is another one.
+std::optional<std::vector<std::pair<std::string, std::string>>> match_path(const ApiEndpoint& e, const std::vector<std::string_view>& parts) {
+  const auto own = split(e.path);
+  if (own.size() != parts.size()) return std::nullopt;
+  std::vector<std::pair<std::string, std::string>> out;
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    if (!is_parameter(own[i])) {
+      if (own[i] != parts[i]) return std::nullopt;
+      continue;
+    }
+    auto value = percent_decoded(parts[i]);
+    if (!value || value->empty()) return std::nullopt;
+    out.emplace_back(parameter(own[i]), std::move(*value));
+  }
+  return out;
+}
+
+const ApiField* field_named(const Fields& fields, std::string_view name) {
+  const auto found = std::find_if(fields.begin(), fields.end(), [&](const ApiField& f) { return f.name == name; });
+  return found == fields.end() ? nullptr : &*found;
+}
+
+tl::unexpected<Error> bad(std::string_view name, std::string_view why) {
+  return fail(Errc::malformed, fmt::format("{}: {}", printable(name, 64), why));
+}
+
+// read_query makes a value of a query's text.
+Result<Json> read_query(const ApiField& f, const std::string& text) {
+  const std::string_view type = f.type;
+  if (type == "text") return Json(text);
+  if (type == "flag") {
+    if (text == "true" || text == "false") return Json(text == "true");
+    return bad(f.name, "is not true or false");
+  }
+  if (type == "number") {
+    const bool number = !text.empty() && text.size() < 19 && text.find_first_not_of("0123456789") == std::string::npos;
+    if (!number) return bad(f.name, "is no number");
+    return Json(std::stoull(text));
+  }
+  Json out = Json::array();
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t comma = std::min(text.find(',', at), text.size());
+    out.push_back(text.substr(at, comma - at));
+    at = comma + 1;
+  }
+  return out;
+}
+
+std::string write_query(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_array()) return json_text(value);
+  std::string out;
+  for (const Json& one : value) out += (out.empty() ? "" : ",") + write_query(one);
+  return out;
+}
+
+Result<> check_members(const Fields& known, const Json& body) {
+  if (!body.is_object()) return fail(Errc::malformed, "the body is not a JSON object");
+  for (const auto& [name, value] : body.items()) {
+    if (field_named(known, name) != nullptr) continue;
+    std::vector<std::string_view> names;
+    for (const ApiField& f : known) names.push_back(f.name);
+    return bad(name, fmt::format("there is no such member; there are {}", fmt::join(names, ", ")));
+  }
+  for (const ApiField& f : known) {
+    if (f.required && !body.contains(f.name)) return bad(f.name, "is missing");
+  }
+  return {};
+}
+
+// Whether everything that an endpoint is, is in a question.
+bool asks(const Json& question, const ApiEndpoint& e) {
+  return std::all_of(e.question.items().begin(), e.question.items().end(), [&](const auto& part) {
+    const auto found = question.find(part.key());
+    return found != question.end() && *found == part.value();
+  });
+}
+
+}  // namespace
+
+const std::vector<ApiKind>& api_kinds() {
+  static const std::vector<ApiKind> all = make_kinds();
+  return all;
+}
+
+const std::vector<ApiEndpoint>& api_endpoints() {
+  static const std::vector<ApiEndpoint> all = make_endpoints();
+  return all;
+}
+
+ApiMatch find_endpoint(std::string_view method, std::string_view path) {
+  ApiMatch out;
+  if (!path.starts_with(kApiBase)) return out;
+  path.remove_prefix(kApiBase.size());
+  if (!path.starts_with('/')) return out;
+  const auto parts = split(path);
+  for (const ApiEndpoint& e : api_endpoints()) {
+    auto found = match_path(e, parts);
+    if (!found) continue;
+    out.methods.push_back(e.method);
+    if (e.method != method) continue;
+    out.endpoint = &e;
+    out.parts = std::move(*found);
+  }
+  return out;
+}
+
+Result<Json> question_of(const ApiMatch& match, const QueryItems& query, const Json& body) {
+  const ApiEndpoint& e = *match.endpoint;
+  Json out = e.question;
+  for (const auto& [name, value] : query) {
+    const ApiField* f = field_named(e.query, name);
+    if (f == nullptr) return bad(name, "there is no such parameter here");
+    if (out.contains(name)) return bad(name, "is given twice");
+    auto read = read_query(*f, value);
+    if (!read) return pass_on(read);
+    out[name] = std::move(*read);
+  }
+  for (const ApiField& f : e.query) {   // a flag that is not given
+    if (std::string_view(f.type) == "flag" && !out.contains(f.name)) out[f.name] = false;
+  }
+  for (const auto& [name, value] : match.parts) out[name] = value;
+  if (e.body == Body::none) return out;
+  if (e.body == Body::state) {
+    out["state"] = body;
+    return out;
+  }
+  if (auto good = check_members(e.takes, body); !good) return pass_on(good);
+  if (e.body == Body::members) {
+    for (const auto& [name, value] : body.items()) out[name] = value;
+    return out;
+  }
+  out["fields"] = body;
+  if (e.question["type"] == "create") {
+    out["name"] = body[e.kind->key];
+    out["fields"].erase(e.kind->key);
+  }
+  return out;
+}
+
+Result<HttpRequest> request_of(const Json& question) {
+  const ApiEndpoint* chosen = nullptr;
+  for (const ApiEndpoint& e : api_endpoints()) {
+    if (asks(question, e) && (chosen == nullptr || e.question.size() > chosen->question.size())) chosen = &e;
+  }
+  if (chosen == nullptr) return fail(Errc::unsupported, fmt::format("there is no question \"{}\"", printable(text_or(question, "type", ""), 64)));
+  Json left = question;
+  for (const auto& [name, value] : chosen->question.items()) left.erase(name);
+  HttpRequest out;
+  out.method = chosen->method;
+  for (const std::string_view part : split(chosen->path)) {
+    out.url += "/" + (is_parameter(part) ? percent_encoded(text_or(left, parameter(part).c_str(), "")) : std::string(part));
+    if (is_parameter(part)) left.erase(parameter(part));
+  }
+  char mark = '?';
+  for (const ApiField& f : chosen->query) {
+    const auto value = left.find(f.name);
+    if (value == left.end()) continue;
+    out.url += std::exchange(mark, '&') + fmt::format("{}={}", f.name, percent_encoded(write_query(*value)));
+    left.erase(f.name);
+  }
+  if (chosen->body == Body::none) return out;
+  Json body = left;
+  if (chosen->body == Body::state) body = left.value("state", Json());
+  if (chosen->body == Body::fields) {
+    body = left.value("fields", Json::object());
+    if (chosen->question["type"] == "create" && body.is_object()) body[chosen->kind->key] = left.value("name", Json());
+  }
+  out.headers.emplace_back("Content-Type", "application/json");
+  out.body = json_text(body);
+  return out;
+}
+
+}  // namespace tg::controller
