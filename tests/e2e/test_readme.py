@@ -3,6 +3,7 @@ its prompt, and every line that it shows as an answer has to come. Its systemd u
 their commands run as their users with their rights."""
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import re
@@ -97,6 +98,7 @@ class Newcomer:
 
     def type(self, step: Step) -> None:
         command = re.sub(r"tg1_…", self.token, step.command).replace("1f0c77ab", self.number)
+        command = command.replace("/var/lib/tg/controller", self.env(step.machine)["TG_STATE"])
         assert "…" not in command, command
         if STAYS.search(command):
             if old := self.stays.pop(step.machine, None):
@@ -205,6 +207,7 @@ def test_a_team_by_the_readme_alone(newcomer: Newcomer, lab: Lab) -> None:
     first = chapter("Three real machines, step by step")
     text, machines = chapter("Running it for a team").split("\n### Machines without people\n")
     machines, policies = machines.split("\n### More than a membership: policies\n")
+    policies, administers = policies.split("\n### Who administers, from where, and programs\n")
     tomls = [re.search(r"```toml\n(.*?)```", part, re.S) for part in (section(first, 1), text)]
     assert all(tomls) and "`--ca-bundle FILE`" in text
     home = lab.root / "newcomer/home.toml"
@@ -237,6 +240,7 @@ def test_a_team_by_the_readme_alone(newcomer: Newcomer, lab: Lab) -> None:
         newcomer.run("laptop", "tg client down").ok()
     without_people(newcomer, machines)
     more_than_a_membership(newcomer, policies)
+    from_where(newcomer, administers)
     for machine in ("home", "server"):
         assert newcomer.stays.pop(machine).stop() == 0
 
@@ -266,6 +270,18 @@ def more_than_a_membership(newcomer: Newcomer, text: str) -> None:
                 wait_for("it is approved", lambda: newcomer.run("laptop", "curl -s http://10.0.1.25/").code == 0, 5)
     finally:
         newcomer.run("laptop", "tg client down").ok()
+
+
+def from_where(newcomer: Newcomer, text: str) -> None:
+    assert len(steps(text)) >= 10
+    for step in steps(text):
+        newcomer.type(step)
+        if "/networks" in step.command:
+            assert [n["name"] for n in json.loads(newcomer.printed)["items"]] == ["home"]
+        if "/me" in step.command:
+            assert json.loads(newcomer.printed)["role"] == "owner"
+    with_it = newcomer.run("laptop", "tg controller user list --api-token report.token")
+    assert with_it.code == 4, with_it                      # it was deleted
 
 
 def more_relays(newcomer: Newcomer, text: str) -> None:

@@ -118,7 +118,7 @@ def test_a_person_signs_in_and_reaches_what_his_groups_reach(company: Tg, provid
     assert session["user"] == "alice@example.com" and session["methods"] == ["pwd"]
     (user,) = json.loads(company.admin("user list", "--json").ok().out)["users"]
     assert user == {"email": "alice@example.com", "groups": ["family"], "devices": 1, "accounts": ["company"], "made": "by sign-in",
-                    "password": False, "totp": False, "state": "active"}
+                    "password": False, "totp": False, "state": "active", "role": "member"}
     entry = json.loads(company.admin("audit", "--json").ok().out.splitlines()[-1])
     assert "alice@example.com by company" in json.dumps(entry)
 

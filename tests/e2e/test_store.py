@@ -4,6 +4,7 @@ said not to be, and the record of it all is whole.
 TG_CRASHES=1000 goes on to that number of kills; otherwise as many as fit into 15 seconds."""
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import pathlib
@@ -11,7 +12,6 @@ import random
 import shutil
 import signal
 import socket
-import struct
 import threading
 import time
 from typing import Iterator
@@ -26,31 +26,31 @@ FAILED = 1
 
 
 class Asking:
-    """The admin socket of a controller, as `tg controller` speaks to it (core/view.h: length, JSON)."""
+    """The HTTP API of a controller, on one connection to its unix socket. An answer has "type": "ok", or what is wrong."""
 
     def __init__(self, state: pathlib.Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(20)
         self.socket.connect(str(state / "control.sock"))
+        self.http = http.client.HTTPConnection("localhost")
+        self.http.sock = self.socket
 
-    def ask(self, **request: object) -> dict[str, object]:
-        text = json.dumps(request).encode()
-        self.socket.sendall(struct.pack(">I", len(text)) + text)
-        return json.loads(self.read(struct.unpack(">I", self.read(4))[0]))
-
-    def read(self, n: int) -> bytes:
-        out = b""
-        while len(out) < n:
-            if not (more := self.socket.recv(n - len(out))):
-                raise ConnectionError("the controller is gone")
-            out += more
-        return out
+    def ask(self, method: str, path: str, body: object = None) -> dict[str, object]:
+        try:
+            self.http.request(method, f"/api/v1{path}", None if body is None else json.dumps(body),
+                              {} if body is None else {"Content-Type": "application/json"})
+            response = self.http.getresponse()
+            return {"type": "ok" if response.status < 300 else "error", **json.loads(response.read())}
+        except http.client.HTTPException as e:
+            raise ConnectionError("the controller is gone") from e
 
     def group(self, verb: str, name: str) -> dict[str, object]:
-        return self.ask(type=verb, kind="group", name=name, fields={})
+        return self.ask("POST", "/groups", {"name": name}) if verb == "create" else self.ask("DELETE", f"/groups/{name}")
 
     def groups(self) -> set[str]:
-        return {item["name"] for item in self.ask(type="list", kind="group")["items"]}      # type: ignore[index, attr-defined]
+        page = self.ask("GET", "/groups?limit=10000")
+        assert page["next"] is None
+        return {item["name"] for item in page["items"]}      # type: ignore[index, attr-defined]
 
     def __enter__(self) -> Asking:
         return self
@@ -175,8 +175,8 @@ def test_what_was_acknowledged_outlives_every_kill(serving: Serving) -> None:
         with serving.wait() as asking:
             there = asking.groups()
             assert sure <= there <= sure | doubtful, f"after {kills} kills: lost {sure - there}, never told {there - sure - doubtful}"
-            assert asking.ask(type="verify_audit")["problem"] == "", f"after {kills} kills"
-            changes = int(asking.ask(type="status")["status"]["revision"])       # type: ignore[index, call-overload]
+            assert asking.ask("GET", "/audit/verification")["problem"] == "", f"after {kills} kills"
+            changes = int(asking.ask("GET", "/status")["status"]["revision"])       # type: ignore[index, call-overload]
             sure = there
     print(f"{kills} kills, {changes} changes, slowest start {slowest:.3f} s")
     assert kills >= wanted and changes > kills and slowest < RECOVERY
@@ -200,13 +200,13 @@ def test_a_full_disk_is_told_and_nothing_is_lost(small_disk: Serving) -> None:
             if answer["type"] != "ok":
                 break
             kept.add(f"full-{i}")
-        assert answer["code"] == "exhausted" and "the disk is full" in str(answer["text"]), answer
+        assert answer["code"] == "exhausted" and "the disk is full" in str(answer["detail"]), answer
         result = serving.command("group create again")
         assert result.code == FAILED and "the disk is full" in result.err and result.err.count("\n") == 1, result
         assert asking.groups() == kept, "it goes on answering, and shows what is on the disk"
         filler.unlink()
         assert asking.group("create", "after")["type"] == "ok", "there is room again"
-        assert asking.ask(type="verify_audit")["problem"] == ""
+        assert asking.ask("GET", "/audit/verification")["problem"] == ""
     serving.kill()
     serving.start()
     with serving.wait() as asking:
@@ -229,7 +229,7 @@ def test_a_disk_that_fails_ends_the_writing_until_the_controller_is_started_anew
             if answer["type"] != "ok":
                 break
             kept.add(f"g{i}")
-        assert answer["code"] == "io" and "nothing more is written until the controller is started anew" in str(answer["text"]), answer
+        assert answer["code"] == "io" and "nothing more is written until the controller is started anew" in str(answer["detail"]), answer
         for verb, name in (("create", "later"), ("delete", "before")):
             assert asking.group(verb, name)["code"] == "io", "nothing is acknowledged any more"
         assert asking.groups() == kept
@@ -243,6 +243,6 @@ def test_a_disk_that_fails_ends_the_writing_until_the_controller_is_started_anew
     with serving.wait() as asking:
         there = asking.groups()
         assert kept <= there, "what was acknowledged"
-        assert asking.ask(type="verify_audit")["problem"] == ""
+        assert asking.ask("GET", "/audit/verification")["problem"] == ""
         assert asking.group("create", "anew")["type"] == "ok"
     serving.stop()
