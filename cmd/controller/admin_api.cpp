@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -358,13 +360,27 @@ Result<Json> AdminApi::forget_accounts(const std::string& name, const Stamp& by)
   return Json{{"changes", list_json<Change>({{Change::Verb::update, "user", email, "accounts forgotten"}})}};
 }
 
+// model_for reads what is kept in memory, unless the entries of the kind tell when they were seen last: that is no change, and only on
+// the disk.
+Result<std::shared_ptr<const Model>> AdminApi::model_for(const std::string& kind) const {
+  static const std::set<std::string_view> kSeen = {"connector", "relay", "device", "key", "api-token"};
+  if (kSeen.contains(kind)) {
+    auto fresh = store.model();
+    if (!fresh) return pass_on(fresh);
+    return std::make_shared<const Model>(std::move(*fresh));
+  }
+  auto directory = store.directory();
+  if (!directory) return pass_on(directory);
+  return std::shared_ptr<const Model>(*directory, &(*directory)->model());
+}
+
 Result<Json> AdminApi::list(const Json& request, UnixTime now) const {
   Fields f(request, "list");
   const std::string kind = f.text("kind");
   if (!f.ok()) return f.error();
-  auto model = store.model();
+  auto model = model_for(kind);
   if (!model) return pass_on(model);
-  auto all = items(*model, online(), kind, now);
+  auto all = items(**model, online(), kind, now);
   if (!all) return pass_on(all);
   return Json{{"items", std::move(*all)}};
 }
@@ -374,14 +390,14 @@ Result<Json> AdminApi::show(const Json& request, UnixTime now) const {
   const std::string kind = f.text("kind");
   std::string name = f.text("name");
   if (!f.ok()) return f.error();
-  auto model = store.model();
+  auto model = model_for(kind);
   if (!model) return pass_on(model);
-  auto all = items(*model, online(), kind, now);
+  auto all = items(**model, online(), kind, now);
   if (!all) return pass_on(all);
   if (kind == "user") name = lower(name);
   const bool by_id = kind == "device" || kind == "session" || kind == "key" || kind == "api-token" || kind == "request";
   if (by_id && kind != "request") {
-    auto id = kind == "key" ? key_id(*model, name) : kind == "api-token" ? api_token_id(*model, name) : device_id(*model, name);
+    auto id = kind == "key" ? key_id(**model, name) : kind == "api-token" ? api_token_id(**model, name) : device_id(**model, name);
     if (!id) return pass_on(id);
     name = *id;
   }

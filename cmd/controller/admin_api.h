@@ -29,6 +29,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -73,6 +74,7 @@ struct AdminApi {
   Result<Json> decide(const std::string& verb, const Json& request, const Stamp& by) const;
   Result<Json> end_session(const std::string& name, const Stamp& by) const;
   Result<Json> forget_accounts(const std::string& name, const Stamp& by) const;
+  Result<std::shared_ptr<const Model>> model_for(const std::string& kind) const;
   Result<Json> list(const Json& request, UnixTime now) const;
   Result<Json> show(const Json& request, UnixTime now) const;
   Result<Json> edit(const std::string& verb, const Json& request, const Stamp& by) const;

@@ -233,7 +233,7 @@ TEST_F(AnAuditLog, is_told_in_pieces) {
   EXPECT_EQ(numbers({{"type", "audit"}, {"newest", 100}}).size(), 7u);
   EXPECT_EQ(numbers({{"type", "audit"}, {"after", 2}, {"most", 2}}), (std::vector<int>{3, 4}));
   EXPECT_EQ(numbers({{"type", "audit"}, {"after", 7}, {"most", 2}}), std::vector<int>{});
-  EXPECT_EQ(ask({{"type", "audit"}})["type"], "error");
+  EXPECT_EQ(numbers({{"type", "audit"}}).size(), 7u);
   const Json checked = ask({{"type", "verify_audit"}});
   EXPECT_EQ(checked["problem"], "");
   EXPECT_EQ(ask({{"type", "verify_audit"}, {"number", 7}, {"hash", checked["hash"]}})["problem"], "");
