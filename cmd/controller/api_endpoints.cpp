@@ -156,29 +156,37 @@ std::string words(std::string kind) {
   return kind;
 }
 
+// add_kind adds what every kind has in the common way.
 void add_kind(std::vector<ApiEndpoint>& all, const ApiKind& k) {
   const std::string base = std::string("/") + k.path;
   const std::string one = base + "/{name}";
   const std::string name = camel(k.kind);
   const bool owned = *k.owner != '\0';
   const auto question = [&](const char* type) { return Json{{"type", type}, {"kind", k.kind}}; };
-  const Fields page = {{"limit", "number", "How many at most; 1000 when nothing is said"}, {"cursor", "text", "The \"next\" of the page before"}};
-  all.push_back({"GET", base, "list" + camel(k.path), fmt::format("List the {}", words(k.path)), question("list"), k.path, Deed::read, Role::auditor, &k, owned,
-                 Body::none, {}, page, {{"items", "items", "A page of them", true}, {"next", "text?", "Where the next page begins; null: there is none", true}}});
-  all.push_back({"GET", one, "get" + name, fmt::format("Show one {}", words(k.kind)), question("show"), k.path, Deed::read, Role::auditor, &k, owned,
-                 Body::none, {}, {}, {{"", "item", ""}}});
   const Fields changed = {kChanges, {"item", "item", "As it is now; missing with Prefer: return=minimal"}};
+  all.push_back({.method = "GET", .path = base, .operation = "list" + camel(k.path), .summary = fmt::format("List the {}", words(k.path)),
+                 .question = question("list"), .area = k.path, .kind = &k, .own = owned,
+                 .query = {{"limit", "number", "How many at most; 1000 when nothing is said"},
+                           {"cursor", "text", "The \"next\" of the page before"}},
+                 .gives = {{"items", "items", "A page of them", true},
+                           {"next", "text?", "Where the next page begins; null: there is none", true}}});
+  all.push_back({.method = "GET", .path = one, .operation = "get" + name, .summary = fmt::format("Show one {}", words(k.kind)),
+                 .question = question("show"), .area = k.path, .kind = &k, .own = owned, .gives = {{"", "item", ""}}});
   if (!k.create.empty()) {
-    all.push_back({"POST", base, "create" + name, fmt::format("Make one {}", words(k.kind)), question("create"), k.path, Deed::write, k.writer, &k, false, Body::fields,
-                   k.create, {}, changed});
+    all.push_back({.method = "POST", .path = base, .operation = "create" + name, .summary = fmt::format("Make one {}", words(k.kind)),
+                   .question = question("create"), .area = k.path, .deed = Deed::write, .least = k.writer, .kind = &k,
+                   .body = Body::fields, .takes = k.create, .gives = changed});
   }
   if (!k.update.empty()) {
-    all.push_back({"PATCH", one, "update" + name, fmt::format("Change one {}: what is not said stays as it is", words(k.kind)), question("update"), k.path,
-                   Deed::write, k.writer, &k, false, Body::fields, k.update, {}, changed});
+    all.push_back({.method = "PATCH", .path = one, .operation = "update" + name,
+                   .summary = fmt::format("Change one {}: what is not said stays as it is", words(k.kind)), .question = question("update"),
+                   .area = k.path, .deed = Deed::write, .least = k.writer, .kind = &k, .body = Body::fields, .takes = k.update,
+                   .gives = changed});
   }
   if (k.removable) {
-    all.push_back({"DELETE", one, "delete" + name, fmt::format("Delete one {}", words(k.kind)), question("delete"), k.path, Deed::write, k.writer, &k,
-                   owned && std::string_view(k.kind) != "user", Body::none, {}, {}, {kChanges}});
+    all.push_back({.method = "DELETE", .path = one, .operation = "delete" + name, .summary = fmt::format("Delete one {}", words(k.kind)),
+                   .question = question("delete"), .area = k.path, .deed = Deed::write, .least = k.writer, .kind = &k,
+                   .own = owned && std::string_view(k.kind) != "user", .gives = {kChanges}});
   }
 }
 
@@ -190,69 +198,101 @@ const ApiKind* kind_named(std::string_view kind) {
 
 const ApiField kWait = {"wait_ms", "number", "How long to wait for something to tell, in milliseconds; 60000 at most"};
 
+// The controller, its whole state, and its records.
+std::vector<ApiEndpoint> of_the_whole() {
+  return {
+      {.method = "GET", .path = "/me", .operation = "whoAmI", .summary = "Say who asks, and what he may do", .question = {{"type", "me"}},
+       .least = Role::member,
+       .gives = {{"who", "text", "As in the audit log", true}, {"user", "text", "\"\" on the controller's own machine", true},
+                 {"role", kRoles, "", true}, {"scopes", "texts", "", true}}},
+      {.method = "GET", .path = "/status", .operation = "getStatus", .summary = "Say how the controller is",
+       .question = {{"type", "status"}}, .area = "status",
+       .gives = {{"status", "object", "Where it listens, how many agents there are, and what is wrong", true}}},
+      {.method = "GET", .path = "/state", .operation = "getState", .summary = "Export what is true now, as PUT takes it",
+       .question = {{"type", "state"}}, .area = "state",
+       .gives = {{"", "object", "Networks, connectors, users, groups, Resources and so on"}}},
+      {.method = "PUT", .path = "/state", .operation = "applyState", .summary = "Make a desired state true, all or nothing",
+       .question = {{"type", "apply"}}, .area = "state", .deed = Deed::write, .least = Role::admin, .body = Body::state,
+       .query = {{"dry_run", "flag", "Only say what would be changed"}, {"prune", "flag", "Also remove what it does not name"}},
+       .gives = {kChanges, {"problems", "objects", "What makes it impossible (409)", true},
+                 {"failures", "objects", "Tests that would not hold (409)", true}}},
+      {.method = "GET", .path = "/audit", .operation = "listAudit",
+       .summary = "List what was changed, when and by whom: the oldest first", .question = {{"type", "audit"}}, .area = "audit",
+       .query = {{"after", "number", "Only entries above this number"}, {"most", "number", "How many at most, up to 1000"},
+                 {"newest", "number", "The newest so many, in the place of after and most"}, kWait},
+       .gives = {{"entries", "objects", "", true}, {"last", "number", "The newest there is", true}}},
+      {.method = "GET", .path = "/audit/verification", .operation = "verifyAudit",
+       .summary = "Check that no entry was altered, taken out or put in", .question = {{"type", "verify_audit"}}, .area = "audit",
+       .query = {{"number", "number", "Of an end that was noted earlier"}, {"hash", "text", "Of it: the log must go through it"}},
+       .gives = {{"number", "number", "The log's end", true}, {"hash", "text", "", true},
+                 {"problem", "text", "\"\": it is whole", true}}},
+      {.method = "GET", .path = "/events", .operation = "listEvents",
+       .summary = "List who used what: the newest first, or with \"after\" the oldest", .question = {{"type", "events"}}, .area = "events",
+       .query = {{"most", "number", "How many at most, up to 1000"}, {"before", "number", "Only events below this number"},
+                 {"after", "number", "Only events above it"}, {"user", "text", ""}, {"device", "text", "Its id or name"},
+                 {"resource", "text", ""}, {"connector", "text", ""},
+                 {"kinds", "texts", "Of established, closed, denied, failed, lost"}, {"since", "number", "Unix seconds"},
+                 {"until", "number", "Unix seconds"}, kWait},
+       .gives = {{"events", "objects", "", true}, {"reached", "number", "Where to go on", true}, {"done", "flag", "Nothing is left", true},
+                 {"last", "number", "The newest there is", true}}},
+  };
+}
+
+// What is made once and shown only then, and what people prove themselves with.
+std::vector<ApiEndpoint> of_secrets() {
+  const ApiField name = {"name", "text", "What it is called in lists"};
+  return {
+      {.method = "POST", .path = "/enrolment-tokens", .operation = "createEnrolmentToken",
+       .summary = "Make a token that lets in one device, connector or relay, once", .question = {{"type", "token"}},
+       .area = "enrolment-tokens", .deed = Deed::write, .least = Role::admin, .body = Body::members,
+       .takes = {{"role", "device|connector|relay", "What it lets in", true},
+                 {"subject", "text", "Whose device, or which connector or relay", true}, kExpires,
+                 {"trusted", "flag", "The device is trusted from the beginning"}},
+       .gives = {{"token", "text", "It is shown only now", true}, kExpiry}},
+      {.method = "POST", .path = "/keys", .operation = "createKey",
+       .summary = "Make a key that lets in machines of a service, as many as come", .question = {{"type", "key"}}, .area = "keys",
+       .deed = Deed::write, .least = Role::admin, .body = Body::members, .takes = {{"service", "text", "Whose", true}, name, kExpires},
+       .gives = {{"key", "text", "It is shown only now", true}, {"id", "text", "", true}, kExpiry}},
+      {.method = "POST", .path = "/api-tokens", .operation = "createApiToken", .summary = "Make a token for this API",
+       .question = {{"type", "api_token"}}, .area = "api-tokens", .deed = Deed::write, .least = Role::admin,
+       .kind = kind_named("api-token"), .own = true, .body = Body::members,
+       .takes = {{"user", "text", "The person or service for whom it speaks, with that role", true}, name,
+                 {"scopes", "texts", "AREA:read or AREA:write", true}, kExpires},
+       .gives = {{"token", "text", "It is shown only now", true}, {"id", "text", "", true}, kExpiry}},
+      {.method = "PUT", .path = "/identity-providers/{name}/secret", .operation = "setProviderSecret", .summary = "Keep a client secret",
+       .question = {{"type", "secret"}}, .area = "identity-providers", .deed = Deed::write, .least = Role::owner, .body = Body::members,
+       .takes = {{"secret", "text", "Nobody is shown it again", true}}},
+      {.method = "DELETE", .path = "/identity-providers/{name}/secret", .operation = "deleteProviderSecret",
+       .summary = "Forget a client secret", .question = {{"type", "secret"}, {"remove", true}}, .area = "identity-providers",
+       .deed = Deed::write, .least = Role::owner},
+      {.method = "PUT", .path = "/users/{name}/password", .operation = "setPassword",
+       .summary = "Set a password: only what it takes to check one is sent (scrypt, then SHA-256)", .question = {{"type", "password"}},
+       .area = "users", .deed = Deed::write, .least = Role::admin, .body = Body::members,
+       .takes = {{"salt", "text", "16 bytes in hexadecimal", true}, {"n", "number", "scrypt's N", true}, {"r", "number", "", true},
+                 {"p", "number", "", true}, {"verifier", "text", "SHA-256 of scrypt's 32 bytes, in hexadecimal", true}}},
+      {.method = "DELETE", .path = "/users/{name}/password", .operation = "deletePassword",
+       .summary = "Take a password away, and the sessions by it", .question = {{"type", "password"}, {"remove", true}}, .area = "users",
+       .deed = Deed::write, .least = Role::admin},
+      {.method = "POST", .path = "/users/{name}/totp", .operation = "createTotp", .summary = "Give a second factor (RFC 6238)",
+       .question = {{"type", "totp"}, {"remove", false}}, .area = "users", .deed = Deed::write, .least = Role::admin,
+       .gives = {{"uri", "text", "otpauth://… for an authenticator app; it is shown only now", true}}},
+      {.method = "DELETE", .path = "/users/{name}/totp", .operation = "deleteTotp",
+       .summary = "Take the second factor away, and the sessions by it", .question = {{"type", "totp"}, {"remove", true}}, .area = "users",
+       .deed = Deed::write, .least = Role::admin, .gives = {{"uri", "text", "", true}}},
+      {.method = "POST", .path = "/requests/{id}/approve", .operation = "approveRequest",
+       .summary = "Let the user reach the Resource for a while", .question = {{"type", "approve"}}, .area = "requests",
+       .deed = Deed::write, .least = Role::admin, .body = Body::members,
+       .takes = {{"for", "text", "For how long from now; what was asked for when nothing is said"}}, .gives = {kChanges}},
+      {.method = "POST", .path = "/requests/{id}/deny", .operation = "denyRequest",
+       .summary = "Refuse, or end at once what was approved", .question = {{"type", "deny"}}, .area = "requests", .deed = Deed::write,
+       .least = Role::admin, .gives = {kChanges}},
+  };
+}
+
 std::vector<ApiEndpoint> make_endpoints() {
-  std::vector<ApiEndpoint> all;
-  all.push_back({"GET", "/me", "whoAmI", "Say who asks, and what he may do", {{"type", "me"}}, "", Deed::read, Role::member, nullptr, false, Body::none, {}, {},
-                 {{"who", "text", "As in the audit log", true}, {"user", "text", "\"\" on the controller's own machine", true}, {"role", kRoles, "", true},
-                  {"scopes", "texts", "", true}}});
-  all.push_back({"GET", "/status", "getStatus", "Say how the controller is", {{"type", "status"}}, "status", Deed::read, Role::auditor, nullptr, false, Body::none, {}, {},
-                 {{"status", "object", "Where it listens, how many agents there are, and what is wrong", true}}});
-  all.push_back({"GET", "/state", "getState", "Export what is true now, as PUT takes it", {{"type", "state"}}, "state", Deed::read, Role::auditor, nullptr, false,
-                 Body::none, {}, {}, {{"", "object", "Networks, connectors, users, groups, Resources and so on"}}});
-  all.push_back({"PUT", "/state", "applyState", "Make a desired state true, all or nothing", {{"type", "apply"}}, "state", Deed::write, Role::admin, nullptr, false,
-                 Body::state, {},
-                 {{"dry_run", "flag", "Only say what would be changed"}, {"prune", "flag", "Also remove what it does not name"}},
-                 {kChanges, {"problems", "objects", "What makes it impossible (409)", true}, {"failures", "objects", "Tests that would not hold (409)", true}}});
-  all.push_back({"GET", "/audit", "listAudit", "List what was changed, when and by whom: the oldest first", {{"type", "audit"}}, "audit", Deed::read, Role::auditor,
-                 nullptr, false, Body::none, {},
-                 {{"after", "number", "Only entries above this number"}, {"most", "number", "How many at most, up to 1000"},
-                  {"newest", "number", "The newest so many, in the place of after and most"}, kWait},
-                 {{"entries", "objects", "", true}, {"last", "number", "The newest there is", true}}});
-  all.push_back({"GET", "/audit/verification", "verifyAudit", "Check that no entry was altered, taken out or put in", {{"type", "verify_audit"}}, "audit",
-                 Deed::read, Role::auditor, nullptr, false, Body::none, {},
-                 {{"number", "number", "Of an end that was noted earlier"}, {"hash", "text", "Of it: the log must go through it"}},
-                 {{"number", "number", "The log's end", true}, {"hash", "text", "", true}, {"problem", "text", "\"\": it is whole", true}}});
-  all.push_back({"GET", "/events", "listEvents", "List who used what: the newest first, or with \"after\" the oldest", {{"type", "events"}}, "events", Deed::read,
-                 Role::auditor, nullptr, false, Body::none, {},
-                 {{"most", "number", "How many at most, up to 1000"}, {"before", "number", "Only events below this number"},
-                  {"after", "number", "Only events above it"}, {"user", "text", ""}, {"device", "text", "Its id or name"}, {"resource", "text", ""},
-                  {"connector", "text", ""}, {"kinds", "texts", "Of established, closed, denied, failed, lost"}, {"since", "number", "Unix seconds"},
-                  {"until", "number", "Unix seconds"}, kWait},
-                 {{"events", "objects", "", true}, {"reached", "number", "Where to go on", true}, {"done", "flag", "Nothing is left", true},
-                  {"last", "number", "The newest there is", true}}});
+  std::vector<ApiEndpoint> all = of_the_whole();
   for (const ApiKind& k : api_kinds()) add_kind(all, k);
-  all.push_back({"POST", "/enrolment-tokens", "createEnrolmentToken", "Make a token that lets in one device, connector or relay, once", {{"type", "token"}},
-                 "enrolment-tokens", Deed::write, Role::admin, nullptr, false, Body::members,
-                 {{"role", "device|connector|relay", "What it lets in", true}, {"subject", "text", "Whose device, or which connector or relay", true}, kExpires,
-                  {"trusted", "flag", "The device is trusted from the beginning"}},
-                 {}, {{"token", "text", "It is shown only now", true}, kExpiry}});
-  all.push_back({"POST", "/keys", "createKey", "Make a key that lets in machines of a service, as many as come", {{"type", "key"}}, "keys", Deed::write, Role::admin,
-                 nullptr, false, Body::members, {{"service", "text", "Whose", true}, {"name", "text", "What it is called in lists"}, kExpires}, {},
-                 {{"key", "text", "It is shown only now", true}, {"id", "text", "", true}, kExpiry}});
-  all.push_back({"POST", "/api-tokens", "createApiToken", "Make a token for this API", {{"type", "api_token"}}, "api-tokens", Deed::write, Role::admin,
-                 kind_named("api-token"), true, Body::members,
-                 {{"user", "text", "The person or service for whom it speaks, with that role", true}, {"name", "text", "What it is called in lists"},
-                  {"scopes", "texts", "AREA:read or AREA:write", true}, kExpires},
-                 {}, {{"token", "text", "It is shown only now", true}, {"id", "text", "", true}, kExpiry}});
-  all.push_back({"PUT", "/identity-providers/{name}/secret", "setProviderSecret", "Keep a client secret", {{"type", "secret"}}, "identity-providers", Deed::write,
-                 Role::owner, nullptr, false, Body::members, {{"secret", "text", "Nobody is shown it again", true}}, {}, {}});
-  all.push_back({"DELETE", "/identity-providers/{name}/secret", "deleteProviderSecret", "Forget a client secret", {{"type", "secret"}, {"remove", true}},
-                 "identity-providers", Deed::write, Role::owner, nullptr, false, Body::none, {}, {}, {}});
-  all.push_back({"PUT", "/users/{name}/password", "setPassword", "Set a password: only what it takes to check one is sent (scrypt, then SHA-256)",
-                 {{"type", "password"}}, "users", Deed::write, Role::admin, nullptr, false, Body::members,
-                 {{"salt", "text", "16 bytes in hexadecimal", true}, {"n", "number", "scrypt's N", true}, {"r", "number", "", true}, {"p", "number", "", true},
-                  {"verifier", "text", "SHA-256 of scrypt's 32 bytes, in hexadecimal", true}},
-                 {}, {}});
-  all.push_back({"DELETE", "/users/{name}/password", "deletePassword", "Take a password away, and the sessions by it", {{"type", "password"}, {"remove", true}},
-                 "users", Deed::write, Role::admin, nullptr, false, Body::none, {}, {}, {}});
-  all.push_back({"POST", "/users/{name}/totp", "createTotp", "Give a second factor (RFC 6238)", {{"type", "totp"}, {"remove", false}}, "users", Deed::write, Role::admin,
-                 nullptr, false, Body::none, {}, {}, {{"uri", "text", "otpauth://… for an authenticator app; it is shown only now", true}}});
-  all.push_back({"DELETE", "/users/{name}/totp", "deleteTotp", "Take the second factor away, and the sessions by it", {{"type", "totp"}, {"remove", true}}, "users",
-                 Deed::write, Role::admin, nullptr, false, Body::none, {}, {}, {{"uri", "text", "", true}}});
-  all.push_back({"POST", "/requests/{id}/approve", "approveRequest", "Let the user reach the Resource for a while", {{"type", "approve"}}, "requests", Deed::write,
-                 Role::admin, nullptr, false, Body::members, {{"for", "text", "For how long from now; what was asked for when nothing is said"}}, {}, {kChanges}});
-  all.push_back({"POST", "/requests/{id}/deny", "denyRequest", "Refuse, or end at once what was approved", {{"type", "deny"}}, "requests", Deed::write, Role::admin,
-                 nullptr, false, Body::none, {}, {}, {kChanges}});
+  for (ApiEndpoint& e : of_secrets()) all.push_back(std::move(e));
   return all;
 }
 

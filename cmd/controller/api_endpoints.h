@@ -54,7 +54,7 @@ struct ApiEndpoint {
   std::string operation;             // its name in the document
   std::string summary;
   Json question;                     // what is always in it: {"type":"show","kind":"user"}
-  std::string_view area;             // "": for everybody who is known
+  std::string_view area{};           // "": for everybody who is known
   Deed deed = Deed::read;
   Role least = Role::auditor;        // who may ask it of everything
   const ApiKind* kind = nullptr;
