@@ -80,6 +80,12 @@ Buffer sha256(Bytes b) {
   return out;
 }
 
+Buffer sha512(Bytes b) {
+  Buffer out(SHA512_DIGEST_LENGTH);
+  SHA512(b.data(), b.size(), out.data());
+  return out;
+}
+
 bool same_secret(Bytes a, Bytes b) noexcept {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }

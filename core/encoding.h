@@ -18,6 +18,7 @@ Result<Buffer> unbase32(std::string_view text);          // either case
 
 // sha256 returns the 32-byte digest (FIPS 180-4).
 Buffer sha256(Bytes b);
+Buffer sha512(Bytes b);                                  // likewise, 64 bytes
 
 // same_secret compares in a time that does not depend on where the two differ.
 bool same_secret(Bytes a, Bytes b) noexcept;

@@ -122,6 +122,19 @@ Result<> check_nonce(const Json& claims, const std::string& nonce) {
   return fail(Errc::denied, "the ID token's nonce is " + shown(*j) + ", not the one of this sign-in");
 }
 
+// check_access_token holds the one that came with the ID token against what that says of it, if it says something (at_hash,
+// section 3.1.3.6): the left half of its hash, by the hash of the signature.
+Result<> check_access_token(const Json& claims, std::string_view compact, const std::string& token) {
+  const Json* j = claim(claims, "at_hash");
+  if (j == nullptr || token.empty()) return {};
+  const auto header = unbase64url(compact.substr(0, compact.find('.')));
+  const auto said = header ? parse_json(as_text(*header)) : std::nullopt;
+  const bool long_one = said && text_or(*said, "alg", "") == "EdDSA";   // Ed25519 hashes with SHA-512
+  const Buffer hash = long_one ? sha512(as_bytes(token)) : sha256(as_bytes(token));
+  if (*j == base64url(Bytes(hash).first(hash.size() / 2))) return {};
+  return fail(Errc::denied, "the ID token is about another access token (at_hash) than the one that came with it");
+}
+
 Result<std::vector<std::string>> methods(const Json& claims) {
   const Json* amr = claim(claims, "amr");
   if (amr == nullptr) return std::vector<std::string>();
@@ -163,6 +176,7 @@ Result<IdToken> check_id_token(std::string_view compact, const JwkSet& keys, con
   if (auto ok = check_issuer(*claims, rules.issuer); !ok) return pass_on(ok);
   if (auto ok = check_audience(*claims, rules.client_id); !ok) return pass_on(ok);
   if (auto ok = check_nonce(*claims, rules.nonce); !ok) return pass_on(ok);
+  if (auto ok = check_access_token(*claims, compact, rules.access_token); !ok) return pass_on(ok);
   auto expires = check_times(*claims, rules);
   if (!expires) return pass_on(expires);
   auto authenticated = time_claim(*claims, "auth_time");

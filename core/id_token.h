@@ -20,6 +20,7 @@ struct IdTokenRules {
   std::string nonce;       // "": none was sent
   UnixTime now{};
   UnixTime asked{};        // when the sign-in began
+  std::string access_token{};   // that came with it; "": none
 };
 
 struct IdToken {

@@ -53,13 +53,6 @@
 
 namespace tg::controller {
 
-// SignInMeans is what it takes to ask an identity provider, and to look at second factors.
-struct SignInMeans {
-  std::function<Result<Buffer>(std::string_view name, Bytes sealed)> unseal;   // what the store keeps sealed
-  std::function<Result<net::TlsContext>()> web;                             // whom to believe
-  std::function<net::ResolveHost()> resolve;                                // lives as long as what it returns
-};
-
 struct ControlSettings {
   std::string relay;                          // "HOST:PORT" of the embedded relay, as agents are told; "": none
   std::chrono::seconds grace{0};              // see ConnectorSelf
@@ -147,7 +140,7 @@ class ControlServer {
   static void forgive_guess(const Limits& limits);
   Crowd& crowd_of(const Visitor& visitor) { return visitor.owes == Visitor::Owes::nothing ? visitors_ : typing_; }
   void let_in(AgentStream& s, Visitor visitor);
-  void show_code(AgentStream& s, const DeviceCode& code);
+  void show_code(AgentStream& s, const DeviceSignIn& machine);
   void vouched_for(AgentStream& s, Result<Person> person);
   void leave(AgentStream& s);
   void look_at_time();

@@ -38,13 +38,9 @@ Result<OidcProvider> ControlServer::provider_of(const Json& message) const {
   if (found == all.end()) {
     return fail(Errc::not_found, fmt::format("there is no identity provider \"{}\" here, only {}", printable(name, 64), names));
   }
-  const IdentityProviderSpec& spec = found->spec;
-  auto sealed = store_.provider_secret(spec.name);
-  if (!sealed) return own_trouble(sealed.error());
-  auto secret = *sealed ? means_->unseal(kProviderSecret, **sealed) : Result<Buffer>();
-  if (!secret) return own_trouble(secret.error());
-  return OidcProvider{spec.name,   spec.issuer,      spec.client_id,   std::string(as_text(*secret)),
-                      spec.scopes, spec.email_claim, spec.trust_email, spec.groups_claim};
+  auto out = provider_to_ask(found->spec, store_, *means_);
+  if (!out) return own_trouble(out.error());
+  return out;
 }
 
 void ControlServer::sign_in(AgentStream& s, const Json& message) {
@@ -94,15 +90,18 @@ Result<> ControlServer::at_provider(AgentStream& s, Visitor& visitor, const Json
   visitor.who.provider = *provider;
   visitor.who.provider.client_secret.clear();
   AgentStream* const self = &s;
+  auto machine = std::make_unique<DeviceSignIn>(std::move(*provider), net::Loop::now(), net::Loop::wall());
+  const DeviceSignIn* const asked = machine.get();
   visitor.signing_in = std::make_unique<SigningIn>(
-      loop_, std::move(*provider), *web, means_->resolve(),
-      SigningIn::Callbacks{[this, self](const DeviceCode& code) { show_code(*self, code); },
+      loop_, std::move(machine), *web, means_->resolve(),
+      SigningIn::Callbacks{[this, self, asked] { show_code(*self, *asked); },
                            [this, self](Result<Person> person) { vouched_for(*self, std::move(person)); }});
   s.wait_for(kBeforeTheCode);
   return {};
 }
 
-void ControlServer::show_code(AgentStream& s, const DeviceCode& code) {
+void ControlServer::show_code(AgentStream& s, const DeviceSignIn& machine) {
+  const DeviceCode& code = *machine.code();
   const Duration left = code.expires - net::Loop::now();
   const UnixTime expires = net::Loop::wall() + std::chrono::duration_cast<std::chrono::seconds>(left);
   s.wait_for(left + kAfterTheCode);

@@ -1,4 +1,4 @@
-// People who are signing in, for the control streams: core/oidc driven over HTTPS.
+// People who are signing in, on control streams and with browsers: core/oidc driven over HTTPS.
 #pragma once
 
 #include <functional>
@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "cmd/controller/store.h"
 #include "core/oidc.h"
 #include "net/dial.h"
 #include "net/loop.h"
@@ -13,17 +14,32 @@
 
 namespace tg::controller {
 
-// SigningIn is one sign-in, from the first question to the provider to its last answer. Destroying it gives up.
+// SignInMeans is what it takes to ask an identity provider, and to look at second factors.
+struct SignInMeans {
+  std::function<Result<Buffer>(std::string_view name, Bytes sealed)> unseal;   // what the store keeps sealed
+  std::function<Result<net::TlsContext>()> web;                             // whom to believe
+  std::function<net::ResolveHost()> resolve;                                // lives as long as what it returns
+};
+
+// provider_to_ask makes of an identity provider what a sign-in there needs, its secret included. Errors: of the store, and of
+// unseal.
+Result<OidcProvider> provider_to_ask(const IdentityProviderSpec& spec, Store& store, const SignInMeans& means);
+
+// SigningIn drives one sign-in, from the first question to the provider to its last answer. Destroying it gives up.
 class SigningIn {
  public:
   static constexpr Duration kPatience = std::chrono::seconds(10);   // with one exchange
   struct Callbacks {
-    std::function<void(const DeviceCode&)> on_code;    // once: what to show to the person
+    std::function<void()> on_waiting;                  // once: the machine waits for the person for the first time
     std::function<void(Result<Person>)> on_end;        // once, and the last; may destroy the SigningIn
   };
-  // Calls back from the Loop, never from inside the constructor.
-  SigningIn(net::Loop& loop, OidcProvider provider, net::TlsContext web, net::ResolveHost resolve, Callbacks callbacks);
+  // Calls back from the Loop, never from inside the constructor or go_on.
+  SigningIn(net::Loop& loop, std::unique_ptr<OidcSignIn> machine, net::TlsContext web, net::ResolveHost resolve,
+            Callbacks callbacks);
   ~SigningIn();
+
+  // go_on looks at the machine again, which was told something.
+  void go_on();
 
  private:
   struct State;

@@ -9,6 +9,7 @@ using std::chrono::hours;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
+// Row 26 of the threats.
 TEST(GuessLimit, lets_ten_tries_happen_at_once_and_ten_an_hour) {
   GuessLimit limit(10, minutes(6));
   const Instant start{};

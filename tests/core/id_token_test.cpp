@@ -260,6 +260,7 @@ TEST(IdToken, says_who_signed_in_and_how) {
   }
 }
 
+// Row 27 of the threats.
 TEST(IdToken, refuses_a_good_token_of_which_one_thing_was_changed) {
   std::set<std::string> names;
   for (const Bad& bad : bad_tokens()) {
