@@ -6,6 +6,7 @@
 
 #include "cmd/controller/desired_json.h"
 #include "cmd/controller/edits.h"
+#include "cmd/controller/web_request.h"
 #include "core/authority.h"
 #include "core/duration.h"
 #include "core/encoding.h"
@@ -29,13 +30,6 @@ HttpReply json_reply(int status, const Json& body) { return {status, "applicatio
 std::string header(const HttpAsked& asked, std::string_view name) {
   const std::string* found = asked.header(name);
   return found == nullptr ? std::string() : *found;
-}
-
-bool writes_json(const HttpAsked& asked) {
-  std::string type = lower(header(asked, "content-type"));
-  type = type.substr(0, type.find(';'));
-  while (type.ends_with(' ')) type.pop_back();
-  return type == "application/json" || type == "application/merge-patch+json";
 }
 
 // Where in the order of a kind an entry stands.
@@ -129,8 +123,8 @@ int status_of(Errc code) noexcept {
 
 HttpReply problem(int status, const Error& error) {
   const std::string code(to_string(error.code));
-  HttpReply out = json_reply(status, {{"type", "about:blank"}, {"title", http_reason(status)}, {"status", status}, {"detail", printable(error.text, 64 * 1024)},
-                                      {"code", code}});
+  HttpReply out = json_reply(status, {{"type", "about:blank"}, {"title", http_reason(status)}, {"status", status},
+                                      {"detail", printable(error.text, 64 * 1024)}, {"code", code}});
   out.content_type = "application/problem+json";
   if (status == 401) out.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"tg\"");
   return out;
@@ -160,7 +154,8 @@ bool Api::is_public(std::string_view path) {
 std::optional<Error> Api::refusal(const ApiMatch& match, const Caller& caller) {
   const ApiEndpoint& e = *match.endpoint;
   if (!e.area.empty() && !caller.scopes.cover(e.area, e.deed)) {
-    return Error{Errc::denied, fmt::format("this API token is not for that: it lacks the scope {}:{}", e.area, e.deed == Deed::write ? "write" : "read")};
+    const char* deed = e.deed == Deed::write ? "write" : "read";
+    return Error{Errc::denied, fmt::format("this API token is not for that: it lacks the scope {}:{}", e.area, deed)};
   }
   if (caller.role < e.least && !e.own) {
     return Error{Errc::denied, fmt::format("who is {} may not do this: it takes {}", to_string(caller.role), to_string(e.least))};
@@ -180,7 +175,8 @@ std::optional<Json> Api::waiting(const HttpAsked& asked, const Caller& caller) {
   if (asked.query.find("wait_ms=") == asked.query.npos) return std::nullopt;
   const ApiMatch match = find_endpoint(asked.method, asked.path);
   const auto query = parse_query(asked.query);
-  if (match.endpoint == nullptr || !query || match.endpoint->body != ApiEndpoint::Body::none || refusal(match, caller)) return std::nullopt;
+  if (match.endpoint == nullptr || !query || match.endpoint->body != ApiEndpoint::Body::none) return std::nullopt;
+  if (refusal(match, caller)) return std::nullopt;
   auto out = question_of(match, *query, {});
   if (!out || number_or(*out, "wait_ms", 0) <= 0) return std::nullopt;
   return std::move(*out);
@@ -191,11 +187,13 @@ HttpReply Api::answer(const HttpAsked& asked, const std::optional<Caller>& calle
   const ApiMatch match = find_endpoint(method, asked.path);
   if (!caller) return problem(401, {Errc::login_needed, std::string(kNeedsToken)});
   if (match.methods.empty()) {
-    return problem(404, {Errc::unsupported, fmt::format("there is nothing at {}; {}/openapi.json says what there is", printable(asked.path, 200), kApiBase)});
+    const std::string where = printable(asked.path, 200);
+    return problem(404, {Errc::unsupported, fmt::format("there is nothing at {}; {}/openapi.json says what there is", where, kApiBase)});
   }
   if (match.endpoint == nullptr) {
-    HttpReply out = problem(405, {Errc::unsupported, fmt::format("{} is not done here; there is {}", printable(asked.method, 16), fmt::join(match.methods, ", "))});
-    out.headers.emplace_back("Allow", fmt::format("{}", fmt::join(match.methods, ", ")));
+    const std::string there = fmt::format("{}", fmt::join(match.methods, ", "));
+    HttpReply out = problem(405, {Errc::unsupported, fmt::format("{} is not done here; there is {}", printable(asked.method, 16), there)});
+    out.headers.emplace_back("Allow", there);
     return out;
   }
   return ask(match, asked, *caller, now);
@@ -209,7 +207,9 @@ HttpReply Api::ask(const ApiMatch& match, const HttpAsked& asked, const Caller& 
   if (!query) return problem(400, {Errc::malformed, "the query has a % without its two digits"});
   Json body;
   if (e.body != ApiEndpoint::Body::none) {
-    if (!asked.body.empty() && !writes_json(asked)) return problem(415, {Errc::malformed, "the body is not said to be JSON: Content-Type: application/json"});
+    if (!asked.body.empty() && !says_json(header(asked, "content-type"))) {
+      return problem(415, {Errc::malformed, "the body is not said to be JSON: Content-Type: application/json"});
+    }
     auto read = asked.body.empty() ? std::optional<Json>(Json::object()) : parse_json(asked.body);
     if (!read) return problem(400, {Errc::malformed, "the body is not JSON in UTF-8"});
     body = std::move(*read);
@@ -223,7 +223,8 @@ HttpReply Api::ask(const ApiMatch& match, const HttpAsked& asked, const Caller& 
     if (key->empty() || key->size() > kIdempotencyKeyMax) {
       return problem(400, {Errc::malformed, fmt::format("Idempotency-Key: is empty, or longer than {} bytes", kIdempotencyKeyMax)});
     }
-    a.stamp.once = Once{sha256(as_bytes(caller.who + '\n' + *key)), sha256(as_bytes(fmt::format("{} {}?{}\n{}", e.method, asked.path, asked.query, asked.body)))};
+    const std::string whole = fmt::format("{} {}?{}\n{}", e.method, asked.path, asked.query, asked.body);
+    a.stamp.once = Once{sha256(as_bytes(caller.who + '\n' + *key)), sha256(as_bytes(whole))};
   }
   if (auto allowed = may(a); !allowed) return problem(status_of(allowed.error().code), allowed.error());
   auto no = unmet(a);
@@ -278,11 +279,12 @@ Result<> Api::may_make(const Asking& a) const {
   std::vector<std::string> wanted;
   for (const Json& one : a.question.value("scopes", Json::array())) wanted.push_back(one.is_string() ? one.get<std::string>() : "");
   if (const auto scopes = Scopes::parse(wanted); scopes && !a.caller.scopes.cover(*scopes)) {
-    return fail(Errc::denied, fmt::format("an API token makes none that is for more than itself: {}", fmt::join(a.caller.scopes.words(), ", ")));
+    const std::string own = fmt::format("{}", fmt::join(a.caller.scopes.words(), ", "));
+    return fail(Errc::denied, fmt::format("an API token makes none that is for more than itself: {}", own));
   }
   const auto length = parse_duration(a.text("expires"));
   if (length && a.caller.until != UnixTime::max() && a.stamp.time + *length > a.caller.until) {
-    return fail(Errc::denied, fmt::format("an API token makes none that is good for longer than itself, until {}", utc_text(a.caller.until)));
+    return fail(Errc::denied, fmt::format("no token is good for longer than what it is made with, until {}", utc_text(a.caller.until)));
   }
   return {};
 }
@@ -352,7 +354,9 @@ Result<std::optional<HttpReply>> Api::unmet(const Asking& a) const {
   auto done = store_.done_once(a.stamp.once->key);
   if (!done) return pass_on(done);
   if (!*done) return std::nullopt;
-  if ((*done)->asked != a.stamp.once->asked) return std::optional(problem(422, {Errc::conflict, "Idempotency-Key: was used for something else; take a new one"}));
+  if ((*done)->asked != a.stamp.once->asked) {
+    return std::optional(problem(422, {Errc::conflict, "Idempotency-Key: was used for something else; take a new one"}));
+  }
   const auto sealed = (*done)->answer;
   auto text = sealed ? vault_.unseal(kAnswerName, *sealed) : Result<Buffer>(Buffer());
   const auto kept = text ? parse_json(as_text(*text)) : std::nullopt;
@@ -364,7 +368,8 @@ Result<std::optional<HttpReply>> Api::unmet(const Asking& a) const {
 
 HttpReply Api::carry_out(Asking& a) const {
   if (a.type() == "me") {
-    return json_reply(200, {{"who", a.caller.who}, {"user", a.caller.user}, {"role", to_string(a.caller.role)}, {"scopes", a.caller.scopes.words()}});
+    return json_reply(200, {{"who", a.caller.who}, {"user", a.caller.user}, {"role", to_string(a.caller.role)},
+                            {"scopes", a.caller.scopes.words()}});
   }
   Json answer = admin_.answer(a.question, a.stamp);
   if (answer["type"] == "error") {
@@ -409,7 +414,8 @@ HttpReply Api::shaped(const Asking& a, Json answer) const {
     out.content_type = "application/problem+json";
     return out;
   }
-  const bool made = type == "create" || type == "token" || type == "key" || type == "api_token" || (type == "totp" && a.endpoint.method == "POST");
+  const bool second_factor = type == "totp" && a.endpoint.method == "POST";
+  const bool made = type == "create" || type == "token" || type == "key" || type == "api_token" || second_factor;
   HttpReply out = json_reply(made ? 201 : 200, answer);
   if (type == "key" || type == "api_token") {
     out.headers.emplace_back("Location", fmt::format("{}/{}/{}", kApiBase, a.endpoint.area, percent_encoded(text_or(answer, "id", ""))));

@@ -43,7 +43,8 @@ Result<Way> web_way(net::Loop& loop, const Whom& whom) {
   const auto token = Token::parse(whom.token);
   if (!token) return fail(Errc::invalid_argument, "--api-token: this is no token, or a part of one is missing");
   if (token->role != Token::Role::api) {
-    return fail(Errc::invalid_argument, fmt::format("--api-token: this is a token for a {}; 'tg controller api-token create' makes the right ones", to_string(token->role)));
+    return fail(Errc::invalid_argument, fmt::format("--api-token: this is a token for a {}; 'tg controller api-token create' makes the right "
+                                                    "ones", to_string(token->role)));
   }
   Way out;
   out.base = "https://" + token->controller.to_string();
@@ -78,7 +79,8 @@ Result<Json> answer_of(const Json& question, const HttpResponse& response) {
     return fail(Errc::protocol, fmt::format("no tg controller answers there (status {}, and no JSON)", response.status));
   }
   if (response.status >= 300 && !body->contains("problems")) {
-    return fail(errc_named(text_or(*body, "code", "")).value_or(Errc::protocol), text_or(*body, "detail", fmt::format("status {}", response.status)));
+    const Errc code = errc_named(text_or(*body, "code", "")).value_or(Errc::protocol);
+    return fail(code, text_or(*body, "detail", fmt::format("status {}", response.status)));
   }
   const std::string type = text_or(question, "type", "");
   Json out = std::move(*body);
@@ -102,7 +104,8 @@ Result<Json> ask_once(const Whom& whom, const Json& question, std::chrono::secon
   request->url = way->base + std::string(kApiBase) + request->url;
   request->headers.emplace_back("Prefer", "return=minimal");
   if (!local) request->headers.emplace_back("Authorization", "Bearer " + whom.token);
-  if (const std::string sudo = text_or(question, "sudo", ""); local && !sudo.empty()) request->headers.emplace_back("Tg-Sudo-User", percent_encoded(sudo));
+  const std::string sudo = text_or(question, "sudo", "");
+  if (local && !sudo.empty()) request->headers.emplace_back("Tg-Sudo-User", percent_encoded(sudo));
   std::optional<Result<HttpResponse>> response;
   net::HttpExchange exchange(loop, std::move(way->http), std::move(*request), timeout, [&](Result<HttpResponse> r) {
     response = std::move(r);
@@ -121,7 +124,8 @@ Result<Json> ask_once(const Whom& whom, const Json& question, std::chrono::secon
 
 Result<Json> ask_controller(const Whom& whom, const Json& question, std::chrono::seconds timeout) {
   if (whom.token.empty() && !(whom.url + whom.ca).empty()) {
-    return fail(Errc::invalid_argument, "--controller takes an API token: --api-token FILE, or TG_API_TOKEN; 'tg controller api-token create' makes one");
+    return fail(Errc::invalid_argument, "--controller takes an API token: --api-token FILE, or TG_API_TOKEN; 'tg controller api-token create' "
+                                        "makes one");
   }
   if (text_or(question, "type", "") != "list" || question.contains("limit")) return ask_once(whom, question, timeout);
   Json page = question;

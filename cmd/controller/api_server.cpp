@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "cmd/controller/html.h"
 #include "cmd/controller/openapi.h"
 #include "core/text.h"
 #include "core/token.h"
@@ -27,6 +28,16 @@ std::string person(unsigned uid, const std::string& sudo) {
   return sudo.empty() || uid != 0 ? user : fmt::format("{}, by sudo of {}", user, printable(sudo, 64));
 }
 
+Errc code_of(int status) {
+  switch (status) {
+    case 401: return Errc::login_needed;
+    case 403: return Errc::denied;
+    case 413: return Errc::exhausted;
+    case 503: return Errc::io;
+    default: return Errc::malformed;
+  }
+}
+
 }  // namespace
 
 ApiServer::ApiServer(net::Loop& loop, Store& store, Api api, std::function<bool(const Json& question)> news_for)
@@ -44,8 +55,10 @@ Result<> ApiServer::serve_local(const std::string& path) {
   return {};
 }
 
-void ApiServer::serve_web(net::Fd listener, const net::TlsContext& tls, std::string root) {
-  root_ = std::move(root);
+void ApiServer::serve_web(net::Fd listener, const net::TlsContext& tls, Web web) {
+  root_ = std::move(web.root);
+  known_certificate_ = web.known_certificate;
+  sign_in_ = std::make_unique<WebSignIn>(loop_, store_, std::move(web.means), web.self);
   web_ = std::make_unique<net::HttpServer>(loop_, std::move(listener), tls, hooks(), kWeb);
 }
 
@@ -56,18 +69,22 @@ void ApiServer::set_context(const net::TlsContext& tls) {
 net::HttpServer::Hooks ApiServer::hooks() {
   net::HttpServer::Hooks out;
   out.body_limit = [this](const HttpAsked& head, const net::HttpPeer& from) -> tl::expected<std::size_t, HttpRefusal> {
-    if (Api::is_public(head.path)) return std::size_t{0};
+    if (Api::is_public(head.path) || head.path == kStylePath) return std::size_t{0};
+    if (for_browsers(head, from)) return head.method == "POST" ? WebSignIn::kFormMax : 0;
     const auto known = identify(head, from);
     if (known && !*known) return tl::unexpected(HttpRefusal{401, std::string(kNeedsToken)});
     const auto limit = known ? Api::body_limit(head, **known) : tl::unexpected(known.error());
     if (!limit) note(from, known ? (*known)->who : "somebody", limit.error().text);
     return limit;
   };
-  out.answer = [this](HttpAsked asked, const net::HttpPeer& from, net::HttpServer::Reply reply) { take(std::move(asked), from, std::move(reply)); };
+  out.answer = [this](HttpAsked asked, const net::HttpPeer& from, net::HttpServer::Reply reply) {
+    take(std::move(asked), from, std::move(reply));
+  };
   out.refused = [this](const HttpRefusal& r) {
-    ++answers_[static_cast<std::size_t>(r.status / 100)];
-    const Errc code = r.status == 401 ? Errc::login_needed : r.status == 403 ? Errc::denied : r.status == 413 ? Errc::exhausted : Errc::malformed;
-    return problem(r.status, {code, r.text});
+    HttpReply no = problem(r.status, {code_of(r.status), r.text});
+    guard(no, known_certificate_);
+    ++answers_[static_cast<std::size_t>(no.status / 100)];
+    return no;
   };
   return out;
 }
@@ -75,28 +92,47 @@ net::HttpServer::Hooks ApiServer::hooks() {
 // identify finds out who asks: nothing for somebody who does not say so. Errors: for one who must not go on.
 ApiServer::Known ApiServer::identify(const HttpAsked& asked, const net::HttpPeer& from) {
   if (from.user) {
-    if (*from.user != 0 && *from.user != ::geteuid()) return tl::unexpected(HttpRefusal{403, "this socket belongs to somebody else; run with sudo"});
+    const bool may = *from.user == 0 || *from.user == ::geteuid();
+    if (!may) return tl::unexpected(HttpRefusal{403, "this socket belongs to somebody else; run with sudo"});
     const std::string* sudo = asked.header("tg-sudo-user");
     const std::string for_whom = sudo == nullptr ? "" : percent_decoded(*sudo).value_or("");
     return Caller{person(*from.user, for_whom), "socket", "", Role::owner, Scopes::everything()};
   }
   const auto shown = bearer_token(asked);
-  if (!shown) {
-    const bool other = asked.header("authorization") != nullptr;
-    if (other) return tl::unexpected(HttpRefusal{401, "Authorization: is not Bearer and an API token"});
-    return std::optional<Caller>();
+  if (!shown && asked.header("authorization") != nullptr) {
+    return tl::unexpected(HttpRefusal{401, "Authorization: is not Bearer and an API token"});
   }
+  if (!shown) return sign_in_ ? sign_in_->caller(asked, from) : Known(std::nullopt);
   const auto token = Token::parse(*shown);
   if (!token) return tl::unexpected(HttpRefusal{401, "this is no API token, or a part of one is missing"});
-  if (token->role != Token::Role::api) return tl::unexpected(HttpRefusal{401, fmt::format("this is a token for a {}, not for the API", to_string(token->role))});
+  if (token->role != Token::Role::api) {
+    return tl::unexpected(HttpRefusal{401, fmt::format("this is a token for a {}, not for the API", to_string(token->role))});
+  }
   auto caller = store_.api_caller(token->id, token->secret, net::Loop::wall());
   if (!caller) return tl::unexpected(HttpRefusal{503, "the controller can't read its state"});
-  if (!*caller) return tl::unexpected(HttpRefusal{401, "this API token is not known here (any more), has expired, or is of somebody who is blocked"});
+  if (!*caller) {
+    return tl::unexpected(HttpRefusal{401, "this API token is not known here (any more), has expired, or is of somebody who is blocked"});
+  }
   const ApiCaller& c = **caller;
   return Caller{fmt::format("{}, by API token {}", c.user, c.token), from.address.to_string(), c.user, c.role, c.scopes, c.expires};
 }
 
+bool ApiServer::for_browsers(const HttpAsked& asked, const net::HttpPeer& from) const {
+  return sign_in_ && !from.user && WebSignIn::takes(asked.path);
+}
+
+// finished adds what every answer has, and counts it.
+HttpReply ApiServer::finished(HttpReply out, const net::HttpPeer& from) {
+  if (!from.user) guard(out, known_certificate_);
+  ++answers_[static_cast<std::size_t>(out.status / 100)];
+  return out;
+}
+
 void ApiServer::take(HttpAsked asked, const net::HttpPeer& from, net::HttpServer::Reply reply) {
+  if (for_browsers(asked, from)) {
+    return sign_in_->answer(asked, from,
+                            [this, from, reply = std::move(reply)](HttpReply out) { reply(finished(std::move(out), from)); });
+  }
   const auto known = asked.query.find("wait_ms=") == asked.query.npos ? Known() : identify(asked, from);
   if (known && *known) {
     if (auto question = Api::waiting(asked, **known); question && !news_for_(*question)) {
@@ -127,27 +163,27 @@ std::size_t ApiServer::waits_of(const std::string& who) const {
 // Who may have asked when he began to wait may not be let in any more when there is news.
 HttpReply ApiServer::answer(const HttpAsked& asked, const net::HttpPeer& from) {
   HttpReply out;
-  if (Api::is_public(asked.path)) {
+  if (Api::is_public(asked.path) || asked.path == kStylePath) {
     out = asked.method == "GET" || asked.method == "HEAD" ? page(asked.path) : problem(405, {Errc::unsupported, "there is GET alone here"});
     if (out.status == 405) out.headers.emplace_back("Allow", "GET");
   } else if (const auto known = identify(asked, from)) {
     out = api_.answer(asked, *known, net::Loop::wall());
   } else {
-    out = problem(known.error().status, {known.error().status == 401 ? Errc::login_needed : Errc::denied, known.error().text});
+    out = problem(known.error().status, {code_of(known.error().status), known.error().text});
   }
-  ++answers_[static_cast<std::size_t>(out.status / 100)];
-  return out;
+  return finished(std::move(out), from);
 }
 
 HttpReply ApiServer::page(const std::string& path) const {
+  if (path == kStylePath) return style();
   if (path.ends_with("/openapi.json")) return {200, "application/json", json_text(openapi()) + "\n", {{"Cache-Control", "no-cache"}}};
   if (path.ends_with("/ca.pem")) {
     if (root_.empty()) return problem(404, {Errc::not_found, "the CA is told over TLS only"});
     return {200, "application/x-pem-file", root_, {{"Cache-Control", "no-cache"}}};
   }
-  return {200, "text/html; charset=utf-8", api_page(),
-          {{"Cache-Control", "no-cache"}, {"Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"},
-           {"Referrer-Policy", "no-referrer"}}};
+  HttpReply out{200, "text/html; charset=utf-8", api_page(), {{"Cache-Control", "no-cache"}}};
+  guard(out, false);
+  return out;
 }
 
 void ApiServer::look() {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cmd/controller/api.h"
+#include "cmd/controller/web_sign_in.h"
 #include "core/log_quota.h"
 #include "core/metrics.h"
 #include "net/http_server.h"
@@ -21,11 +22,18 @@ class ApiServer {
   ApiServer(net::Loop& loop, Store& store, Api api, std::function<bool(const Json& question)> news_for);
   ~ApiServer();
 
-  // serve_local answers root, and the user of this process, on a socket of mode 0600 that goes with this. They are owners. Errors: conflict when
-  // somebody answers there; io.
+  // serve_local answers root, and the user of this process, on a socket of mode 0600 that goes with this. They are owners. Errors:
+  // conflict when somebody answers there; io.
   Result<> serve_local(const std::string& path);
-  // serve_web answers whoever shows an API token. `root`: the certificate of tg's own CA, for who asks.
-  void serve_web(net::Fd listener, const net::TlsContext& tls, std::string root);
+  // Web is what is served over TLS alone.
+  struct Web {
+    std::string root;                  // the certificate of tg's own CA, for who asks
+    HostPort self;                     // how people reach it
+    bool known_certificate = false;    // browsers know what it shows
+    WebSignIn::Means means;
+  };
+  // serve_web answers whoever shows an API token, or has signed in with a browser.
+  void serve_web(net::Fd listener, const net::TlsContext& tls, Web web);
   void set_context(const net::TlsContext& tls);
 
   void add_metrics(Metrics& m) const;
@@ -42,6 +50,8 @@ class ApiServer {
   };
   using Known = tl::expected<std::optional<Caller>, HttpRefusal>;
   Known identify(const HttpAsked& asked, const net::HttpPeer& from);
+  bool for_browsers(const HttpAsked& asked, const net::HttpPeer& from) const;
+  HttpReply finished(HttpReply out, const net::HttpPeer& from);
   net::HttpServer::Hooks hooks();
   void take(HttpAsked asked, const net::HttpPeer& from, net::HttpServer::Reply reply);
   HttpReply answer(const HttpAsked& asked, const net::HttpPeer& from);
@@ -56,6 +66,8 @@ class ApiServer {
   std::function<bool(const Json&)> news_for_;
   std::string path_;
   std::string root_;
+  bool known_certificate_ = false;
+  std::unique_ptr<WebSignIn> sign_in_;
   std::unique_ptr<net::HttpServer> local_, web_;
   std::vector<Waiting> waiting_;
   net::Timer look_;

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 
 #include "cmd/controller/api_endpoints.h"
+#include "cmd/controller/html.h"
+#include "cmd/controller/web_request.h"
 
 namespace tg::controller {
 namespace {
@@ -49,7 +51,8 @@ Json schema_of(std::string_view type, const ApiKind* kind) {
 
 Json property(const ApiField& f, const ApiKind* kind) {
   Json out = schema_of(f.type, kind);
-  if (*f.what != '\0' && !out.contains("$ref")) out["description"] = out.contains("description") ? fmt::format("{} ({})", f.what, out["description"].get<std::string>()) : f.what;
+  const std::string unit = text_or(out, "description", "");
+  if (*f.what != '\0' && !out.contains("$ref")) out["description"] = unit.empty() ? f.what : fmt::format("{} ({})", f.what, unit);
   return out;
 }
 
@@ -101,7 +104,8 @@ std::string needs(const ApiEndpoint& e) {
 Json operation(const ApiEndpoint& e) {
   Json good = {{"description", "Done"}, {"content", in_json(answer_of(e))}};
   if (has_etag(e) && e.method == "GET") good["headers"]["ETag"] = {{"schema", {{"type", "string"}}}, {"description", "For If-Match"}};
-  Json out = {{"operationId", e.operation}, {"summary", e.summary}, {"description", needs(e)}, {"tags", Json::array({e.area.empty() ? std::string("me") : std::string(e.area)})},
+  const Json tags = Json::array({std::string(e.area.empty() ? "me" : e.area)});
+  Json out = {{"operationId", e.operation}, {"summary", e.summary}, {"description", needs(e)}, {"tags", tags},
               {"responses", {{std::to_string(success(e)), good}, {"default", reference("responses/Problem")}}}};
   if (auto parameters = parameters_of(e); !parameters.empty()) out["parameters"] = std::move(parameters);
   if (e.body != Body::none) {
@@ -152,19 +156,11 @@ Json make() {
             {"parameters",
              {{"IfMatch", header("If-Match", "Only if it is still as that ETag says; otherwise 412")},
               {"IdempotencyKey", header("Idempotency-Key", "The same request with the same key is carried out once, and answered twice. Kept for a day")}}},
-            {"securitySchemes", {{"token", {{"type", "http"}, {"scheme", "bearer"}, {"description", "tg controller api-token create"}}}}}}},
-          {"security", Json::array({Json{{"token", Json::array()}}})}};
-}
-
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '<') out += "&lt;";
-    else if (c == '&') out += "&amp;";
-    else if (c == '"') out += "&quot;";
-    else out += c;
-  }
-  return out;
+            {"securitySchemes",
+             {{"token", {{"type", "http"}, {"scheme", "bearer"}, {"description", "tg controller api-token create"}}},
+              {"session", {{"type", "apiKey"}, {"in", "cookie"}, {"name", kSessionCookie},
+                           {"description", "Of a browser in which somebody has signed in, at /sign-in"}}}}}}},
+          {"security", Json::array({Json{{"token", Json::array()}}, Json{{"session", Json::array()}}})}};
 }
 
 std::string fields_as_html(const char* title, const std::vector<ApiField>& fields) {
@@ -172,31 +168,29 @@ std::string fields_as_html(const char* title, const std::vector<ApiField>& field
   std::string out = fmt::format("<h4>{}</h4><table>", title);
   for (const ApiField& f : fields) {
     if (*f.name == '\0') continue;
-    out += fmt::format("<tr><td><code>{}</code>{}<td>{}<td>{}", f.name, f.required ? " *" : "", escaped(f.type), escaped(f.what));
+    out += fmt::format("<tr><td><code>{}</code>{}<td>{}<td>{}", f.name, f.required ? " *" : "", html_escaped(f.type),
+                       html_escaped(f.what));
   }
   return out + "</table>";
 }
 
 std::string make_page() {
-  std::string out =
-      "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'><title>tg: HTTP API</title>"
-      "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#222}"
-      "code{font-family:ui-monospace,monospace}summary{cursor:pointer;padding:.2rem 0}td{padding:.1rem 1rem .1rem 0;vertical-align:top}"
-      "h4{margin:.6rem 0 0}details{margin-left:1rem}@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}a{color:#8bf}}</style>";
+  std::string out;
   out += fmt::format("<h1>tg {}: HTTP API</h1><p>{}<p>The same for programs: <a href='{}/openapi.json'>openapi.json</a>.", TG_VERSION,
-                     escaped(openapi()["info"]["description"].get<std::string>()), kApiBase);
+                     html_escaped(openapi()["info"]["description"].get<std::string>()), kApiBase);
   out += fmt::format("<pre><code>curl -H \"Authorization: Bearer $TG_API_TOKEN\" https://HOST:PORT{}/me</code></pre>", kApiBase);
   std::string_view area = "-";
   for (const ApiEndpoint& e : api_endpoints()) {
     const std::string_view own = e.area.empty() ? "me" : e.area;
     if (own != area) out += fmt::format("<h2>{}</h2>", own);
     area = own;
-    out += fmt::format("<details><summary><code><b>{}</b> {}{}</code> {}</summary><p>{}", e.method, kApiBase, e.path, escaped(e.summary), escaped(needs(e)));
+    out += fmt::format("<details><summary><code><b>{}</b> {}{}</code> {}</summary><p>{}", e.method, kApiBase, e.path,
+                       html_escaped(e.summary), html_escaped(needs(e)));
     out += fields_as_html("Query", e.query) + fields_as_html("Body", e.takes) + fields_as_html("Answer", e.gives);
     if (e.kind != nullptr && e.method == "GET") out += fields_as_html("Entry", e.kind->shown);
     out += "</details>";
   }
-  return out + "</html>\n";
+  return html_page("tg: HTTP API", out);
 }
 
 }  // namespace

@@ -140,6 +140,12 @@ constexpr const char* kSteps[] = {R"(
   CREATE INDEX api_token_user ON api_token (user);
   CREATE TABLE once (key BLOB PRIMARY KEY, asked BLOB NOT NULL, at INTEGER NOT NULL, answer BLOB) STRICT, WITHOUT ROWID;
   CREATE INDEX once_at ON once (at);
+  CREATE TABLE web_session (
+    id BLOB PRIMARY KEY, user INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    provider INTEGER REFERENCES "identity-provider" (id) ON DELETE CASCADE, methods TEXT NOT NULL, started INTEGER NOT NULL,
+    expires INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE INDEX web_session_expires ON web_session (expires);
+  CREATE INDEX web_session_user ON web_session (user);
 )"};
 constexpr std::int64_t kVersion = std::size(kSteps);
 

@@ -267,7 +267,8 @@ Result<> Controller::open_api() {
   auto context = api_context(net::Loop::wall());
   if (!context) return pass_on(context);
   api_made_ = net::Loop::wall();
-  api_->serve_web(std::move(listener), *context, secrets_.pki.files().root);
+  api_->serve_web(std::move(listener), *context, {secrets_.pki.files().root, *api_public_, !options_.api_certificate.empty(),
+                                                  {sign_in_means(), [this] { control_->changed(); }}});
   return {};
 }
 
@@ -341,7 +342,9 @@ void Controller::renew_api(UnixTime now) {
 
 void Controller::renew_certificates(UnixTime now) {
   renew_api(now);
-  if (auto done = store_.forget_once(now - kOnceKept); !done && !store_.broken()) say("tg: " + printable(done.error().text));
+  for (auto done : {store_.forget_once(now - kOnceKept), store_.end_web_sessions(now)}) {
+    if (!done && !store_.broken()) say("tg: " + printable(done.error().text));
+  }
   if (!leaf_due(certificates_made_, now, secrets_.pki.lifetimes().leaf)) return;
   auto renewed = secrets_.pki.renew_issuing(now);
   if (renewed && *renewed) {

@@ -64,6 +64,13 @@ struct SignedIn {
   UnixTime until{};         // when the session ends
 };
 
+// WebCaller is whom a browser's session stands for.
+struct WebCaller {
+  std::string user;         // e-mail address
+  Role role = Role::member;
+  UnixTime until{};         // when the session ends
+};
+
 // Findings of a desired state, seen in what is there already. With problems or failures it is not applied.
 struct Findings {
   std::vector<Problem> problems;    // what makes it impossible
@@ -210,6 +217,17 @@ class Store {
   // not_found.
   Result<> forget_accounts(const std::string& email, const Stamp& by);
 
+  // The sessions of browsers. `id` is the SHA-256 of what the browser shows. web_sign_in lets in whom sign_in does, but makes no
+  // device; it is for kWebSessionMost at most, and one more than kWebSessionsMost of one user takes the place of his oldest.
+  // Errors: as sign_in. web_caller returns nothing when there is no such session (any more), or the user is blocked. end_web_session
+  // errors: not_found. end_web_sessions ends those whose time is over.
+  static constexpr std::chrono::seconds kWebSessionMost = std::chrono::hours(12);
+  static constexpr std::int64_t kWebSessionsMost = 20;
+  Result<WebCaller> web_sign_in(const SignIn& who, Bytes id, UnixTime now, const std::string& from = {});
+  Result<std::optional<WebCaller>> web_caller(Bytes id, UnixTime now);
+  Result<> end_web_session(Bytes id, const Stamp& by);
+  Result<> end_web_sessions(UnixTime now);
+
   // What people ask for where a policy wants approval. new_request errors: not_found (the Resource, for whom nothing is reached by
   // asking), conflict (it was asked for already), exhausted (kRequestsMax of one user). decide errors: not_found; invalid_argument for
   // longer than the policy allows. `for_how_long`: nothing denies it, or ends what was approved.
@@ -271,6 +289,9 @@ class Store {
   Result<> write_audit_head(const AuditHead& head);
   Result<std::pair<AuditHead, Buffer>> read_audit_head();   // with its signature
   bool own_head(const AuditHead& head, Bytes signature) const;   // true also where nothing is signed
+  // admit finds the user of somebody who is signing in, or makes one, and keeps what the provider told of him. `by` becomes him.
+  struct Admitted;
+  static Result<Admitted> admit(Database& db, const SignIn& who, Stamp& by, Notes& notes);
   // make_room lets a person have one more device: whoever logged out on one and signs in again needs it no more. `user`: his row.
   // Errors: exhausted.
   static Result<> make_room(Database& db, std::string_view user, std::size_t most, Notes& notes);

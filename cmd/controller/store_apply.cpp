@@ -114,11 +114,13 @@ Result<> shorten(Database& db, const IdentityProviderSpec& p) {
   if (!read || !before) return read;
   Result<int> r = 0;
   if (other_people(*before, p)) r = db.run("DELETE FROM account WHERE provider = ?", {id});
-  for (const char* sql : {"DELETE FROM session WHERE provider = ?", "DELETE FROM told WHERE provider = ?"}) {
+  for (const char* sql : {"DELETE FROM session WHERE provider = ?", "DELETE FROM web_session WHERE provider = ?",
+                          "DELETE FROM told WHERE provider = ?"}) {
     if (r && ends_sessions(*before, p)) r = db.run(sql, {id});
   }
-  if (r) {
-    r = db.run("UPDATE session SET expires = min(expires, started + ?) WHERE provider = ?", {std::int64_t{p.session.count()}, id});
+  for (const char* sql : {"UPDATE session SET expires = min(expires, started + ?) WHERE provider = ?",
+                          "UPDATE web_session SET expires = min(expires, started + ?) WHERE provider = ?"}) {
+    if (r) r = db.run(sql, {std::int64_t{p.session.count()}, id});
   }
   return done(std::move(r));
 }
@@ -168,9 +170,11 @@ Result<> set_policy(Database& db, const char* table, const std::string& name, co
 }
 
 Result<> put_user(Database& db, const UserSpec& u) {
-  return done(db.run("INSERT INTO user (email, by_sign_in, blocked, role) VALUES (?, ?, ?, ?) ON CONFLICT (email) DO UPDATE SET "
-                     "by_sign_in = excluded.by_sign_in, blocked = excluded.blocked, role = excluded.role",
-                     {u.email, std::int64_t{u.by_sign_in}, std::int64_t{u.blocked}, static_cast<std::int64_t>(u.role)}));
+  auto put = db.run("INSERT INTO user (email, by_sign_in, blocked, role) VALUES (?, ?, ?, ?) ON CONFLICT (email) DO UPDATE SET "
+                    "by_sign_in = excluded.by_sign_in, blocked = excluded.blocked, role = excluded.role",
+                    {u.email, std::int64_t{u.by_sign_in}, std::int64_t{u.blocked}, static_cast<std::int64_t>(u.role)});
+  if (!put || !u.blocked) return done(std::move(put));
+  return done(db.run("DELETE FROM web_session WHERE user = (SELECT id FROM user WHERE email = ?)", {u.email}));
 }
 
 // A service is a user without a person: what it may reach, and its devices, are the same.

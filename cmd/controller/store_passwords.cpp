@@ -19,6 +19,7 @@ Result<std::int64_t> user_id(Database& db, const std::string& email) {
 // Whoever has the old password has no session by it any more.
 Result<> end_password_sessions(Database& db, std::int64_t user) {
   auto done = db.run("DELETE FROM session WHERE provider IS NULL AND device IN (SELECT id FROM device WHERE user = ?)", {user});
+  if (done) done = db.run("DELETE FROM web_session WHERE provider IS NULL AND user = ?", {user});
   if (!done) return pass_on(done);
   return {};
 }

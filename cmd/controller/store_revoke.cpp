@@ -28,6 +28,7 @@ Result<> Store::revoke(const std::vector<std::string>& devices, UnixTime now) {
 Result<> Store::void_all_grants() {
   auto done = db_.run("UPDATE grant_floor SET generation = generation + ?", {kEra});
   if (done) done = db_.run("DELETE FROM session");
+  if (done) done = db_.run("DELETE FROM web_session");
   if (done) done = db_.run("UPDATE request SET state = 2 WHERE state = 1");   // one may have been denied since
   if (!done) return pass_on(done);
   known_.reset();

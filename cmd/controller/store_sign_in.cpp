@@ -5,6 +5,7 @@
 #include "cmd/controller/names.h"
 #include "cmd/controller/store.h"
 #include "cmd/controller/vault.h"
+#include "cmd/controller/web_session.h"
 #include "cmd/controller/words.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -187,48 +188,90 @@ std::vector<std::string> without_spaces(std::vector<std::string> words) {
 
 }  // namespace
 
-Result<SignedIn> Store::sign_in(const SignIn& who, UnixTime now, const std::string& from) {
+struct Store::Admitted {
+  Provider provider;
+  User user;
+};
+
+Result<Store::Admitted> Store::admit(Database& db, const SignIn& who, Stamp& by, Notes& notes) {
   const std::string by_whom = who.provider.name.empty() ? kByPassword : who.provider.name;
   auto email = canonical_email(who.person.email);
   if (!email) {
     return fail(Errc::denied, fmt::format("what {} calls your e-mail address {}", printable(by_whom), email.error().text));
   }
+  auto provider = provider_of(db, who);
+  if (!provider) return pass_on(provider);
+  bool made = false;
+  auto user = user_of(db, *provider, who, *email, made);
+  if (!user) return pass_on(user);
+  by.who = fmt::format("{} by {}", user->email, by_whom);
+  if (made) {
+    const Json created{{"email", user->email}, {"by_sign_in", true}};
+    notes.push_back({"create", "user", user->email, "null", json_text(created)});
+  }
+  if (auto taken = take_claims(db, *provider, user->id, who.person.groups); !taken) return pass_on(taken);
+  return Admitted{std::move(*provider), std::move(*user)};
+}
+
+Result<SignedIn> Store::sign_in(const SignIn& who, UnixTime now, const std::string& from) {
   SignedIn out;
   Stamp by(now, {}, from);
   auto done = change(by, Effect::may_shrink, [&](Database& db, Notes& notes) -> Result<> {
-    auto provider = provider_of(db, who);
-    if (!provider) return pass_on(provider);
-    bool made = false;
-    auto user = user_of(db, *provider, who, *email, made);
-    if (!user) return pass_on(user);
-    by.who = fmt::format("{} by {}", user->email, by_whom);
-    out.user = user->email;
-    if (made) {
-      const Json created{{"email", user->email}, {"by_sign_in", true}};
-      notes.push_back({"create", "user", user->email, "null", json_text(created)});
-    }
-    if (auto taken = take_claims(db, *provider, user->id, who.person.groups); !taken) return taken;
+    auto admitted = admit(db, who, by, notes);
+    if (!admitted) return pass_on(admitted);
+    const auto& [provider, user] = *admitted;
+    out.user = user.email;
     if (who.device.empty()) {
-      if (auto room = make_room(db, std::to_string(user->id), devices_most_, notes); !room) return room;
+      if (auto room = make_room(db, std::to_string(user.id), devices_most_, notes); !room) return room;
     }
-    auto device = device_of(db, who, user->id, now);
+    auto device = device_of(db, who, user.id, now);
     if (!device) return pass_on(device);
     auto before = session_json(db, *device);
     if (!before) return pass_on(before);
     const std::string methods = joined(without_spaces(who.person.methods));
     const Value authenticated = who.person.authenticated ? Value(number(*who.person.authenticated)) : Value(nullptr);
-    const Value from_whom = provider->id ? Value(*provider->id) : Value(nullptr);
+    const Value from_whom = provider.id ? Value(*provider.id) : Value(nullptr);
     auto put = db.run("INSERT OR REPLACE INTO session (device, provider, methods, context, authenticated, started, expires) "
                       "VALUES (?, ?, ?, ?, ?, ?, ?)",
                       {*device, from_whom, methods, who.person.context, authenticated, number(now),
-                       number(now + provider->session)});
+                       number(now + provider.session)});
     if (!put) return pass_on(put);
-    if (auto good = check_reach(db, user->id); !good) return good;
+    if (auto good = check_reach(db, user.id); !good) return good;
     auto after = session_json(db, *device);
     if (!after) return pass_on(after);
     out.device = *device;
-    out.until = now + provider->session;
+    out.until = now + provider.session;
     notes.push_back({"sign-in", "device", *device, std::move(*before), std::move(*after)});
+    return {};
+  });
+  if (!done) return pass_on(done);
+  return out;
+}
+
+Result<WebCaller> Store::web_sign_in(const SignIn& who, Bytes id, UnixTime now, const std::string& from) {
+  WebCaller out;
+  Stamp by(now, {}, from);
+  auto done = change(by, Effect::may_shrink, [&](Database& db, Notes& notes) -> Result<> {
+    auto admitted = admit(db, who, by, notes);
+    if (!admitted) return pass_on(admitted);
+    const auto& [provider, user] = *admitted;
+    auto room = db.run("DELETE FROM web_session WHERE id IN "
+                       "(SELECT id FROM web_session WHERE user = ? ORDER BY started DESC LIMIT -1 OFFSET ?)",
+                       {user.id, kWebSessionsMost - 1});
+    if (!room) return pass_on(room);
+    const std::string methods = joined(without_spaces(who.person.methods));
+    const Value from_whom = provider.id ? Value(*provider.id) : Value(nullptr);
+    out.until = now + std::min(provider.session, kWebSessionMost);
+    auto put = db.run("INSERT INTO web_session (id, user, provider, methods, started, expires) VALUES (?, ?, ?, ?, ?, ?)",
+                      {id, user.id, from_whom, methods, number(now), number(out.until)});
+    if (!put) return pass_on(put);
+    if (auto good = check_reach(db, user.id); !good) return good;
+    auto made = web_session(db, id);
+    if (!made) return pass_on(made);
+    if (!*made) return fail(Errc::io, "the session is not there");
+    out.user = user.email;
+    out.role = (*made)->role;
+    notes.push_back({"sign-in", kWebSession, web_session_name(id), "null", std::move((*made)->json)});
     return {};
   });
   if (!done) return pass_on(done);
@@ -281,6 +324,7 @@ Result<> Store::forget_accounts(const std::string& email, const Stamp& by) {
       done = db.run("DELETE FROM session WHERE provider IS NOT NULL AND device IN (SELECT id FROM device WHERE user = ?)",
                     {(*user)->id});
     }
+    if (done) done = db.run("DELETE FROM web_session WHERE provider IS NOT NULL AND user = ?", {(*user)->id});
     if (!done) return pass_on(done);
     notes.push_back({"forget-accounts", "user", email});
     return {};

@@ -1,4 +1,4 @@
-// The HTTP API without a socket: who may ask what (THREATS 28), preconditions, retries, pages.
+// The HTTP API without a socket: who may ask what (row 28 of the threats), preconditions, retries, pages.
 #include "cmd/controller/api.h"
 
 #include <gtest/gtest.h>

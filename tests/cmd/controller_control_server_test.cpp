@@ -537,6 +537,7 @@ TEST_F(AControlServer, hears_nothing_but_enroll_from_a_stranger) {
   }
 }
 
+// Row 16 of the threats, with what stands around it.
 TEST_F(AControlServer, takes_no_more_than_64_KiB_from_a_stranger) {
   const auto announced = dial(pinned());
   ASSERT_TRUE(turner.until([&] { return announced->open; }));

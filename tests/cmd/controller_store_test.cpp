@@ -52,7 +52,7 @@ TEST_F(AStore, takes_the_state_of_the_first_tg_a_step_further) {
   sqlite3* raw = nullptr;
   ASSERT_EQ(sqlite3_open((folder / "controller.db").c_str(), &raw), SQLITE_OK);
   ASSERT_EQ(sqlite3_exec(raw, 
-                         "DROP TABLE api_token; DROP TABLE once; ALTER TABLE user DROP COLUMN role; "
+                         "DROP TABLE web_session; DROP TABLE api_token; DROP TABLE once; ALTER TABLE user DROP COLUMN role; "
                          "DROP TABLE request; DROP INDEX group_policy; DROP INDEX resource_policy; ALTER TABLE \"group\" DROP COLUMN policy; "
                          "ALTER TABLE resource DROP COLUMN policy; DROP TABLE policy; ALTER TABLE device DROP COLUMN trusted; "
                          "ALTER TABLE token DROP COLUMN trusted; "

@@ -130,6 +130,7 @@ TEST_F(AToken, leaves_no_secret_in_the_files) {
   }
 }
 
+// Row 11 of the threats.
 TEST_F(AToken, shown_a_thousand_times_at_once_lets_in_exactly_one) {
   const FreshToken t = fresh();
   constexpr int kThreads = 40;

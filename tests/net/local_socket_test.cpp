@@ -215,6 +215,7 @@ int asked_as(uid_t uid, const std::string& path) {
 }
 
 // The permissions of the socket and its folder keep others out already; here they do not.
+// Row 13 of the threats; of the controller's socket: tests/e2e/test_api.py.
 TEST_F(ALocalServer, answers_root_and_its_own_user_and_nobody_else_whatever_the_permissions_are) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root can be somebody else";
   std::atomic<int> asked = 0;
