@@ -101,6 +101,7 @@ def test_a_password_that_is_changed_before_the_code_is_typed_is_none(home: Tg) -
     assert code == 5 and "the password was changed meanwhile; sign in again" in shown
 
 
+# Row 26 of the threats.
 def test_guessing_ends_after_ten_tries(home: Tg) -> None:
     """Each try costs the guesser a scrypt, and the eleventh is not looked at, not even a right one."""
     for _ in range(10):

@@ -49,6 +49,7 @@ def ends(certificate: dict[str, str]) -> float:
     return when.replace(tzinfo=datetime.timezone.utc).timestamp()
 
 
+# Row 29 of the threats.
 def test_everything_is_renewed_and_no_flow_notices(hasty: Tg) -> None:
     leaves: dict[str, set[str]] = {role: set() for role in ROLES}
     issuers: dict[str, set[str]] = {role: set() for role in ROLES}

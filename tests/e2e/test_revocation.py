@@ -67,6 +67,7 @@ def test_what_one_loses_ends_and_the_rest_goes_on(busy: tuple[Tg, list[Pair], li
     use(kept)
 
 
+# Rows 1 and 21 of the threats: the device of a thief, a user who is out.
 @pytest.mark.parametrize("change", [block_device, delete_user, delete_connector])
 def test_everything_ends_of_who_is_out(busy: tuple[Tg, list[Pair], list[Pair]], change: Callable[[Tg], None]) -> None:
     tg, lost, kept = busy

@@ -51,6 +51,7 @@ def test_each_role_keeps_what_it_needs(relayed: Tg, role: str, kept: int) -> Non
     assert int(status["CapInh"], 16) == int(status["CapAmb"], 16) == 0, status
 
 
+# Row 22 of the threats.
 def test_no_role_starts_programs_or_looks_into_others(relayed: Tg) -> None:
     if relayed.sanitized():
         pytest.skip("sanitizers' reports need what is given up otherwise")

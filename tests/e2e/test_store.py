@@ -146,6 +146,7 @@ def change(asking: Asking, sure: set[str], doubtful: set[str], names: Iterator[i
             sure.add(name)
 
 
+# Row 31 of the threats, with the two tests below.
 def test_what_was_acknowledged_outlives_every_kill(serving: Serving) -> None:
     wanted = int(os.environ.get("TG_CRASHES", "0"))
     end, chance, names = time.monotonic() + SECONDS, random.Random(31), iter(range(10**9))

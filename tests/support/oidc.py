@@ -141,8 +141,9 @@ class Provider:
         self._control("POST", "/mode", now="silent" if now else "up")
 
     def lie(self, kind: str | None) -> None:
-        """One thing is wrong from now on, until None. What ID tokens say: aud, auds, iss, expired, future, nosub, noexp.
-        Who signed them: none, signature, key, kid, hs256. Else: no_id_token, garbage, userinfo_sub, discovery_issuer."""
+        """One thing is wrong from now on, until None. What ID tokens say: aud, auds, iss, expired, future, nonce, nosub,
+        noexp. Who signed them: none, signature, key, kid, hs256. Else: no_id_token, access_token, garbage, userinfo_sub,
+        discovery_issuer."""
         self._control("POST", "/lie", kind=kind)
 
     def requests(self, path: str) -> int:

@@ -6,7 +6,8 @@
 //
 //   issuer, listen {host, port}, key, cert     where it is; files in PEM
 //   keys                                       a file for its signing keys; made if there is none, so that a restart keeps them
-//   clients [{client_id, client_secret?, …}]   one without a secret is public (token_endpoint_auth_method none)
+//   clients [{client_id, client_secret?, …}]   one without a secret is public (token_endpoint_auth_method none); one with
+//                                              redirect_uris is for browsers too, which show PKCE (authorization code grant)
 //   accounts {NAME: {email, groups, …}}        who can sign in, and with which claims; `sub` is NAME unless one is there;
 //                                              `proof` {acr, amr} is what he shows then, by itself a password
 //   control {port}                             where on 127.0.0.1 a test changes all this meanwhile; see `controls`
@@ -81,6 +82,7 @@ const lies = {
   iss: claims(() => ({ iss: 'https://elsewhere.example.com' })),
   expired: claims(({ exp }) => ({ iat: exp - 14400, auth_time: exp - 14400, exp: exp - 7200 })),
   future: claims(({ iat, exp }) => ({ iat: iat + 7200, nbf: iat + 7200, exp: exp + 7200 })),
+  nonce: claims(() => ({ nonce: 'of-another-sign-in' })),
   nosub: claims(() => ({ sub: undefined })),
   noexp: claims(() => ({ exp: undefined })),
   // About who signed it:
@@ -100,6 +102,7 @@ const lies = {
   }),
   // About the rest:
   no_id_token: { token(body) { delete body.id_token; } },
+  access_token: { token(body) { body.access_token = 'of-somebody-else'; } },
   garbage: { token(body) { body.id_token = 'not.a.token'; } },
   userinfo_sub: { userinfo(body) { body.sub = 'somebody-else'; } },
   discovery_issuer: { discovery(body) { body.issuer = 'https://elsewhere.example.com'; } },
@@ -111,8 +114,8 @@ const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code';
 function makeProvider() {
   const provider = new Provider(config.issuer, {
     clients: config.clients.map((client) => ({
-      grant_types: [DEVICE],
-      response_types: [],
+      grant_types: client.redirect_uris ? [DEVICE, 'authorization_code'] : [DEVICE],
+      response_types: client.redirect_uris ? ['code'] : [],
       redirect_uris: [],
       token_endpoint_auth_method: client.client_secret ? 'client_secret_basic' : 'none',
       ...client,
@@ -128,6 +131,7 @@ function makeProvider() {
     scopes: ['openid', 'offline_access', 'email', 'profile', 'groups'],
     acrValues: ['urn:example:password', 'urn:example:phr'],
     conformIdTokenClaims: config.conformIdTokenClaims ?? true,
+    pkce: { methods: ['S256'], required: () => true },
     features: { deviceFlow: { enabled: true }, devInteractions: { enabled: false } },
     ttl: { AccessToken: 3600, IdToken: 3600, DeviceCode: 600, Grant: 86400, Interaction: 3600, Session: 86400, ...config.ttl },
     findAccount: (ctx, name) => accounts.has(name) && {
