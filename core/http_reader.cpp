@@ -39,7 +39,7 @@ struct HttpReader::State {
 
   static State& of(http_parser* p) { return *static_cast<State*>(p->data); }
   int refuse(int status, std::string text) {
-    refusal = HttpRefusal{status, std::move(text)};
+    refusal = HttpRefusal{status, std::move(text), head_done && parser.method == HTTP_HEAD};
     return -1;
   }
 

@@ -18,6 +18,7 @@ struct HttpRefusal {
   int status = 400;        // 400 no request; 413 a body, 431 headers, 414 a target that are too long; 501 what is not done here;
                            // or what BodyLimit says
   std::string text;
+  bool head = false;       // the request was HEAD: no body goes with the answer
 };
 
 // HttpReader reads one request after the other. What is refused ends the reading.

@@ -128,6 +128,7 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
     if (!asked) {
       HttpReply reply = hooks.refused(asked.error());
       c->keep_alive = false;
+      c->head_only = asked.error().head;
       return send(number, std::move(reply));
     }
     if (!*asked) {

@@ -17,7 +17,7 @@ namespace tg::controller {
 namespace {
 
 constexpr std::int64_t kWaitMost = 60'000;                        // milliseconds that a question about news may wait
-constexpr std::size_t kWaitsOfOne = 16;                           // of such questions at once
+constexpr std::size_t kWaits = 256, kWaitsOfOne = 16;                          // of such questions at once
 constexpr Duration kLook = std::chrono::milliseconds(200);        // how often news is looked for, for those who wait
 constexpr net::HttpLimits kLocal{std::chrono::seconds(60), std::chrono::seconds(60), 256, 256};
 constexpr net::HttpLimits kWeb{std::chrono::seconds(60), std::chrono::seconds(60), 512, 64};
@@ -136,12 +136,13 @@ void ApiServer::take(HttpAsked asked, const net::HttpPeer& from, net::HttpServer
   const auto known = asked.query.find("wait_ms=") == asked.query.npos ? Known() : identify(asked, from);
   if (known && *known) {
     if (auto question = Api::waiting(asked, **known); question && !news_for_(*question)) {
-      if (waits_of((*known)->who) >= kWaitsOfOne) {
-        return reply(problem(429, {Errc::exhausted, fmt::format("{}: you wait for news {} times already", (*known)->who, kWaitsOfOne)}));
+      const std::string& who = (*known)->user.empty() ? (*known)->who : (*known)->user;
+      if (waits_of(who) >= kWaitsOfOne || waiting_.size() >= kWaits) {
+        return reply(finished(problem(429, {Errc::exhausted, fmt::format("{} waits for news too often already", who)}), from));
       }
       const auto patience = std::chrono::milliseconds(std::min(number_or(*question, "wait_ms", 0), kWaitMost));
       if (waiting_.empty()) look_.after(kLook);
-      waiting_.push_back({std::move(asked), from, std::move(*question), (*known)->who, net::Loop::now() + patience, std::move(reply)});
+      waiting_.push_back({std::move(asked), from, std::move(*question), who, net::Loop::now() + patience, std::move(reply)});
       return;
     }
   }

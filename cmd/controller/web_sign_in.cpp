@@ -14,8 +14,9 @@
 namespace tg::controller {
 namespace {
 
-constexpr std::string_view kFront = "/sign-in", kStart = "/sign-in/start", kBack = "/sign-in/callback", kOut = "/sign-in/out";
-constexpr std::size_t kRandom = 32;          // bytes of everything that nobody may guess
+constexpr std::string_view kFront = "/sign-in", kStart = "/sign-in/start", kBack = "/sign-in/callback/", kOut = "/sign-in/out";
+constexpr std::size_t kRandom = 32;          // bytes of everything that nobody may guess, which are
+constexpr std::size_t kRandomText = 43;      // characters
 constexpr std::string_view kAgain = "<p><a class=button href=/sign-in>Sign in again</a>";
 
 // in_a_browser is how the audit log calls who shows a session's cookie.
@@ -67,23 +68,23 @@ WebSignIn::WebSignIn(net::Loop& loop, Store& store, Means means, const HostPort&
 bool WebSignIn::takes(std::string_view path) { return path == "/" || path == kFront || path.starts_with("/sign-in/"); }
 
 void WebSignIn::answer(const HttpAsked& asked, const net::HttpPeer& from, net::HttpServer::Reply reply) {
-  const bool reads = asked.method == "GET" || asked.method == "HEAD";
-  const bool posted = asked.path == kOut;
-  if (asked.path != "/" && asked.path != kFront && asked.path != kStart && asked.path != kBack && !posted) {
+  const bool posted = asked.path == kOut, back = asked.path.starts_with(kBack), starts = asked.path == kStart;
+  const bool reads = asked.method == "GET" || (asked.method == "HEAD" && !back && !starts);   // those two do something
+  if (asked.path != "/" && asked.path != kFront && !starts && !back && !posted) {
     return reply(page(404, "There is nothing here", "<p><a href=/sign-in>Sign in</a>"));
   }
   if (posted ? asked.method != "POST" : !reads) {
     HttpReply no = page(405, "This is not done here", "<p><a href=/sign-in>Sign in</a>");
-    no.headers.emplace_back("Allow", posted ? "POST" : "GET, HEAD");
+    no.headers.emplace_back("Allow", posted ? "POST" : back || starts ? "GET" : "GET, HEAD");
     return reply(std::move(no));
   }
   if (posted) return sign_out(asked, from, reply);
-  if (asked.path == kBack) return came_back(asked, reply);
+  if (back) return came_back(asked, reply);
   // The provider sends the browser to where the cookie belongs.
   const std::string* host = asked.header("host");
   const bool here = host != nullptr && "https://" + lower(*host) == origin_;
   if (!here || asked.path == "/") return reply(see(here ? std::string(kFront) : origin_ + std::string(kFront)));
-  if (asked.path == kStart) return start(asked, from, reply);
+  if (starts) return start(asked, from, reply);
   front(asked, reply);
 }
 
@@ -138,8 +139,10 @@ Result<OidcProvider> WebSignIn::provider_of(const std::string& name) {
   return out;
 }
 
-// start asks the provider about itself, and sends the browser there.
+// start asks the provider about itself, and sends the browser there. Another site's page only leads to where one can say so himself.
+// Who waits for a provider that does not answer holds a connection: few do at once.
 void WebSignIn::start(const HttpAsked& asked, const net::HttpPeer& from, const net::HttpServer::Reply& reply) {
+  if (from_elsewhere(asked, origin_)) return reply(see(std::string(kFront)));
   const std::string source = source_of(from.address).to_string();
   if (const auto wait = pace_.wait(source, net::Loop::now())) {
     const auto left = std::chrono::ceil<std::chrono::seconds>(*wait).count();
@@ -148,6 +151,10 @@ void WebSignIn::start(const HttpAsked& asked, const net::HttpPeer& from, const n
     return reply(std::move(no));
   }
   pace_.count(source, net::Loop::now());
+  const auto waiting = std::count_if(visitors_.begin(), visitors_.end(), [](const auto& one) { return one.second.reply != nullptr; });
+  if (static_cast<std::size_t>(waiting) >= kWaiting) {
+    return reply(trouble(503, "The identity provider is slow, and too many wait for it; try again"));
+  }
   const auto query = parse_query(asked.query);
   auto provider = provider_of(query ? value_in(*query, "provider") : "");
   auto web = provider ? means_.providers.web() : Result<net::TlsContext>(tl::unexpected(provider.error()));
@@ -155,7 +162,8 @@ void WebSignIn::start(const HttpAsked& asked, const net::HttpPeer& from, const n
   if (!web) return reply(trouble(503, own_trouble(web.error()).value().text));
 
   CodeSecrets secrets{random_text(), random_text(), random_text()};
-  const std::string browser = random_text();
+  const auto kept = cookie(asked, kSignInCookie);      // of another tab, whose sign-in goes on
+  const std::string browser = kept && kept->size() == kRandomText && unbase64url(*kept) ? *kept : random_text();
   const Buffer key = sha256(as_bytes(secrets.state));
   Visitor visitor;
   visitor.number = ++last_;
@@ -163,9 +171,11 @@ void WebSignIn::start(const HttpAsked& asked, const net::HttpPeer& from, const n
   visitor.who.provider = *provider;
   visitor.who.provider.client_secret.clear();
   visitor.from = from.address.to_string();
+  if (const auto before = cookie(asked, kSessionCookie)) visitor.before = sha256(as_bytes(*before));
+  const std::string back = origin_ + std::string(kBack) + percent_encoded(provider->name);
   visitor.reply = reply;
-  auto machine = std::make_unique<CodeSignIn>(std::move(*provider), std::move(secrets), origin_ + std::string(kBack),
-                                              net::Loop::now(), net::Loop::wall());
+  auto machine = std::make_unique<CodeSignIn>(std::move(*provider), std::move(secrets), back, net::Loop::now(),
+                                              net::Loop::wall());
   visitor.machine = machine.get();
   visitor.signing_in = std::make_unique<SigningIn>(
       loop_, std::move(machine), *web, means_.providers.resolve(),
@@ -186,7 +196,8 @@ void WebSignIn::start(const HttpAsked& asked, const net::HttpPeer& from, const n
 }
 
 // came_back takes what the provider sent the browser back with. The state says which sign-in it is, the cookie that it began in
-// this browser: otherwise somebody could be signed in as somebody else by a link. Either is good once.
+// this browser: otherwise somebody could be signed in as somebody else by a link. Either is good once. Each provider has a path of its
+// own to come back to, so that none is given the code of another (RFC 9700 section 4.4.2).
 void WebSignIn::came_back(const HttpAsked& asked, const net::HttpServer::Reply& reply) {
   const auto query = parse_query(asked.query);
   if (!query) return reply(trouble(400, "The identity provider's answer makes no sense"));
@@ -203,6 +214,12 @@ void WebSignIn::came_back(const HttpAsked& asked, const net::HttpServer::Reply& 
     const Visitor other = take(key);
     if (other.reply) other.reply(trouble(400, "This sign-in went on in another browser"));
     return reply(trouble(403, "This sign-in began in another browser, or this browser keeps no cookies"));
+  }
+  if (percent_decoded(asked.path.substr(kBack.size())) != visitor.who.provider.name) {
+    net::log(net::Level::warning, "sign-in from {}: it came back from another provider than it began at", visitor.from);
+    const Visitor other = take(key);
+    if (other.reply) other.reply(trouble(400, "This sign-in went on at another provider"));
+    return reply(trouble(403, "This sign-in began at another identity provider"));
   }
   if (auto took = visitor.machine->returned(*query, net::Loop::now()); !took) {
     return reply(trouble(400, "The identity provider's answer is not taken: " + took.error().text));
@@ -241,6 +258,8 @@ void WebSignIn::let_in(Visitor visitor) {
     return visitor.reply(trouble(503, "The controller could not write its state; ask an administrator"));
   }
   means_.changed();
+  // The session that this browser had before could not be ended by anybody any more.
+  if (!visitor.before.empty()) static_cast<void>(store_.end_web_session(visitor.before, {net::Loop::wall(), in_a_browser(in->user), visitor.from}));
   // A Strict cookie does not travel on a way that began at another site: the browser goes on from a page of ours.
   HttpReply done = page(200, "Signed in", fmt::format("<p>You are signed in as <b>{}</b>.<p><a class=button href={}>Go on</a>",
                                                       html_escaped(in->user), kFront));

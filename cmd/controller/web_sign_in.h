@@ -23,6 +23,7 @@ class WebSignIn {
  public:
   static constexpr std::size_t kSignIns = 1024;         // people who are signing in, in all: one more ends the oldest
   static constexpr std::size_t kSignInsPerSource = 64;  // and from one source, likewise
+  static constexpr std::size_t kWaiting = 64;           // of whom a connection waits for the provider's answer; one more is refused
   static constexpr std::size_t kFormMax = 4096;         // bytes
 
   struct Means {
@@ -47,6 +48,7 @@ class WebSignIn {
     Buffer browser;                     // SHA-256 of the cookie that this browser was given
     SignIn who;
     std::string from;
+    Buffer before;                      // the session that this browser had, by its hash; or nothing
     std::unique_ptr<SigningIn> signing_in;
     CodeSignIn* machine = nullptr;      // of signing_in
     net::HttpServer::Reply reply;       // whoever waits for an answer now

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "cmd/controller/pki.h"
 #include "controller_support.h"
 
@@ -85,15 +87,14 @@ TEST_F(AWebSignIn, lets_a_source_begin_so_many_at_once_and_others_go_on) {
   EXPECT_EQ(status(start(2)), 0);
 }
 
-TEST_F(AWebSignIn, ends_the_oldest_where_there_are_too_many) {
+TEST_F(AWebSignIn, lets_few_wait_for_a_provider_that_does_not_answer) {
   std::vector<std::size_t> begun;
-  for (std::size_t i = 0; i < WebSignIn::kSignIns; ++i) begun.push_back(start(static_cast<std::uint32_t>(1 + i / 16)));
+  for (std::size_t i = 0; i < WebSignIn::kWaiting; ++i) begun.push_back(start(static_cast<std::uint32_t>(1 + i / 16)));
   for (const std::size_t at : begun) ASSERT_EQ(status(at), 0);
-  start(9999);
-  EXPECT_EQ(status(begun[0]), 503);
-  EXPECT_EQ(status(begun[1]), 0);
-  start(9999);
-  EXPECT_EQ(status(begun[1]), 503);
+  EXPECT_EQ(status(start(9999)), 503) << "each holds a connection";
+  run({{[&] { return !asked.empty(); }, [&] { asked[0](fail(Errc::not_found, "no address")); }},
+       {[&] { return std::any_of(begun.begin(), begun.end(), [&](std::size_t at) { return status(at) != 0; }); }, [] {}}});
+  EXPECT_EQ(status(start(9999)), 0) << "there is room again";
 }
 
 TEST_F(AWebSignIn, goes_away_with_those_who_wait) {
@@ -127,7 +128,10 @@ TEST_F(AWebSignIn, is_asked_as_its_paths_say) {
   EXPECT_EQ(ask("GET", "/sign-in/out", own), 405) << "a link signs nobody out";
   EXPECT_EQ(ask("POST", "/sign-in/out", own), 403);
   EXPECT_EQ(ask("GET", "/sign-in/planets", own), 404);
-  EXPECT_EQ(ask("GET", "/sign-in/callback", own), 400);
+  EXPECT_EQ(ask("GET", "/sign-in/callback", own), 404);
+  EXPECT_EQ(ask("GET", "/sign-in/callback/company", own), 400);
+  EXPECT_EQ(ask("HEAD", "/sign-in/callback/company", own), 405);
+  EXPECT_EQ(ask("HEAD", "/sign-in/start", own), 405);
   EXPECT_EQ(ask("GET", "/sign-in/start", own), 404);
 }
 

@@ -16,10 +16,11 @@ from support.tg import Tg
 
 NAME, PORT, EVIL_PORT = "controller.example.org", 8445, 8446
 BASE = f"https://{NAME}:{PORT}"
-CALLBACK = f"{BASE}/sign-in/callback"
+CALLBACK = f"{BASE}/sign-in/callback/company"
 SESSION, SIGN_IN = "__Host-tg-session", "__Host-tg-sign-in"
 SAME_SITE, CROSS_SITE = f"https://www.example.org:{EVIL_PORT}", f"https://{PUBLIC_WEB}:{EVIL_PORT}"
 STRANGE = "<img src=x onerror=document.title='pwned'>"
+STRANGE_CALLBACK = f"{BASE}/sign-in/callback/{urllib.parse.quote(STRANGE, safe='')}"
 CAREFUL = {"content-security-policy":
            "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
            "x-frame-options": "DENY", "referrer-policy": "no-referrer", "x-content-type-options": "nosniff",
@@ -115,7 +116,7 @@ def web(lab: Lab, session_tg: Tg) -> Iterator[Web]:
     tg, folder = session_tg, lab.root / "web"
     folder.mkdir()
     certificate(folder)
-    clients = [{"client_id": CLIENT, "redirect_uris": [CALLBACK]},
+    clients = [{"client_id": CLIENT, "redirect_uris": [CALLBACK, STRANGE_CALLBACK]},
                {"client_id": SECRET_CLIENT, "client_secret": SECRET, "redirect_uris": [CALLBACK]}]
     tg.stop()
     with Provider(lab, clients) as provider:
@@ -348,7 +349,7 @@ def test_another_sites_page_shows_nothing_of_it_in_a_frame(web: Web, chromium: C
 # -- without a browser: what goes wrong ------------------------------------------------------------------------------------------
 
 def test_every_answer_tells_a_browser_to_be_careful(web: Web) -> None:
-    for path, status in (("/", 303), ("/sign-in", 200), ("/sign-in/start?provider=nobody", 404), ("/sign-in/callback", 400),
+    for path, status in (("/", 303), ("/sign-in", 200), ("/sign-in/start?provider=nobody", 404), ("/sign-in/callback/company", 400), ("/sign-in/callback", 404),
                          ("/sign-in/out", 405), ("/sign-in/nothing", 404), ("/api/v1/", 200), ("/api/v1/me", 401),
                          ("/style.css", 200), ("/nothing", 401)):
         got, body, headers = web.curl(path)
@@ -391,6 +392,26 @@ def test_what_a_session_may_say_and_how(web: Web) -> None:
     assert here.ok().out == "404", "on the socket there are no browsers"
 
 
+def test_another_sites_page_begins_no_sign_in(web: Web) -> None:
+    before = web.provider.requests("/.well-known/openid-configuration")
+    for site in ("cross-site", "same-site"):
+        status, _, headers = web.curl("/sign-in/start?provider=company", "-H", f"Sec-Fetch-Site: {site}")
+        assert (status, headers["location"]) == (303, "/sign-in") and "set-cookie" not in headers
+    for path in ("/sign-in/start?provider=company", "/sign-in/callback/company?state=x&code=x"):
+        assert web.curl(path, "-I")[0] == 405, "to look is to do nothing"
+    assert web.provider.requests("/.well-known/openid-configuration") == before
+
+
+def test_who_signs_in_anew_has_one_session(web: Web) -> None:
+    web.host = web.provider.host
+    b, first = web.sign_in()
+    b.open(f"{BASE}/sign-in/start?provider=company")           # where he is still known
+    b.expect("You are signed in as")
+    second = web.cookie(b, SESSION)
+    assert second not in ("", first) and web.me(second) == 200
+    assert web.me(first) == 401, "nobody could sign it out any more"
+
+
 def test_a_provider_may_want_a_secret(web: Web) -> None:
     web.tg.apply(policy(client=SECRET_CLIENT)).ok()
     words = " ".join(web.tg.words("controller identity-provider secret"))
@@ -424,23 +445,27 @@ def test_an_answer_is_taken_once_and_from_the_browser_that_asked(web: Web) -> No
         return asked["state"][0], value
     state, cookie = begin()
     _, other = begin()
-    assert web.curl("/sign-in/callback?state=wrong&code=x", "-H", f"Cookie: {cookie}")[0] == 400
-    assert web.curl("/sign-in/callback?code=x", "-H", f"Cookie: {cookie}")[0] == 400
+    assert web.curl("/sign-in/callback/company?state=wrong&code=x", "-H", f"Cookie: {cookie}")[0] == 400
+    assert web.curl("/sign-in/callback/company?code=x", "-H", f"Cookie: {cookie}")[0] == 400
     for words in ([], ["-H", f"Cookie: {other}"], ["-H", f"Cookie: {SIGN_IN}="]):
         state, cookie = begin()
-        status, body, _ = web.curl(f"/sign-in/callback?state={state}&code=x&iss={web.provider.issuer}", *words)
+        status, body, _ = web.curl(f"/sign-in/callback/company?state={state}&code=x&iss={web.provider.issuer}", *words)
         assert status == 403 and "another browser" in body, body
-        status, _, _ = web.curl(f"/sign-in/callback?state={state}&code=x&iss={web.provider.issuer}", "-H", f"Cookie: {cookie}")
+        status, _, _ = web.curl(f"/sign-in/callback/company?state={state}&code=x&iss={web.provider.issuer}", "-H", f"Cookie: {cookie}")
         assert status == 400, "whoever has shown it may have got it from somebody"
+    state, cookie = begin()
+    status, body, _ = web.curl(f"/sign-in/callback/other?state={state}&code=x", "-H", f"Cookie: {cookie}")
+    assert status == 403 and "another identity provider" in body, "no provider is given the code of another"
+    assert web.curl(f"/sign-in/callback/company?state={state}&code=x", "-H", f"Cookie: {cookie}")[0] == 400
     asked = web.provider.requests("/token")
     for query in ("code=x", "code=x&iss=https://evil.example.com", f"code=x&error=access_denied&iss={web.provider.issuer}",
                   f"iss={web.provider.issuer}"):
         state, cookie = begin()
-        status, _, headers = web.curl(f"/sign-in/callback?state={state}&{query}", "-H", f"Cookie: {cookie}")
+        status, _, headers = web.curl(f"/sign-in/callback/company?state={state}&{query}", "-H", f"Cookie: {cookie}")
         assert status in (403, 502) and "set-cookie" not in headers, query
     assert web.provider.requests("/token") == asked, "no code was shown to anybody"
     state, cookie = begin()
-    status, body, _ = web.curl(f"/sign-in/callback?state={state}&code=x&iss={web.provider.issuer}", "-H", f"Cookie: {cookie}")
+    status, body, _ = web.curl(f"/sign-in/callback/company?state={state}&code=x&iss={web.provider.issuer}", "-H", f"Cookie: {cookie}")
     assert status == 403 and "it does not take the code" in body, body
 
 
