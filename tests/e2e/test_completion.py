@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+from typing import Callable
 
 import pytest
 from support.tg import binary
@@ -74,26 +75,30 @@ def in_fish(place: pathlib.Path, line: str) -> set[str]:
     return {entry.split("\t")[0] for entry in done.stdout.splitlines()}
 
 
-def at_terminal(place: pathlib.Path, argv: list[str], start: str, line: str, tabs: int = 1) -> str:
-    """What is on the terminal of a shell after `line` and Tab."""
+def at_terminal(place: pathlib.Path, argv: list[str], start: str, line: str, there: Callable[[str], bool], tabs: int = 1) -> str:
+    """What is on the terminal of a shell after `line` and Tab, once what it shows has what is wanted `there` and says no more."""
     pid, fd = pty.fork()
     if pid == 0:
         os.chdir(place)
         os.execvpe(argv[0], argv, environment(place))
-    def read_until(wanted: str, deadline: float) -> str:
-        out, end = b"", time.monotonic() + deadline
-        while time.monotonic() < end and wanted.encode() not in out:
-            if select.select([fd], [], [], 0.05)[0]:
+    def read_until(done: Callable[[str], bool], quiet: float = 0.0) -> str:
+        out, end = b"", time.monotonic() + 20
+        while time.monotonic() < end:
+            if select.select([fd], [], [], max(quiet, 0.05))[0]:
                 try:
                     out += os.read(fd, 65536)
                 except OSError:
                     break
+                if quiet:
+                    continue
+            if done(out.decode(errors="replace")):
+                break
         return out.decode(errors="replace")
     try:
         os.write(fd, (start + "; echo RE''ADY\n").encode())
-        read_until("READY\r\n", 10)
+        read_until(lambda shown: "READY\r\n" in shown)
         os.write(fd, (line + "\t" * tabs).encode())
-        return read_until("\0never", 1.0)
+        return read_until(there, quiet=0.5)
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -108,7 +113,7 @@ def in_zsh(place: pathlib.Path, line: str) -> set[str]:
              f"source {place}/tg.zsh; "
              f"compadd() {{ local -a got; builtin compadd -O got \"$@\"; print -rl -- $got >> {caught}; "
              "builtin compadd \"$@\"; }")
-    at_terminal(place, ["zsh", "-f", "-i"], start, line, tabs=2)
+    at_terminal(place, ["zsh", "-f", "-i"], start, line, lambda _: caught.stat().st_size > 0, tabs=2)
     return set(caught.read_text().split())
 
 
@@ -129,7 +134,7 @@ def test_completion(place: pathlib.Path, shell: str, line: str, there: set[str],
 
 
 def test_bash_at_a_terminal(place: pathlib.Path) -> None:
-    shown = at_terminal(place, ["bash", "--norc", "-i"], f"PS1='> '; source {place}/tg.bash", "tg client netch")
+    shown = at_terminal(place, ["bash", "--norc", "-i"], f"PS1='> '; source {place}/tg.bash", "tg client netch", lambda s: "netcheck " in s)
     assert re.search(r"tg client netcheck ", shown), repr(shown)
 
 
@@ -138,5 +143,5 @@ def test_zsh_loads_the_script_from_fpath(place: pathlib.Path) -> None:
     functions.mkdir()
     shutil.copy(place / "tg.zsh", functions / "_tg")
     start = f"PS1='> '; fpath=({functions} $fpath); autoload -Uz compinit && compinit -u -D"
-    shown = at_terminal(place, ["zsh", "-f", "-i"], start, "tg client netch")
+    shown = at_terminal(place, ["zsh", "-f", "-i"], start, "tg client netch", lambda s: "netcheck" in s.replace("\b", ""))
     assert "tg client netcheck" in shown.replace("\b", "") and "\a" not in shown, repr(shown)
