@@ -55,9 +55,14 @@ def three(tg: Tg, lab: Lab) -> Iterator[Connectors]:
         for name in NAMES[1:]:
             made.tokens[name] = tg.token("connector", name)
             made.start(name)
+        def all_online() -> bool:
+            found = json.loads(tg.admin("connector list", "--json").ok().out)["connectors"]
+            return all(c["online"] for c in found if c["name"] in NAMES)
+        wait_for("all three are online", all_online, 15, explain=tg.explain)     # or the client's choice would still change
         def two_by_the_relay() -> bool:
             return [PUBLIC_WEB in t["address"] for t in made.tunnels().values()] == [True, True]
-        wait_for("the client has two tunnels", two_by_the_relay, 15, explain=tg.explain)
+        # Where it had chosen before the third came, that tunnel stands idle for a while.
+        wait_for("the client has two tunnels", two_by_the_relay, 45, explain=tg.explain)
         yield made
     finally:
         for process in made.processes.values():
