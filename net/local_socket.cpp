@@ -18,13 +18,12 @@ namespace {
 
 constexpr std::size_t kTextMax = 64 * 1024;   // of an error: a file's mistakes are told together
 
-// asker returns the user at the other end, when he may ask.
-std::optional<uid_t> asker(int fd) {
+// may_ask says whether the user at the other end is root, or that of this process.
+bool may_ask(int fd) {
   ucred who{};
   socklen_t size = sizeof who;
-  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) return std::nullopt;
-  if (who.uid != 0 && who.uid != ::geteuid()) return std::nullopt;
-  return who.uid;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) return false;
+  return who.uid == 0 || who.uid == ::geteuid();
 }
 
 }  // namespace
@@ -32,7 +31,6 @@ std::optional<uid_t> asker(int fd) {
 struct LocalServer::State {
   struct Peer {
     Fd fd;
-    uid_t user;
     ControlReader reader;
     Buffer out{};
     std::size_t sent = 0;     // of `out`
@@ -43,7 +41,7 @@ struct LocalServer::State {
 
   Loop& loop;
   std::string path;
-  KnownHandler handler;
+  Handler handler;
   std::size_t longest;
   Acceptor accepting{};
   std::map<std::uint64_t, Peer> peers{};
@@ -53,10 +51,9 @@ struct LocalServer::State {
   ~State() { ::unlink(path.c_str()); }
 
   void accepted(Fd fd) {
-    const auto user = asker(fd.get());
-    if (peers.size() >= kPeers || !user) return;
+    if (peers.size() >= kPeers || !may_ask(fd.get())) return;
     const std::uint64_t number = next++;
-    Peer& peer = peers.emplace(number, Peer{std::move(fd), *user, ControlReader(longest)}).first->second;
+    Peer& peer = peers.emplace(number, Peer{std::move(fd), ControlReader(longest)}).first->second;
     peer.watch = Watch(loop, peer.fd.get(), [this, number] { read(number); }, [this, number] { write(number); });
     peer.watch.want_read(true);
   }
@@ -85,7 +82,7 @@ struct LocalServer::State {
       }
       if (!*message) return;
       peer.answering = true;
-      handler(peer.user, **message, [weak = std::weak_ptr<State*>(self), number](const Json& answer) {
+      handler(**message, [weak = std::weak_ptr<State*>(self), number](const Json& answer) {
         if (const auto state = weak.lock()) (*state)->send(number, answer);
       });
       if (const auto still = peers.find(number); still != peers.end()) still->second.answering = false;
@@ -140,13 +137,6 @@ LocalServer::LocalServer(std::unique_ptr<State> state) : state_(std::move(state)
 LocalServer::~LocalServer() = default;
 
 Result<std::unique_ptr<LocalServer>> LocalServer::start(Loop& loop, const std::string& path, Handler handler,
-                                                        std::size_t longest) {
-  return start(loop, path,
-               [handler = std::move(handler)](unsigned, const Json& request, Reply reply) { handler(request, std::move(reply)); },
-               longest);
-}
-
-Result<std::unique_ptr<LocalServer>> LocalServer::start(Loop& loop, const std::string& path, KnownHandler handler,
                                                         std::size_t longest) {
   auto listener = unix_listen(path);
   if (!listener) return pass_on(listener);

@@ -22,14 +22,10 @@ class LocalServer {
   // Reply sends one message; it may be called later, and is ignored once the asker is gone.
   using Reply = std::function<void(const Json&)>;
   using Handler = std::function<void(const Json& request, Reply reply)>;
-  // KnownHandler is also told which user asks.
-  using KnownHandler = std::function<void(unsigned uid, const Json& request, Reply reply)>;
 
   // The socket has mode 0600, and is removed with the LocalServer. `longest`: bytes of a request.
   // Errors: conflict when somebody answers on `path` already; io.
   static Result<std::unique_ptr<LocalServer>> start(Loop& loop, const std::string& path, Handler handler,
-                                                    std::size_t longest = kControlBeforeIdentity);
-  static Result<std::unique_ptr<LocalServer>> start(Loop& loop, const std::string& path, KnownHandler handler,
                                                     std::size_t longest = kControlBeforeIdentity);
   ~LocalServer();
 

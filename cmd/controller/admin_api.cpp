@@ -145,8 +145,9 @@ Result<Json> AdminApi::apply(const Json& request, const Stamp& by) const {
   if (!f.ok()) return f.error();
   auto wanted = desired_from_json(*state);
   if (!wanted) return pass_on(wanted);
-  if (prune && names_nothing(*wanted)) {
-    return fail(Errc::invalid_argument, "this state names nothing, and with prune everything would be removed; delete entries one by one if that is meant");
+  if (prune && !dry_run && names_nothing(*wanted)) {   // what is removed so does not come back by itself
+    return fail(Errc::invalid_argument, "this state names nothing, and to prune would remove everything; delete entries one by one if that is "
+                                        "meant");
   }
   auto found = store.examine(*wanted, prune);
   if (!found) return pass_on(found);

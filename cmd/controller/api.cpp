@@ -361,7 +361,9 @@ Result<std::optional<HttpReply>> Api::unmet(const Asking& a) const {
   auto text = sealed ? vault_.unseal(kAnswerName, *sealed) : Result<Buffer>(Buffer());
   const auto kept = text ? parse_json(as_text(*text)) : std::nullopt;
   if (!kept) return std::optional(problem(409, {Errc::conflict, "Idempotency-Key: this was done already, and the answer is lost"}));
-  HttpReply out = json_reply(static_cast<int>(number_or(*kept, "status", 200)), kept->value("body", Json::object()));
+  HttpReply out = json_reply(static_cast<int>(number_or(*kept, "status", 200)), Json::object());
+  out.body = text_or(*kept, "body", "");
+  if (kept->contains("location")) out.headers.emplace_back("Location", text_or(*kept, "location", ""));
   out.headers.emplace_back("Idempotency-Replayed", "true");
   return std::optional(std::move(out));
 }
@@ -378,7 +380,10 @@ HttpReply Api::carry_out(Asking& a) const {
   }
   HttpReply out = shaped(a, std::move(answer));
   if (a.stamp.once) {
-    const Json kept = {{"status", out.status}, {"body", parse_json(out.body).value_or(Json::object())}};
+    Json kept = {{"status", out.status}, {"body", out.body}};
+    for (const auto& [name, value] : out.headers) {
+      if (name == "Location") kept["location"] = value;
+    }
     if (auto done = store_.keep_answer(a.stamp.once->key, vault_.seal(kAnswerName, as_bytes(json_text(kept)))); !done) {
       out.headers.emplace_back("Idempotency-Kept", "false");
     }

@@ -146,11 +146,6 @@ Result<int> apply(const Apply& options) {
   auto file = read_desired(options.file, options.dry_run);
   if (!file) return pass_on(file);
   const DesiredState* const state = &file->state;
-  // What --prune removes does not come back by itself.
-  if (options.prune && !options.dry_run && names_nothing(*state)) {
-    return fail(Errc::invalid_argument, options.file + ": names nothing, and --prune would remove everything; "
-                                                       "delete entries one by one if that is meant");
-  }
   auto before = state_of(options.common);
   if (!before) return pass_on(before);
   const std::vector<Problem> warnings =

@@ -56,7 +56,6 @@ class Controller {
   // renew_certificates makes new ones of the controller's own, and a new issuing CA, when they are due. Called every
   // minute, so that a machine that slept, or whose clock was set, renews in time.
   void renew_certificates(UnixTime now);
-  void renew_api(UnixTime now);
   Duration upkeep_every() const;
 
   // goodbye tells every agent that the controller is about to end; done is called when they know, or after 2 s.
@@ -84,6 +83,7 @@ class Controller {
   SignInMeans sign_in_means();
   bool news_for(const Json& question) const;
   Result<net::TlsContext> api_context(UnixTime now);
+  void renew_api(UnixTime now);
   Result<net::TlsContext> control_context(UnixTime now);
   Result<net::TlsContext> relay_context(UnixTime now);
   Json about() const;

@@ -406,6 +406,7 @@ TEST_F(TheApi, refuses_every_wrong_type_of_every_field_and_lives_on) {
   }
   for (const Json& value : wrong) EXPECT_LT(ask(root(), "PUT", "/state", value).status, 500);
   EXPECT_EQ(ask(root(), "PUT", "/state?prune=true", Json::object()).status, 400) << "nothing is most likely a mistake";
+  EXPECT_EQ(ask(root(), "PUT", "/state?prune=true&dry_run=true", Json::object()).status, 200) << "but one may ask what it would do";
 }
 
 TEST_F(TheApi, answers_questions_about_the_record_without_parameters) {
@@ -504,7 +505,9 @@ TEST_F(TheApi, does_once_what_is_sent_twice) {
 
   const HttpReply user = ask(root(), "POST", "/users", {{"email", "new@example.com"}}, {{"idempotency-key", "k3"}});
   EXPECT_EQ(user.status, 201);
-  EXPECT_EQ(ask(root(), "POST", "/users", {{"email", "new@example.com"}}, {{"idempotency-key", "k3"}}).status, 201);
+  const HttpReply same = ask(root(), "POST", "/users", {{"email", "new@example.com"}}, {{"idempotency-key", "k3"}});
+  EXPECT_EQ(same.status, 201);
+  EXPECT_EQ(header(same, "Location"), header(user, "Location"));
   EXPECT_EQ(ask(root(), "POST", "/users", {{"email", "new@example.com"}}).status, 409);
 }
 
