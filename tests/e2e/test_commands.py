@@ -57,16 +57,27 @@ def test_ping_takes_the_address_that_stands_for_a_name(tg: Tg) -> None:
     ("web.home.int", DENIED, "not-allowed", "tcp 80, 8000-8100, no ping"),
     ("gone.home.int", UNREACHABLE, "unreachable", "the private DNS does not know gone.home.int"),
     ("down.home.int", UNREACHABLE, "unreachable", "home-1 has no way to down.home.int"),
-    ("noarp.home.int", UNREACHABLE, "no-reply", "noarp.home.int does not answer"),
+    ("noarp.home.int", UNREACHABLE, "unreachable", "noarp.home.int, or nobody is there"),       # when ARP has given up
     ("evil.home.int", DENIED, "denied", "an address that a connector dials only when"),
 ])
 def test_ping_says_how_far_it_came(tg: Tg, host: str, code: int, state: str, words: str) -> None:
-    result = tg.client(f"ping {host} --count 1 --timeout 1 --json")
+    result = tg.client(f"ping {host} --count 1 --timeout 20 --json")
     probe = first_probe(result)
     assert (result.code, probe["state"]) == (code, state), result
     assert words in probe["text"]
-    shown = tg.client(f"ping {host} --count 1 --timeout 1")
+    shown = tg.client(f"ping {host} --count 1 --timeout 20")
     assert shown.code == code and words in shown.out, shown
+
+
+def test_ping_says_that_the_host_is_silent(tg: Tg, lab: Lab) -> None:
+    lab.nas.nft("table ip mute { chain input { type filter hook input priority filter\nicmp type echo-request drop\n}\n}")
+    try:
+        result = tg.client("ping nas.home.int --count 1 --timeout 5 --json")      # the tunnel has the whole time to prove that it works
+    finally:
+        lab.nas.nft("delete table ip mute")
+    probe = first_probe(result)
+    assert (result.code, probe["state"]) == (UNREACHABLE, "no-reply"), result
+    assert "nas.home.int does not answer" in probe["text"]
 
 
 def test_ping_says_that_the_connector_is_offline(tg: Tg) -> None:
