@@ -118,7 +118,7 @@ TEST(Rewriter, admits_by_bending_the_syn_to_the_listener) {
   EXPECT_EQ(parse_tcp(*parse_ipv4(*syn))->seq, w.isn);
   EXPECT_EQ(syn->size(), 44u);
   EXPECT_TRUE(whole(*syn));
-  EXPECT_EQ(r.rewriter.flow_of({kPeer, 1024}), out.flow);
+  EXPECT_EQ(r.rewriter.accepted({kPeer, 1024}, {}), out.flow);
   EXPECT_FALSE(r.rewriter.admit(out.flow, r.now));   // once
 }
 
@@ -332,7 +332,7 @@ TEST(Rewriter, last_packets_are_rewritten_while_a_flow_lingers) {
     r.put(w.listener(peer, kFin | kAck, {}, 1));
     r.put(w.app(kAck, {}, 1));
     r.rewriter.closed(id, how, r.now);
-    EXPECT_EQ(r.rewriter.flow_of(peer), std::nullopt);
+    EXPECT_EQ(r.rewriter.accepted(peer, {}), std::nullopt);
     r.now += time - 1s;
     r.rewriter.on_timeout(r.now);
     EXPECT_EQ(r.put(w.app(kAck, {}, 1)).action, Action::write);
@@ -502,7 +502,7 @@ TEST(Rewriter, a_syn_on_a_flow_that_both_sides_ended_is_a_new_flow) {
   r.put(w.listener(peer, kFin | kAck));
   const auto out = r.put(next.syn());
   EXPECT_EQ(out.event, Event::opened);
-  EXPECT_EQ(r.rewriter.flow_of(peer), old);                 // until its owner closes it
+  EXPECT_EQ(r.rewriter.accepted(peer, {}), old);                 // until its owner closes it
   r.rewriter.closed(old, End::finished, r.now);
   EXPECT_EQ(r.rewriter.key_of(out.flow), w.key);
   r.now += 60s;
@@ -739,7 +739,7 @@ TEST(Rewriter, agrees_with_a_plain_model) {
         if (m.phase == Model::held) ++n.held;
         if (m.phase == Model::open) ++n.open;
         RC_ASSERT(r.rewriter.key_of(id) == m.wire.key);
-        if (m.phase == Model::open) RC_ASSERT(r.rewriter.flow_of(m.peer) == id);
+        if (m.phase == Model::open) RC_ASSERT(r.rewriter.accepted(m.peer, {}) == id);
       }
       RC_ASSERT(n.held == r.rewriter.counts().held);
       RC_ASSERT(n.open == r.rewriter.counts().open);
