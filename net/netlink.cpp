@@ -4,7 +4,7 @@
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
-#include <sys/time.h>
+#include <linux/ip.h>
 
 #include <cerrno>
 
@@ -15,27 +15,6 @@
 namespace tg::net {
 namespace {
 
-constexpr std::size_t kReceive = 256 * 1024;
-
-// refusal makes an Error of an error message; the kernel's own words come in the attribute NLMSGERR_ATTR_MSG.
-Error refusal(const Message& m, int err, const std::string& what) {
-  Error e = os_error(err, what);
-  if (err == ESRCH || err == ENODEV || err == ENOENT || err == EADDRNOTAVAIL) e.code = Errc::not_found;
-  if (err == EEXIST || err == EBUSY) e.code = Errc::conflict;
-  if ((m.header.nlmsg_flags & NLM_F_ACK_TLVS) == 0) return e;
-  Bytes rest;
-  const auto fixed = m.fixed<nlmsgerr>(rest);
-  if (!fixed) return e;
-  if ((m.header.nlmsg_flags & NLM_F_CAPPED) == 0) {
-    const std::size_t length = std::max<std::size_t>(fixed->msg.nlmsg_len, sizeof(nlmsghdr));
-    rest = rest.subspan(std::min(rest.size(), netlink_aligned(length - sizeof(nlmsghdr))));
-  }
-  while (const auto a = next_attribute(rest)) {
-    if (a->type == NLMSGERR_ATTR_MSG) e.text += fmt::format(" ({})", a->text());
-  }
-  return e;
-}
-
 Route::Kind kind_of(std::uint8_t type) noexcept {
   switch (type) {
     case RTN_UNICAST: return Route::Kind::unicast;
@@ -45,6 +24,25 @@ Route::Kind kind_of(std::uint8_t type) noexcept {
     case RTN_THROW: return Route::Kind::pass;
     default: return Route::Kind::local;
   }
+}
+
+// The settings of net.ipv4.conf.INTERFACE, by their numbers in linux/ip.h, which begin with 1.
+std::uint32_t ipv4_setting(Bytes settings, std::size_t number) noexcept {
+  std::uint32_t value = 0;
+  if (settings.size() >= number * sizeof value) std::memcpy(&value, settings.data() + (number - 1) * sizeof value, sizeof value);
+  return value;
+}
+
+bool takes_own(Bytes families) noexcept {
+  while (const auto family = next_attribute(families)) {
+    if (family->type != AF_INET) continue;
+    Bytes rest = family->value;
+    while (const auto a = next_attribute(rest)) {
+      if (a->type != IFLA_INET_CONF) continue;
+      return ipv4_setting(a->value, IPV4_DEVCONF_ACCEPT_LOCAL) == 1 && ipv4_setting(a->value, IPV4_DEVCONF_RP_FILTER) == 2;
+    }
+  }
+  return false;
 }
 
 std::optional<Link> link_of(const Message& m) {
@@ -60,6 +58,7 @@ std::optional<Link> link_of(const Message& m) {
     if (a->type == IFLA_IFNAME) l.name = a->text();
     if (a->type == IFLA_MTU) l.mtu = a->u32();
     if (a->type == IFLA_TXQLEN) l.queue_length = a->u32();
+    if (a->type == IFLA_AF_SPEC) l.takes_own = takes_own(a->value);
   }
   return l;
 }
@@ -120,8 +119,9 @@ std::optional<Rule> rule_of(const Message& m) {
   while (const auto a = next_attribute(rest)) {
     if (a->type == FRA_PRIORITY) r.priority = a->u32();
     if (a->type == FRA_TABLE) r.table = a->u32();
-    if (a->type == FRA_FWMARK && inverted) r.not_mark = a->u32();
+    if (a->type == FRA_FWMARK) r.mark = a->u32();
   }
+  r.but_mark = inverted;
   return r;
 }
 
@@ -136,6 +136,10 @@ Buffer route_message(std::uint16_t type, std::uint16_t flags, const Route& r) {
   body.rtm_type = RTN_UNICAST;
   if (r.kind == Route::Kind::pass) body.rtm_type = RTN_THROW;
   if (r.kind == Route::Kind::discard) body.rtm_type = RTN_UNREACHABLE;
+  if (r.kind == Route::Kind::local) {
+    body.rtm_type = RTN_LOCAL;
+    body.rtm_scope = RT_SCOPE_HOST;
+  }
   NetlinkWriter w(type, flags, body);
   w.address(RTA_DST, r.to.base());
   w.u32(RTA_TABLE, r.table);
@@ -150,9 +154,9 @@ Buffer rule_message(std::uint16_t type, std::uint16_t flags, const Rule& r) {
   body.family = AF_INET;
   body.action = FR_ACT_TO_TBL;
   body.table = r.table < 256 ? static_cast<std::uint8_t>(r.table) : static_cast<std::uint8_t>(RT_TABLE_UNSPEC);
-  if (r.not_mark != 0) body.flags = FIB_RULE_INVERT;
+  if (r.but_mark) body.flags = FIB_RULE_INVERT;
   NetlinkWriter w(type, flags, body);
-  if (r.not_mark != 0) w.u32(FRA_FWMARK, r.not_mark);
+  if (r.mark != 0) w.u32(FRA_FWMARK, r.mark);
   w.u32(FRA_PRIORITY, r.priority);
   w.u32(FRA_TABLE, r.table);
   w.u8(FRA_PROTOCOL, kOwnProtocol);
@@ -186,102 +190,31 @@ Result<std::vector<T>> parse_all(Result<std::vector<Buffer>> datagrams, Parse pa
 }  // namespace
 
 Result<Netlink> Netlink::open() {
-  Netlink n;
-  n.fd_ = Fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
-  if (!n.fd_) return tl::unexpected(os_error(errno, "open rtnetlink"));
-  const int on = 1;
-  const timeval patience{5, 0};
-  setsockopt(n.fd_.get(), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);    // the kernel's words; since 4.12
-  setsockopt(n.fd_.get(), SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
-  setsockopt(n.fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  n.in_.resize(kReceive);
-  return n;
-}
-
-Result<> Netlink::send(Buffer& message, const std::string& what) {
-  ++sequence_;
-  std::memcpy(message.data() + offsetof(nlmsghdr, nlmsg_seq), &sequence_, sizeof sequence_);
-  if (::send(fd_.get(), message.data(), message.size(), 0) < 0) return tl::unexpected(os_error(errno, what));
-  return {};
-}
-
-Result<std::size_t> Netlink::receive(const std::string& what) {
-  for (;;) {
-    const ssize_t n = recv(fd_.get(), in_.data(), in_.size(), MSG_TRUNC);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return tl::unexpected(os_error(errno == EAGAIN ? ETIMEDOUT : errno, what));
-    if (static_cast<std::size_t>(n) > in_.size()) {
-      return fail(Errc::io, fmt::format("could not {}: the kernel's answer is too long", what));
-    }
-    return static_cast<std::size_t>(n);
-  }
-}
-
-Result<> Netlink::change(Buffer message, const std::string& what, int harmless) {
-  if (auto sent = send(message, what); !sent) return sent;
-  for (;;) {
-    auto size = receive(what);
-    if (!size) return pass_on(size);
-    Bytes rest = Bytes(in_).first(*size);
-    while (const auto m = next_message(rest)) {
-      Bytes attributes;
-      const auto error = m->fixed<nlmsgerr>(attributes);
-      if (m->header.nlmsg_seq != sequence_ || m->header.nlmsg_type != NLMSG_ERROR || !error) continue;
-      if (error->error == 0 || -error->error == harmless) return {};
-      return tl::unexpected(refusal(*m, -error->error, what));
-    }
-  }
-}
-
-Result<std::vector<Buffer>> Netlink::dump(Buffer message, const std::string& what) {
-  for (int attempt = 0; attempt < 10; ++attempt) {
-    if (auto sent = send(message, what); !sent) return pass_on(sent);
-    std::vector<Buffer> out;
-    bool done = false, changed = false;
-    while (!done) {
-      auto size = receive(what);
-      if (!size) return pass_on(size);
-      const Bytes datagram = Bytes(in_).first(*size);
-      Bytes rest = datagram;
-      bool ours = false;
-      while (const auto m = next_message(rest)) {
-        if (m->header.nlmsg_seq != sequence_) continue;
-        ours = true;
-        changed |= (m->header.nlmsg_flags & NLM_F_DUMP_INTR) != 0;
-        if (m->header.nlmsg_type == NLMSG_DONE) done = true;
-        if (m->header.nlmsg_type == NLMSG_ERROR) {
-          Bytes attributes;
-          const auto error = m->fixed<nlmsgerr>(attributes);
-          return tl::unexpected(refusal(*m, error ? -error->error : EIO, what));
-        }
-      }
-      if (ours) out.emplace_back(datagram.begin(), datagram.end());
-    }
-    if (!changed) return out;
-  }
-  return fail(Errc::io, fmt::format("could not {}: it changes all the time", what));
+  auto socket = NetlinkSocket::open(NETLINK_ROUTE);
+  if (!socket) return pass_on(socket);
+  return Netlink(std::move(*socket));
 }
 
 Result<std::vector<Link>> Netlink::links() {
   NetlinkWriter w(RTM_GETLINK, NLM_F_DUMP, ifinfomsg{});
-  return parse_all<Link>(dump(w.take(), "list the interfaces"), link_of);
+  return parse_all<Link>(socket_.dump(w.take(), "list the interfaces"), link_of);
 }
 
 Result<std::vector<LinkAddress>> Netlink::addresses() {
   NetlinkWriter w(RTM_GETADDR, NLM_F_DUMP, ifaddrmsg{});
-  return parse_all<LinkAddress>(dump(w.take(), "list the addresses"), address_of);
+  return parse_all<LinkAddress>(socket_.dump(w.take(), "list the addresses"), address_of);
 }
 
 Result<std::vector<Route>> Netlink::routes() {
   rtmsg body{};
   body.rtm_family = AF_INET;
-  return parse_all<Route>(dump(NetlinkWriter(RTM_GETROUTE, NLM_F_DUMP, body).take(), "list the routes"), route_of);
+  return parse_all<Route>(socket_.dump(NetlinkWriter(RTM_GETROUTE, NLM_F_DUMP, body).take(), "list the routes"), route_of);
 }
 
 Result<std::vector<Rule>> Netlink::rules() {
   fib_rule_hdr body{};
   body.family = AF_INET;
-  return parse_all<Rule>(dump(NetlinkWriter(RTM_GETRULE, NLM_F_DUMP, body).take(), "list the routing rules"), rule_of);
+  return parse_all<Rule>(socket_.dump(NetlinkWriter(RTM_GETRULE, NLM_F_DUMP, body).take(), "list the routing rules"), rule_of);
 }
 
 Result<> Netlink::change_link(int index, const LinkChange& c) {
@@ -296,7 +229,19 @@ Result<> Netlink::change_link(int index, const LinkChange& c) {
     w.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
     w.end(inet6);
     w.end(families);
-    if (auto done = change(w.take(), what, EAFNOSUPPORT); !done) return done;
+    if (auto done = socket_.change(w.take(), what, EAFNOSUPPORT); !done) return done;
+  }
+  if (c.takes_own) {
+    NetlinkWriter w(RTM_SETLINK, NLM_F_ACK, body);
+    const std::size_t families = w.begin(IFLA_AF_SPEC | NLA_F_NESTED);
+    const std::size_t inet = w.begin(AF_INET | NLA_F_NESTED);
+    const std::size_t settings = w.begin(IFLA_INET_CONF | NLA_F_NESTED);
+    w.u32(IPV4_DEVCONF_ACCEPT_LOCAL, *c.takes_own ? 1 : 0);
+    w.u32(IPV4_DEVCONF_RP_FILTER, *c.takes_own ? 2 : 0);
+    w.end(settings);
+    w.end(inet);
+    w.end(families);
+    if (auto done = socket_.change(w.take(), what); !done) return done;
   }
   if (c.up) {
     body.ifi_change = IFF_UP;
@@ -305,36 +250,36 @@ Result<> Netlink::change_link(int index, const LinkChange& c) {
   NetlinkWriter w(RTM_NEWLINK, NLM_F_ACK, body);
   if (c.mtu) w.u32(IFLA_MTU, *c.mtu);
   if (c.queue_length) w.u32(IFLA_TXQLEN, *c.queue_length);
-  return change(w.take(), what);
+  return socket_.change(w.take(), what);
 }
 
 Result<> Netlink::add_address(const LinkAddress& a) {
-  return change(address_message(RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, a),
+  return socket_.change(address_message(RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, a),
                 fmt::format("add the address {}/{}", a.address.to_string(), a.prefix), EEXIST);
 }
 
 Result<> Netlink::remove_address(const LinkAddress& a) {
-  return change(address_message(RTM_DELADDR, NLM_F_ACK, a),
+  return socket_.change(address_message(RTM_DELADDR, NLM_F_ACK, a),
                 fmt::format("remove the address {}/{}", a.address.to_string(), a.prefix), EADDRNOTAVAIL);
 }
 
 Result<> Netlink::add_route(const Route& r) {
-  return change(route_message(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, r),
+  return socket_.change(route_message(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, r),
                 fmt::format("add the route {} to table {}", r.to.to_string(), r.table));
 }
 
 Result<> Netlink::remove_route(const Route& r) {
-  return change(route_message(RTM_DELROUTE, NLM_F_ACK, r),
+  return socket_.change(route_message(RTM_DELROUTE, NLM_F_ACK, r),
                 fmt::format("remove the route {} from table {}", r.to.to_string(), r.table), ESRCH);
 }
 
 Result<> Netlink::add_rule(const Rule& r) {
-  return change(rule_message(RTM_NEWRULE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, r),
+  return socket_.change(rule_message(RTM_NEWRULE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, r),
                 fmt::format("add the routing rule {} to table {}", r.priority, r.table), EEXIST);
 }
 
 Result<> Netlink::remove_rule(const Rule& r) {
-  return change(rule_message(RTM_DELRULE, NLM_F_ACK, r), fmt::format("remove the routing rule {}", r.priority), ENOENT);
+  return socket_.change(rule_message(RTM_DELRULE, NLM_F_ACK, r), fmt::format("remove the routing rule {}", r.priority), ENOENT);
 }
 
 Result<std::vector<IpAddress>> local_addresses() {

@@ -9,7 +9,7 @@
 
 #include "core/ip.h"
 #include "core/result.h"
-#include "net/socket.h"
+#include "net/netlink_socket.h"
 
 namespace tg::net {
 
@@ -21,6 +21,7 @@ struct Link {
   bool up = false;           // by the administrator
   bool running = false;      // and by the cable
   bool loopback = false;
+  bool takes_own = false;    // see LinkChange
 };
 
 // LinkChange leaves alone what is not given.
@@ -29,6 +30,7 @@ struct LinkChange {
   std::optional<std::uint32_t> queue_length;    // packets that wait for a reader of a TUN
   std::optional<bool> up;
   bool no_ipv6 = false;                         // makes no link-local address (addrgenmode none)
+  std::optional<bool> takes_own = std::nullopt; // packets from addresses of this host: accept_local, and rp_filter = 2 (loose)
 };
 
 struct LinkAddress {
@@ -44,7 +46,7 @@ inline constexpr std::uint8_t kOwnProtocol = 172;
 struct Route {
   enum class Kind : std::uint8_t {
     unicast,
-    local,          // and broadcast, multicast, anycast: the kernel's own
+    local,          // to this host; also broadcast, multicast, anycast: the kernel's own
     discard,        // blackhole, unreachable, prohibit
     pass,           // throw: look in the next rule's table
   };
@@ -58,17 +60,16 @@ struct Route {
   bool operator==(const Route&) const = default;
 };
 
-// Rule is "from all lookup TABLE", for IPv4; with a mark, "not from all fwmark MARK lookup TABLE".
+// Rule is "from all lookup TABLE", for IPv4; with a mark, "from all fwmark MARK lookup TABLE", or "not from all fwmark MARK …".
 struct Rule {
   std::uint32_t priority = 0;
   std::uint32_t table = 0;
-  std::uint32_t not_mark = 0;           // 0: no mark matters
+  std::uint32_t mark = 0;               // 0: no mark matters
+  bool but_mark = false;                // for all packets but those with the mark
   bool operator==(const Rule&) const = default;
 };
 
-// Netlink asks the kernel and waits for its answer, which comes at once. Errors say what was tried and, where the
-// kernel gives one, its reason; Errc::denied without CAP_NET_ADMIN, not_found, conflict, io. Lists are read again when
-// they changed meanwhile (NLM_F_DUMP_INTR).
+// Netlink asks the kernel and waits for its answer; errors are those of NetlinkSocket.
 class Netlink {
  public:
   static Result<Netlink> open();
@@ -88,15 +89,8 @@ class Netlink {
   Result<> remove_rule(const Rule& r);                    // one of them
 
  private:
-  Netlink() = default;
-  Result<> change(Buffer message, const std::string& what, int harmless = 0);
-  Result<std::vector<Buffer>> dump(Buffer message, const std::string& what);
-  Result<> send(Buffer& message, const std::string& what);
-  Result<std::size_t> receive(const std::string& what);
-
-  Fd fd_;
-  std::uint32_t sequence_ = 0;
-  Buffer in_;
+  explicit Netlink(NetlinkSocket socket) : socket_(std::move(socket)) {}
+  NetlinkSocket socket_;
 };
 
 // local_addresses returns every address that this host answers to, but for loopback's.

@@ -104,7 +104,7 @@ void add_network(std::vector<Section>& out) {
   }
   std::string rules_text;
   for (const net::Rule& r : *rules) {
-    const std::string mark = r.not_mark == 0 ? "" : fmt::format(" not fwmark {:#x}", r.not_mark);
+    const std::string mark = r.mark == 0 ? "" : fmt::format("{} fwmark {:#x}", r.but_mark ? " not" : "", r.mark);
     rules_text += fmt::format("{}:{} lookup {}\n", r.priority, mark, r.table);
   }
   out.push_back({"interfaces", links_text(*links, *addresses)});
