@@ -74,7 +74,7 @@ NetworkMonitor::Changes NetworkMonitor::drain() {
             // IPv6 tells of every cached route of a destination too.
             const bool cached = (f->rtm_flags & RTM_F_CLONED) != 0;
             if (cached) break;
-            const bool ours = p.table == table_ || (index_ != 0 && p.index == index_);
+            const bool ours = is_own(p.table) || (index_ != 0 && p.index == index_);
             (ours ? out.own : out.routes) = true;
           }
           break;
@@ -85,7 +85,7 @@ NetworkMonitor::Changes NetworkMonitor::drain() {
             while (const auto a = next_attribute(attributes)) {
               if (a->type == FRA_TABLE) table = a->u32();
             }
-            (table == table_ ? out.own : out.routes) = true;
+            (is_own(table) ? out.own : out.routes) = true;
           }
           break;
         default: break;

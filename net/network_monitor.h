@@ -1,6 +1,9 @@
 // News of the system's network: interfaces, addresses and routes that come and go.
 #pragma once
 
+#include <algorithm>
+#include <vector>
+
 #include "core/result.h"
 #include "core/time.h"
 #include "net/netlink.h"
@@ -21,8 +24,8 @@ class NetworkMonitor {
   static Result<NetworkMonitor> open();
   int fd() const noexcept { return fd_.get(); }   // non-blocking
 
-  // own says which interface and table are ours.
-  void own(int index, std::uint32_t table) noexcept { index_ = index; table_ = table; }
+  // own says which interface and tables are ours.
+  void own(int index, std::vector<std::uint32_t> tables) noexcept { index_ = index; tables_ = std::move(tables); }
 
   // drain reads all news and returns what they were about. When the kernel had no room for some of them, everything is
   // said to have changed.
@@ -32,7 +35,8 @@ class NetworkMonitor {
   NetworkMonitor() = default;
   Fd fd_;
   int index_ = 0;
-  std::uint32_t table_ = 0;
+  bool is_own(std::uint32_t table) const noexcept { return std::find(tables_.begin(), tables_.end(), table) != tables_.end(); }
+  std::vector<std::uint32_t> tables_;
 };
 
 // time_asleep returns how long this machine has been suspended since it was started: CLOCK_BOOTTIME goes on meanwhile,

@@ -9,17 +9,20 @@ namespace {
 
 constexpr std::uint32_t kRuleOfMain = 32766;
 
-Result<> remove_ours(Netlink& netlink, std::uint32_t table, std::uint32_t priority) {
+constexpr int kLoopback = 1;   // its index in every network namespace
+
+Result<> remove_ours(Netlink& netlink, const Routes::Config& c) {
   auto rules = netlink.rules();
   if (!rules) return pass_on(rules);
   for (const Rule& r : *rules) {
-    if (r.priority != priority || r.table != table) continue;
+    const bool ours = (r.priority == c.priority && r.table == c.table) || (r.priority == c.local_table && r.table == c.local_table);
+    if (!ours) continue;
     if (auto done = netlink.remove_rule(r); !done) return done;
   }
   auto routes = netlink.routes();
   if (!routes) return pass_on(routes);
   for (const Route& r : *routes) {
-    if (r.table != table || r.protocol != kOwnProtocol) continue;
+    if ((r.table != c.table && r.table != c.local_table) || r.protocol != kOwnProtocol) continue;
     if (auto done = netlink.remove_route(r); !done) return done;
   }
   return {};
@@ -30,10 +33,10 @@ bool before(const Route& a, const Route& b) noexcept { return a.to < b.to; }
 
 }  // namespace
 
-Result<> remove_left_over(std::uint32_t table, std::uint32_t priority) {
+Result<> remove_left_over(const Routes::Config& config) {
   auto netlink = Netlink::open();
   if (!netlink) return pass_on(netlink);
-  return remove_ours(*netlink, table, priority);
+  return remove_ours(*netlink, config);
 }
 
 Result<Routes> Routes::install(Config config) {
@@ -47,7 +50,7 @@ Result<Routes> Routes::install(Config config) {
   }
   auto netlink = Netlink::open();
   if (!netlink) return pass_on(netlink);
-  if (auto clean = remove_ours(*netlink, config.table, config.priority); !clean) return pass_on(clean);
+  if (auto clean = remove_ours(*netlink, config); !clean) return pass_on(clean);
   Routes routes(std::move(*netlink), std::move(config));
   routes.installed_ = true;
   if (auto done = routes.put_in(); !done) return pass_on(done);   // the destructor takes out what is in
@@ -55,7 +58,21 @@ Result<Routes> Routes::install(Config config) {
 }
 
 LinkChange Routes::link() const {
-  return {.mtu = config_.mtu, .queue_length = config_.queue_length, .up = true, .no_ipv6 = true};
+  LinkChange change{.mtu = config_.mtu, .queue_length = config_.queue_length, .up = true, .no_ipv6 = true};
+  if (turns_round_) change.takes_own = true;
+  return change;
+}
+
+std::vector<Rule> Routes::rules() const {
+  std::vector<Rule> out{{config_.priority, config_.table, config_.exempt_mark, true}};
+  if (turns_round_) out.push_back({config_.local_table, config_.local_table, config_.local_mark, false});
+  return out;
+}
+
+std::vector<Route> Routes::all_routes() const {
+  std::vector<Route> out = routes_;
+  if (turns_round_) out.push_back({Cidr(Ipv4{0}, 0), config_.local_table, Route::Kind::local, kLoopback});
+  return out;
 }
 
 std::vector<Ipv4> Routes::addresses() const {
@@ -70,7 +87,14 @@ Result<> Routes::put_in() {
     if (auto done = netlink_.add_address({config_.index, a, 32}); !done) return done;
   }
   if (auto done = capture({}); !done) return done;
-  return netlink_.add_rule({config_.priority, config_.table, config_.exempt_mark});
+  return netlink_.add_rule(rules().front());
+}
+
+Result<> Routes::turn_round() {
+  turns_round_ = true;
+  if (auto done = netlink_.change_link(config_.index, link()); !done) return done;
+  if (auto done = netlink_.add_route(all_routes().back()); !done) return done;
+  return netlink_.add_rule(rules().back());
 }
 
 Result<> Routes::capture(const std::vector<Cidr>& ranges, const std::vector<Ipv4>& except) {
@@ -109,9 +133,10 @@ Result<std::vector<std::string>> Routes::mend() {
   if (!links) return pass_on(links);
   const auto on = std::find_if(links->begin(), links->end(), [&](const Link& l) { return l.index == config_.index; });
   if (on == links->end()) return fail(Errc::not_found, "the interface is gone");
-  if (!on->up || on->mtu != config_.mtu) {
+  const bool settings = turns_round_ && !on->takes_own;
+  if (!on->up || on->mtu != config_.mtu || settings) {
     if (auto done = netlink_.change_link(config_.index, link()); !done) return pass_on(done);
-    mended.push_back(on->up ? "the MTU" : "the interface's being up");
+    mended.push_back(!on->up ? "the interface's being up" : settings ? "accept_local" : "the MTU");
   }
   // In this order: a route wants the interface up, and the address that it names as its source.
   auto there = netlink_.addresses();
@@ -125,16 +150,16 @@ Result<std::vector<std::string>> Routes::mend() {
   auto routes = netlink_.routes();
   if (!routes) return pass_on(routes);
   std::size_t missing = 0;
-  for (const Route& r : routes_) {
+  for (const Route& r : all_routes()) {
     if (std::find(routes->begin(), routes->end(), r) != routes->end()) continue;
     if (auto done = netlink_.add_route(r); !done) return pass_on(done);
     ++missing;
   }
   if (missing > 0) mended.push_back(missing == 1 ? "a route" : fmt::format("{} routes", missing));
-  const Rule rule{config_.priority, config_.table, config_.exempt_mark};
-  auto rules = netlink_.rules();
-  if (!rules) return pass_on(rules);
-  if (std::find(rules->begin(), rules->end(), rule) == rules->end()) {
+  auto there_are = netlink_.rules();
+  if (!there_are) return pass_on(there_are);
+  for (const Rule& rule : rules()) {
+    if (std::find(there_are->begin(), there_are->end(), rule) != there_are->end()) continue;
     if (auto done = netlink_.add_rule(rule); !done) return pass_on(done);
     mended.push_back("the rule");
   }
@@ -151,7 +176,7 @@ void Routes::set_index(int index) {
 Result<> Routes::remove() {
   if (!installed_) return {};
   installed_ = false;
-  Result<> first = remove_ours(netlink_, config_.table, config_.priority);
+  Result<> first = remove_ours(netlink_, config_);
   routes_.clear();
   for (const Ipv4 a : addresses()) {
     auto done = netlink_.remove_address({config_.index, a, 32});

@@ -11,6 +11,8 @@ namespace tg::net {
 
 // kOwnMark is the mark (SO_MARK) of the client's own sockets: see set_socket_mark in net/socket.h. "tg" in ASCII.
 inline constexpr std::uint32_t kOwnMark = 0x7467;
+// kSplitMark is on packets that the packet filter of the split capture turns round: they are for this machine itself.
+inline constexpr std::uint32_t kSplitMark = 0x7468;
 
 // Routes owns the addresses on the TUN, the rule and the table of ours. The rule stands before main's, so that a more
 // specific route that somebody pushes into main (DHCP option 121: "TunnelVision", CVE-2024-3661) does not win.
@@ -28,6 +30,8 @@ class Routes {
     std::uint32_t table = 7263;
     std::uint32_t priority = 7263;
     std::uint32_t exempt_mark = kOwnMark;            // what carries it keeps the way that it would have without us
+    std::uint32_t local_table = 7262;                // of the split capture: "local default dev lo", for what carries
+    std::uint32_t local_mark = kSplitMark;           // this mark; its rule has the same number, one before ours
   };
 
   // install brings the TUN up with its addresses and the rule, after taking out what a killed process left behind. When
@@ -38,6 +42,10 @@ class Routes {
   // they would without us: exempt_mark alone does not help where the host checks return paths strictly (rp_filter = 1).
   // Ranges of IPv6 are passed over. The first error is returned after everything was tried.
   Result<> capture(const std::vector<Cidr>& ranges, const std::vector<Ipv4>& except = {});
+
+  // turn_round has packets with local_mark come to this machine, and lets the TUN take packets from this machine's own addresses:
+  // what the split capture needs (core/split.h).
+  Result<> turn_round();
 
   // mend looks whether all of it is still there, puts back what is not, and returns in words what that was: {"the
   // rule", "3 routes"}. Errors: what could not be put back; not_found when the interface is gone.
@@ -52,22 +60,25 @@ class Routes {
   ~Routes();
   Routes(Routes&& o) noexcept
       : netlink_(std::move(o.netlink_)), config_(std::move(o.config_)), routes_(std::move(o.routes_)),
-        installed_(std::exchange(o.installed_, false)) {}
+        installed_(std::exchange(o.installed_, false)), turns_round_(o.turns_round_) {}
   Routes& operator=(Routes&&) = delete;
 
  private:
   Routes(Netlink netlink, Config config) : netlink_(std::move(netlink)), config_(std::move(config)) {}
   Result<> put_in();
   LinkChange link() const;
+  std::vector<Rule> rules() const;
+  std::vector<Route> all_routes() const;
   std::vector<Ipv4> addresses() const;
 
   Netlink netlink_;
   Config config_;
   std::vector<Route> routes_;      // sorted by network
   bool installed_ = false;
+  bool turns_round_ = false;
 };
 
 // remove_left_over takes out the rules and routes of ours that a killed process left; its interface went with it.
-Result<> remove_left_over(std::uint32_t table, std::uint32_t priority);
+Result<> remove_left_over(const Routes::Config& config);
 
 }  // namespace tg::net

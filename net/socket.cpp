@@ -198,6 +198,12 @@ Fd accept_from(int listener, Endpoint* peer) {
 
 void set_socket_mark(std::uint32_t mark) noexcept { socket_mark = mark; }
 
+Result<> set_transparent(int fd) {
+  const int on = 1;
+  if (::setsockopt(fd, SOL_IP, IP_TRANSPARENT, &on, sizeof on) != 0) return tl::unexpected(os_error(errno, "make a listener transparent"));
+  return {};
+}
+
 void set_nodelay(int fd) noexcept {
   const int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

@@ -65,6 +65,9 @@ Fd accept_from(int listener, Endpoint* peer = nullptr);
 // is told from what it captures by that, so that no Resource can swallow the way to the controller. 0: none.
 void set_socket_mark(std::uint32_t mark) noexcept;
 
+// set_transparent has a listener take connections to addresses that are not this host's (IP_TRANSPARENT, ip(7); needs
+// CAP_NET_ADMIN).
+Result<> set_transparent(int fd);
 void set_nodelay(int fd) noexcept;
 // set_reset_on_close makes close() send RST.
 void set_reset_on_close(int fd) noexcept;

@@ -178,6 +178,11 @@ void TcpFlow::failed(Code code) {
   ended();   // destroys this
 }
 
+Fd TcpFlow::release() noexcept {
+  watch_ = {};
+  return std::move(fd_);
+}
+
 void TcpFlow::reset() {
   if (!over_) set_reset_on_close(fd_.get());   // what the kernel still holds after both FINs is the peer's
 }

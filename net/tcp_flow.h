@@ -29,6 +29,8 @@ class TcpFlow {
   void fin();
   // reset sends RST to the socket's peer. `ended` is not called.
   void reset();
+  // release gives the socket to who destroys this.
+  Fd release() noexcept;
 
   std::uint64_t from_socket() const noexcept { return from_socket_; }
   std::uint64_t to_socket() const noexcept { return to_socket_; }

@@ -42,7 +42,7 @@ Result<> Agent::start() {
   if (!metrics) return pass_on(metrics);
   metrics_ = std::move(*metrics);
 
-  auto system = System::set_up({options_.state, options_.interface, targets_.pool().range()});
+  auto system = System::set_up({options_.state, options_.interface, targets_.pool().range(), options_.capture});
   if (!system) return pass_on(system);
   system_ = std::move(*system);
   auto text = system_->dns_text();
@@ -60,8 +60,11 @@ Result<> Agent::start() {
     });
   };
   tunnels_ = std::make_unique<Tunnels>(loop_, identity_, resolve_);
-  auto listener = net::tcp_listen({kOwnAddress, 0}, 4096);
+  auto listener = system_->listen();
   if (!listener) return pass_on(listener);
+  capture_way_ = listener->split ? kCaptureSplit : kCaptureRewrite;
+  why_rewrite_ = listener->why_not;
+  net::log(net::Level::info, "TCP is captured by {}{}{}", capture_way_, why_rewrite_.empty() ? "" : ": ", why_rewrite_);
   tcp_ = std::make_unique<TcpCapture>(loop_, system_->tun(), *tunnels_, targets_, std::move(*listener));
   datagrams_ = std::make_unique<DatagramCapture>(loop_, system_->tun(), *tunnels_, targets_);
   dns_ = std::make_unique<DnsServer>(loop_, targets_, *tunnels_, upstream);
@@ -227,7 +230,7 @@ void Agent::capture() {
 void Agent::watch_tun() {
   tun_watch_ = net::Watch(loop_, system_->tun().fd(), [this] { read_tun(); });
   tun_watch_.want_read(true);
-  network_->own(system_->tun().index(), net::Routes::Config().table);
+  network_->own(system_->tun().index(), {net::Routes::Config().table, net::Routes::Config().local_table});
 }
 
 // Somebody may have touched what is ours: it is put back, but not at full speed against one who insists.

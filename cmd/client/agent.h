@@ -34,6 +34,7 @@ struct Options {
   std::string token;
   std::string interface = "tg0";
   std::string range = "100.96.0.0/12";
+  std::string capture = kCaptureAuto;
   std::chrono::seconds timeout{20};
   std::string metrics;              // IP:PORT; "": nowhere
   bool ends_when_removed = false;   // whoever starts it again has a key with which it comes in anew
@@ -119,6 +120,7 @@ class Agent {
   Duration asleep_{};
   std::string dns_problem_, interface_problem_;
   std::optional<Error> ended_;
+  std::string capture_way_, why_rewrite_;
   MendPace pace_;
   bool tun_failed_ = false, interface_failed_ = false;
   std::vector<Cidr> networks_;                                // address Resources

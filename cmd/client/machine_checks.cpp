@@ -79,7 +79,7 @@ Check nftables_check() {
   const std::string problem = nftables_problem();
   if (problem.empty()) return {"nftables", Check::State::ok, "usable"};
   if (::geteuid() != 0) return {"nftables", Check::State::unchecked, "run with sudo"};
-  return {"nftables", Check::State::ok, fmt::format("not usable ({}); tg works without", problem)};
+  return {"nftables", Check::State::ok, fmt::format("not usable ({}); TCP is captured by rewrite", problem)};
 }
 
 Check mtu_check(const std::vector<net::Route>& routes, const std::vector<net::Link>& links) {

@@ -81,6 +81,8 @@ Json Agent::status() const {
             {"not_ready", not_ready()},
             {"flows", {{"tcp", tcp_ ? tcp_->flows() : 0}, {"datagram", datagrams_ ? datagrams_->flows() : 0}}},
             {"tunnels", tunnels_ ? tunnels_->status() : Json::array()}};
+  if (!capture_way_.empty()) j["capture"] = {{"way", capture_way_}};
+  if (!why_rewrite_.empty()) j["capture"]["why"] = why_rewrite_;
   if (!problem.empty()) j["problem"] = problem;
   j["warnings"] = warnings();
   if (controller_ && !controller_->clock().empty()) j["clock"] = controller_->clock();

@@ -45,6 +45,10 @@ void print_status(const Json& j, bool online) {
   fmt::print("resources  {}{}\n", number_or(j, "resources", 0),
              not_ready > 0 ? fmt::format(", {} of them not ready: see tg client resources", not_ready) : "");
   fmt::print("interface  {}, range {}\n", text_or(j, "interface", ""), text_or(j, "range", ""));
+  if (j.contains("capture")) {
+    const std::string why = text_or(j["capture"], "why", "");
+    fmt::print("capture    {}{}\n", text_or(j["capture"], "way", ""), why.empty() ? "" : ": " + why);
+  }
   if (j.contains("dns")) {
     std::string upstream;
     for (const Json& u : j["dns"]["upstream"]) upstream += (upstream.empty() ? "" : ", ") + u.get<std::string>();

@@ -22,6 +22,8 @@ net::Routes::Config routes_config(int index) {
   return config;
 }
 
+constexpr int kBacklog = 4096;
+
 // What must not belong to somebody else.
 std::vector<Cidr> own_ranges(const Cidr& range) {
   return {range, routes_config(0).peers, Cidr(IpAddress(dns::kOwnResolvers[0]), 29)};
@@ -45,7 +47,7 @@ Result<> System::repair(const std::string& state) {
                                                [](const net::LinkAddress& a) { return a.address == IpAddress(kOwnAddress); });
   const net::Routes::Config config = routes_config(0);
   if (!in_use) {
-    if (auto removed = net::remove_left_over(config.table, config.priority); !removed) return removed;
+    if (auto removed = net::remove_left_over(config); !removed) return removed;
   }
   auto restored = net::ResolvConfFile(kResolvConf, state).restore();
   if (!restored) return pass_on(restored);
@@ -69,6 +71,28 @@ Result<std::unique_ptr<System>> System::set_up(const Config& config) {
   std::unique_ptr<System> system(new System(config, std::move(*tun), std::move(*routes)));
   if (auto captured = system->capture({}, {}); !captured) return pass_on(captured);
   return system;
+}
+
+Result<System::Listener> System::listen() {
+  auto fd = net::tcp_listen({kOwnAddress, 0}, kBacklog);
+  if (!fd) return pass_on(fd);
+  Listener out{.fd = std::move(*fd)};
+  if (config_.capture == kCaptureRewrite) return out;
+  auto done = split(out.fd.get());
+  if (!done && config_.capture == kCaptureSplit) return pass_on(done);
+  out.split = done.has_value();
+  if (!done) out.why_not = done.error().text;
+  return out;
+}
+
+Result<> System::split(int listener) {
+  if (auto done = net::set_transparent(listener); !done) return done;
+  const Endpoint at = net::local_endpoint(listener);
+  auto filter = net::SplitFilter::install(tun_.name(), {at.address.v4(), at.port});
+  if (!filter) return pass_on(filter);
+  if (auto done = routes_.turn_round(); !done) return done;
+  filter_ = std::move(*filter);
+  return {};
 }
 
 Result<> System::capture(const std::vector<Cidr>& resources, const std::vector<Ipv4>& own) {
@@ -137,6 +161,7 @@ void System::tear_down() {
   down_ = true;
   const auto restored = resolv_conf_.restore();
   if (!restored) net::log(net::Level::error, "{}", restored.error().text);
+  filter_.reset();
   if (auto removed = routes_.remove(); !removed) net::log(net::Level::error, "{}", removed.error().text);
 }
 

@@ -10,11 +10,13 @@
 #include "net/collisions.h"
 #include "net/resolv_conf.h"
 #include "net/routes.h"
+#include "net/split_filter.h"
 #include "net/tun.h"
 
 namespace tg::client {
 
 inline constexpr Ipv4 kOwnAddress{0xAC101E01};                 // 172.16.30.1
+inline constexpr const char *kCaptureAuto = "auto", *kCaptureSplit = "split", *kCaptureRewrite = "rewrite";
 inline constexpr const char* kResolvConf = "/etc/resolv.conf";
 
 // System owns the interface, its addresses, the routes and rule, and the takeover of DNS. tear_down() and the destructor
@@ -25,6 +27,14 @@ class System {
     std::string state;
     std::string interface = "tg0";
     Cidr range;
+    std::string capture = kCaptureAuto;
+  };
+
+  // Listener is where captured TCP flows are accepted, and how they get there.
+  struct Listener {
+    net::Fd fd;
+    bool split = false;                // see core/split.h; or else core/rewrite.h
+    std::string why_not;               // split, where that was wanted and is not to be had
   };
 
   // repair takes out what a killed client left: called before anything else, and by `tg client down`.
@@ -36,6 +46,9 @@ class System {
   ~System();
 
   net::Tun& tun() noexcept { return tun_; }
+  // listen makes the listener of captured flows, on the TUN's own address, and by split has the system hand them to it. Errors:
+  // unsupported and the like where split alone is wanted.
+  Result<Listener> listen();
   // capture makes the range and the address Resources lead to the TUN, and nothing else. `own`: where tg itself connects
   // to. These stay out where this host checks return paths; elsewhere the mark of our sockets is enough.
   Result<> capture(const std::vector<Cidr>& resources, const std::vector<Ipv4>& own);
@@ -60,9 +73,11 @@ class System {
 
  private:
   System(Config config, net::Tun tun, net::Routes routes);
+  Result<> split(int listener);
   Config config_;
   net::Tun tun_;
   net::Routes routes_;
+  std::optional<net::SplitFilter> filter_;
   net::ResolvConfFile resolv_conf_;
   bool down_ = false;
 };

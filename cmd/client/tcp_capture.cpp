@@ -1,6 +1,8 @@
 #include "cmd/client/tcp_capture.h"
 
 #include "cmd/client/refusal.h"
+#include "core/rewrite.h"
+#include "core/split.h"
 #include "net/control_stream.h"
 #include "net/log.h"
 #include "net/tcp_flow.h"
@@ -22,7 +24,7 @@ class TcpCapture::Flow final : public Stream {
   bool held() const { return state_ == State::held; }
 
   void on_opened() override {
-    const auto syn = owner_.rewriter_.admit(flow_, net::Loop::now());
+    const auto syn = owner_.capture_->admit(flow_, net::Loop::now());
     if (!syn) return end(Code::exhausted);
     state_ = State::admitted;
     owner_.write(*syn);
@@ -43,10 +45,10 @@ class TcpCapture::Flow final : public Stream {
   void accepted(net::Fd fd) {
     if (state_ != State::admitted || !begun()) {   // the far side has reset in between
       net::set_reset_on_close(fd.get());
-      return finish(Rewriter::End::reset);
+      return finish(FlowCapture::End::reset);
     }
     state_ = State::joined;
-    joined_ = std::make_unique<net::TcpFlow>(owner_.loop_, std::move(fd), link(), id(), [this] { finish(Rewriter::End::finished); });
+    joined_ = std::make_unique<net::TcpFlow>(owner_.loop_, std::move(fd), link(), id(), [this] { finish(FlowCapture::End::finished); });
     const Buffer early = std::move(early_);
     early_ = {};
     const auto owner = &owner_;   // what follows may end the flow
@@ -72,13 +74,14 @@ class TcpCapture::Flow final : public Stream {
         return;
       case State::joined:
         joined_->reset();
-        return finish(Rewriter::End::reset);
+        return finish(FlowCapture::End::reset);
       case State::over: return;
     }
   }
 
-  void finish(Rewriter::End how) {
-    owner_.rewriter_.closed(flow_, how, net::Loop::now());
+  void finish(FlowCapture::End how) {
+    if (how == FlowCapture::End::finished) owner_.finished(joined_->release());
+    owner_.capture_->closed(flow_, how, net::Loop::now());
     owner_.remove(flow_);   // destroys this
   }
 
@@ -96,20 +99,30 @@ namespace {
 
 constexpr std::size_t kCutAtOnce = 64;   // a TUN's queue holds 500 packets
 
-Rewriter::Config rewriter_config(int listener) {
-  const Endpoint at = net::local_endpoint(listener);
+std::unique_ptr<FlowCapture> machine(const System::Listener& listener) {
+  if (listener.split) {
+    Splitter::Config config;
+    config.hash_seed = net::random_seed();
+    return std::make_unique<Splitter>(config);
+  }
+  const Endpoint at = net::local_endpoint(listener.fd.get());
   Rewriter::Config config;
   config.local = at.address.v4();
   config.listen_port = at.port;
   config.hash_seed = net::random_seed();
-  return config;
+  return std::make_unique<Rewriter>(config);
+}
+
+std::optional<Ipv4Port> v4(const Endpoint& e) {
+  if (!e.address.is_v4()) return std::nullopt;
+  return Ipv4Port{e.address.v4(), e.port};
 }
 
 }  // namespace
 
-TcpCapture::TcpCapture(net::Loop& loop, net::Tun& tun, Tunnels& tunnels, Targets& targets, net::Fd listener)
-    : loop_(loop), tun_(tun), tunnels_(tunnels), targets_(targets), rewriter_(rewriter_config(listener.get())) {
-  accepting_ = net::Acceptor(loop_, std::move(listener), [this](net::Fd fd, const Endpoint& peer) { accepted(std::move(fd), peer); });
+TcpCapture::TcpCapture(net::Loop& loop, net::Tun& tun, Tunnels& tunnels, Targets& targets, System::Listener listener)
+    : loop_(loop), tun_(tun), tunnels_(tunnels), targets_(targets), split_(listener.split), capture_(machine(listener)), lingering_(loop) {
+  accepting_ = net::Acceptor(loop_, std::move(listener.fd), [this](net::Fd fd, const Endpoint& peer) { accepted(std::move(fd), peer); });
   timer_ = net::Timer(loop_, [this] { expire(); });
 }
 
@@ -125,20 +138,20 @@ void TcpCapture::write(Bytes packet) {
 }
 
 bool TcpCapture::packet(MutBytes packet, VnetHeader& header, Instant now) {
-  const Rewriter::Outcome outcome = rewriter_.process(packet, header, now);
+  const FlowCapture::Outcome outcome = capture_->process(packet, header, now);
   switch (outcome.action) {
-    case Rewriter::Action::pass: return false;
-    case Rewriter::Action::drop: break;
-    case Rewriter::Action::write:
+    case FlowCapture::Action::pass: return false;
+    case FlowCapture::Action::drop: break;
+    case FlowCapture::Action::write:
       if (const auto written = tun_.write(header, packet); !written) net::log(net::Level::error, "{}", written.error().text);
       break;
-    case Rewriter::Action::reply: write(outcome.reply); break;
+    case FlowCapture::Action::reply: write(outcome.reply); break;
   }
-  if (outcome.event == Rewriter::Event::opened) begin(outcome.flow);
-  if (outcome.event == Rewriter::Event::cancelled) {
+  if (outcome.event == FlowCapture::Event::opened) begin(outcome.flow);
+  if (outcome.event == FlowCapture::Event::cancelled) {
     const auto it = flows_.find(outcome.flow);
     if (it != flows_.end()) {
-      if (!it->second->held()) rewriter_.closed(outcome.flow, Rewriter::End::reset, now);
+      if (!it->second->held()) capture_->closed(outcome.flow, FlowCapture::End::reset, now);
       remove(outcome.flow);
     }
   }
@@ -148,7 +161,7 @@ bool TcpCapture::packet(MutBytes packet, VnetHeader& header, Instant now) {
 void TcpCapture::begin(FlowId flow) {
   if (closed_) return;   // it stays held; the SYN comes again, when we are gone
   ++counts_.begun;
-  const auto key = rewriter_.key_of(flow);
+  const auto key = capture_->key_of(flow);
   TG_CHECK(key.has_value());
   const auto target = targets_.find(key->dst.address);
   if (!target) return refuse(flow, Code::host_unreachable);
@@ -162,27 +175,33 @@ void TcpCapture::begin(FlowId flow) {
 
 void TcpCapture::refuse(FlowId flow, Code code) {
   ++counts_.refused[code];
-  if (code == Code::timed_out) return rewriter_.drop(flow, net::Loop::now());
+  if (code == Code::timed_out) return capture_->drop(flow, net::Loop::now());
   const auto icmp = unreachable_for(code);
-  write(icmp ? rewriter_.refuse_unreachable(flow, *icmp) : rewriter_.refuse_reset(flow));
+  write(icmp ? capture_->refuse_unreachable(flow, *icmp) : capture_->refuse_reset(flow));
 }
 
 void TcpCapture::accepted(net::Fd fd, const Endpoint& peer) {
-  const auto flow = peer.address.is_v4() ? rewriter_.flow_of({peer.address.v4(), peer.port}) : std::nullopt;
+  const auto from = v4(peer), to = v4(net::local_endpoint(fd.get()));
+  const auto flow = from && to ? capture_->accepted(*from, *to) : std::nullopt;
   const auto it = flow ? flows_.find(*flow) : flows_.end();
   if (it == flows_.end()) return net::set_reset_on_close(fd.get());
   it->second->accepted(std::move(fd));
 }
 
-void TcpCapture::batch_done(Instant) { timer_.at(rewriter_.next_deadline()); }
+void TcpCapture::batch_done(Instant) { timer_.at(capture_->next_deadline()); }
 
 void TcpCapture::expire() {
   const Instant now = net::Loop::now();
-  while (const auto flow = rewriter_.on_timeout(now)) {
-    rewriter_.closed(*flow, Rewriter::End::reset, now);
+  while (const auto flow = capture_->on_timeout(now)) {
+    capture_->closed(*flow, FlowCapture::End::reset, now);
     remove(*flow);
   }
-  timer_.at(rewriter_.next_deadline());
+  timer_.at(capture_->next_deadline());
+}
+
+// By rewrite the capture itself knows what is still on its way.
+void TcpCapture::finished(net::Fd fd) {
+  if (split_) lingering_.keep(std::move(fd));
 }
 
 void TcpCapture::remove(FlowId flow) { const auto gone = flows_.extract(flow); }
@@ -208,7 +227,8 @@ void TcpCapture::close(const std::function<void()>& pass) {
     if ((i + 1) % kCutAtOnce == 0) pass();
   }
   pass();
-  for (Bytes rst = rewriter_.cut_lingering(); !rst.empty(); rst = rewriter_.cut_lingering()) write(rst);
+  lingering_.reset();
+  for (Bytes rst = capture_->cut_lingering(); !rst.empty(); rst = capture_->cut_lingering()) write(rst);
 }
 
 }  // namespace tg::client

@@ -5,20 +5,21 @@
 #include <memory>
 #include <unordered_map>
 
+#include "cmd/client/system.h"
 #include "cmd/client/targets.h"
 #include "cmd/client/tunnels.h"
-#include "core/rewrite.h"
+#include "core/flow_capture.h"
 #include "net/acceptor.h"
+#include "net/lingering.h"
 #include "net/tun.h"
 
 namespace tg::client {
 
 // TcpCapture holds each SYN until the connector has connected, then lets the kernel's own TCP end the flow at a listener of
-// ours (see core/rewrite.h), and joins the accepted socket to the stream.
+// ours (see core/flow_capture.h), and joins the accepted socket to the stream.
 class TcpCapture {
  public:
-  // `listener` is bound to the TUN's own address.
-  TcpCapture(net::Loop& loop, net::Tun& tun, Tunnels& tunnels, Targets& targets, net::Fd listener);
+  TcpCapture(net::Loop& loop, net::Tun& tun, Tunnels& tunnels, Targets& targets, System::Listener listener);
   ~TcpCapture();
 
   // packet takes one packet from the TUN, and returns false when it is not TCP.
@@ -48,13 +49,17 @@ class TcpCapture {
   void remove(FlowId flow);
   void write(Bytes packet);
 
+  void finished(net::Fd fd);
+
   net::Loop& loop_;
   net::Tun& tun_;
   Tunnels& tunnels_;
   Targets& targets_;
   net::Acceptor accepting_;
   net::Timer timer_;
-  Rewriter rewriter_;
+  const bool split_;
+  std::unique_ptr<FlowCapture> capture_;
+  net::LingeringSockets lingering_;
   std::unordered_map<FlowId, std::unique_ptr<Flow>> flows_;
   bool closed_ = false;
   Counts counts_;

@@ -188,6 +188,10 @@ void add_up(cmd::Command client) {
   c.add_option("--interface", o->options.interface, "Name of the network interface")
       .type_name("NAME")
       .capture_default_str();
+  c.add_option("--capture", o->options.capture, "How TCP is captured: by a packet filter table of tg's own, or by rewriting packets")
+      .one_of({kCaptureAuto, kCaptureSplit, kCaptureRewrite})
+      .type_name("WAY")
+      .capture_default_str();
   cmd::add_metrics_option(c, o->options.metrics);
   cmd::add_log_options(c, o->log);
 }

@@ -110,7 +110,7 @@ def test_the_tail_of_a_flow_that_a_slow_reader_has_not_read_ends_with_a_reset(tg
         near.sendall(b"question")
         near.shutdown(socket.SHUT_WR)
         def last_ack() -> str:
-            return laptop.run(["ss", "-Htn", "state", "last-ack", "src", CLIENT_ADDRESS]).ok().out
+            return laptop.run(["ss", "-Htn", "state", "last-ack", "sport", f"= :{port}", "or", "src", CLIENT_ADDRESS]).ok().out
         wait_for("the client has all of it, and its kernel the rest", last_ack, 10, explain=tg.explain)
         tg.client("down").ok()
         near.settimeout(2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import ipaddress
 import os
 import pathlib
 import select
@@ -20,7 +21,8 @@ from support.pcap import Capture
 from support.tg import CLIENT_ADDRESS, Tg
 
 PIDFD_GETFD = 438
-PEERS = tuple(f"172.16.30.{n}" for n in range(2, 7))       # as which the client's own sockets see applications
+PEERS = tuple(f"172.16.30.{n}" for n in range(2, 7))       # as which the client's own sockets see applications by rewrite
+CAPTURED = ipaddress.ip_network("100.96.0.0/12")           # and what those are bound to by split
 NAT_MINIMUM = 2 * 3600 + 4 * 60                            # RFC 5382 REQ-5
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -50,14 +52,16 @@ class Ends:
 
     def __init__(self, tg: Tg, port: int) -> None:
         self.tg, self.port = tg, port
-        self.before = {peer for peer in self._peers_of_client()}
+        self.before = {s.getpeername() for s in self._all_of_client()}
 
-    def _peers_of_client(self) -> list[tuple[str, int]]:
-        return [s.getpeername() for s in sockets(self.tg.client_pids()) if s.getpeername()[0] in PEERS]
+    def _all_of_client(self) -> Iterator[socket.socket]:
+        for s in sockets(self.tg.client_pids()):
+            if s.getpeername()[0] in PEERS or ipaddress.ip_address(s.getsockname()[0]) in CAPTURED:
+                yield s
 
     def client(self) -> Iterator[socket.socket]:
-        for s in sockets(self.tg.client_pids()):
-            if s.getpeername()[0] in PEERS and s.getpeername() not in self.before:
+        for s in self._all_of_client():
+            if s.getpeername() not in self.before:
                 yield s
 
     def connector(self) -> Iterator[socket.socket]:

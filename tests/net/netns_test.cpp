@@ -1,6 +1,4 @@
-// TUN, rtnetlink and the rewrite capture against the real kernel, each test in a network namespace of its own:
-//
-//   application ──▶ 100.96.0.7 ──▶ tg0 ──▶ Rewriter ──▶ tg0 ──▶ listener on 172.16.30.1
+// TUN and rtnetlink against the real kernel, each test in a network namespace of its own.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/ip_icmp.h>
@@ -11,7 +9,7 @@
 #include <fstream>
 #include <functional>
 
-#include "core/rewrite.h"
+#include "core/packet.h"
 #include "net/network_monitor.h"
 #include "net/routes.h"
 #include "net/tun.h"
@@ -59,99 +57,6 @@ bool comes_out(Tun& tun, Ipv4 to, std::uint32_t mark = 0) {
     const auto ip = parse_ipv4(*got);
     if (ip && ip->dst == to && ip->protocol == 17) return true;
   }
-}
-
-// Rig is a TUN with everything behind it, turned by hand.
-struct Rig {
-  explicit Rig(bool offload = true, std::uint32_t mtu = 65535)
-      : tun(*Tun::open({"tg0", offload})), routes(*Routes::install(plan(tun, mtu))), listener(*tcp_listen({kLocal, 0})),
-        rewriter(config()) {
-    EXPECT_TRUE(routes.capture(kPool));
-  }
-  Rewriter::Config config() const {
-    Rewriter::Config c;
-    c.listen_port = local_endpoint(listener.get()).port;
-    return c;
-  }
-
-  // turn takes what waits in the TUN.
-  void turn() {
-    VnetHeader h;
-    for (;;) {
-      const auto got = tun.read(buffer, h);
-      ASSERT_TRUE(got) << got.error().text;
-      if (got->empty()) return;
-      largest = std::max(largest, got->size());
-      gso += h.gso() ? 1 : 0;
-      const auto out = rewriter.process(*got, h, now);
-      if (out.action == Rewriter::Action::write) put(h, *got);
-      if (out.action == Rewriter::Action::reply) put({}, out.reply);
-      if (out.event == Rewriter::Event::opened) on_open(out.flow);
-      if (out.action == Rewriter::Action::pass && on_other) on_other(*got);
-    }
-  }
-  void put(const VnetHeader& h, Bytes packet) {
-    const auto done = tun.write(h, packet);
-    EXPECT_TRUE(done) << done.error().text;
-  }
-  void admit(FlowId id) {
-    const auto syn = rewriter.admit(id, now);
-    ASSERT_TRUE(syn);
-    put({}, *syn);
-  }
-  // until turns until `done`, for at most 10 s.
-  template <class Done>
-  bool until(Done done) {
-    for (int i = 0; i < 10000; ++i) {
-      turn();
-      if (done()) return true;
-      wait_for(tun.fd(), POLLIN, 1);
-    }
-    return false;
-  }
-  // connect starts a connection and returns it with the errno that it ends with.
-  std::pair<Fd, int> connect(Endpoint to = {kFar, 443}) {
-    Fd app = std::move(*tcp_connect(to));
-    pollfd p{app.get(), POLLOUT, 0};
-    EXPECT_TRUE(until([&] { return poll(&p, 1, 0) == 1; }));
-    const int err = connect_error(app.get());
-    return {std::move(app), err};
-  }
-  Fd accept(Endpoint& peer) {
-    Fd fd;
-    EXPECT_TRUE(until([&] { fd = accept_from(listener.get(), &peer); return static_cast<bool>(fd); }));
-    return fd;
-  }
-
-  Tun tun;
-  Routes routes;
-  Fd listener;
-  Rewriter rewriter;
-  Instant now{};
-  Buffer buffer = Buffer(Tun::kPacketMax);
-  std::function<void(FlowId)> on_open = [this](FlowId id) { admit(id); };
-  std::function<void(Bytes)> on_other;
-  std::size_t largest = 0;
-  std::size_t gso = 0;
-};
-
-// moves sends `size` bytes from one socket to another through the rig, and says whether they arrived unchanged.
-bool moves(Rig& rig, const Fd& from, const Fd& to, std::size_t size) {
-  Buffer sent(size), got;
-  std::uint32_t x = 1;
-  for (auto& b : sent) b = static_cast<std::uint8_t>((x = x * 1664525 + 1013904223) >> 24);
-  std::size_t at = 0;
-  Buffer part(1 << 20);
-  const bool done = rig.until([&] {
-    if (at < size) {
-      const ssize_t n = send(from.get(), sent.data() + at, size - at, MSG_NOSIGNAL | MSG_DONTWAIT);
-      if (n > 0) at += static_cast<std::size_t>(n);
-    }
-    const ssize_t n = recv(to.get(), part.data(), part.size(), MSG_DONTWAIT);
-    if (n > 0) got.insert(got.end(), part.begin(), part.begin() + n);
-    return got.size() >= size;
-  });
-  return done && got == sent;
 }
 
 }  // namespace
@@ -211,7 +116,7 @@ TEST(RoutesInNetns, puts_in_everything_and_takes_it_out_again) {
       const auto own = *local_addresses();
       EXPECT_EQ(own, (std::vector<IpAddress>{kLocal, kResolver}));
       const auto rules = *netlink.rules();
-      EXPECT_EQ(std::count(rules.begin(), rules.end(), Rule{7263, 7263, kOwnMark}), 1);
+      EXPECT_EQ(std::count(rules.begin(), rules.end(), Rule{7263, 7263, kOwnMark, true}), 1);
       std::vector<std::string> ours;
       const auto all = *netlink.routes();
       for (const Route& r : all) {
@@ -269,7 +174,7 @@ TEST(RoutesInNetns, mend_puts_back_what_somebody_took_out_and_says_what) {
     EXPECT_EQ(mended(), Words{});
     ASSERT_TRUE(netlink.remove_rule(all_rules[1]));
     EXPECT_EQ(mended(), Words{"the rule"});
-    ASSERT_TRUE(remove_left_over(7263, 7263));
+    ASSERT_TRUE(remove_left_over(Routes::Config()));
     EXPECT_EQ(mended(), (Words{"3 routes", "the rule"}));
     // Routes want the address that they name as their source.
     ASSERT_TRUE(netlink.remove_address({tun.index(), kLocal, 32}));
@@ -343,10 +248,10 @@ TEST(RoutesInNetns, takes_out_what_a_killed_process_left_and_nothing_else) {
     ASSERT_TRUE(netlink.add_route({kPool[0], 7263, Route::Kind::unicast, lo}));
     ASSERT_TRUE(netlink.add_route({net_of("100.96.0.9/32"), 7263, Route::Kind::pass}));
     EXPECT_NE(*netlink.rules(), rules);
-    ASSERT_TRUE(remove_left_over(7263, 7263));
+    ASSERT_TRUE(remove_left_over(Routes::Config()));
     EXPECT_EQ(*netlink.rules(), rules);
     EXPECT_EQ(*netlink.routes(), routes);
-    ASSERT_TRUE(remove_left_over(7263, 7263));
+    ASSERT_TRUE(remove_left_over(Routes::Config()));
   });
 }
 
@@ -378,7 +283,7 @@ TEST(MonitorInNetns, tells_of_others_changes_and_not_of_ours) {
   in_netns([] {
     auto tun = *Tun::open({});
     auto monitor = *NetworkMonitor::open();
-    monitor.own(tun.index(), 7263);
+    monitor.own(tun.index(), {7263});
     EXPECT_FALSE(monitor.drain().any());
     {
       auto routes = *Routes::install(plan(tun));
@@ -410,7 +315,7 @@ TEST(MonitorInNetns, tells_of_each_thing_of_ours_that_somebody_takes_out) {
     auto routes = *Routes::install(plan(tun));
     ASSERT_TRUE(routes.capture(kPool));
     auto monitor = *NetworkMonitor::open();
-    monitor.own(tun.index(), 7263);
+    monitor.own(tun.index(), {7263});
     auto netlink = *Netlink::open();
     const auto only_ours = [&] {
       const auto c = monitor.drain();
@@ -453,229 +358,4 @@ TEST(TimeAsleep, is_what_the_boot_clock_is_ahead_of_the_timers) {
   waitpid(child, &status, 0);
   if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "no time namespaces here";
   EXPECT_EQ(status, 0);
-}
-
-TEST(RewriteInNetns, connects_after_the_owner_admits_and_shows_the_dialled_address) {
-  in_netns([] {
-    Rig rig;
-    FlowId held = FlowId::none;
-    rig.on_open = [&](FlowId id) { held = id; };
-    Fd app = std::move(*tcp_connect({kFar, 443}));
-    ASSERT_TRUE(rig.until([&] { return held != FlowId::none; }));
-    EXPECT_FALSE(wait_for(app.get(), POLLOUT, 0));
-    EXPECT_EQ(rig.rewriter.key_of(held)->dst, (Ipv4Port{kFar, 443}));
-    rig.admit(held);
-    Endpoint peer;
-    const Fd end = rig.accept(peer);
-    EXPECT_EQ(connect_error(app.get()), 0);
-    EXPECT_EQ(rig.rewriter.flow_of({peer.address.v4(), peer.port}), held);
-    SockAddr far;
-    ASSERT_EQ(getpeername(app.get(), far.raw(), &far.size), 0);
-    EXPECT_EQ(far.endpoint(), (Endpoint{kFar, 443}));
-    EXPECT_EQ(local_endpoint(app.get()).address, IpAddress(kLocal));
-  });
-}
-
-TEST(RewriteInNetns, refusals_reach_connect_as_themselves) {
-  in_netns([] {
-    Rig rig;
-    rig.on_open = [&](FlowId id) { rig.put({}, rig.rewriter.refuse_reset(id)); };
-    EXPECT_EQ(rig.connect().second, ECONNREFUSED);
-    for (const auto code : {Unreachable::host, Unreachable::prohibited}) {
-      rig.on_open = [&, code](FlowId id) { rig.put({}, rig.rewriter.refuse_unreachable(id, code)); };
-      EXPECT_EQ(rig.connect().second, EHOSTUNREACH);
-    }
-    rig.on_open = [&](FlowId id) { rig.put({}, rig.rewriter.refuse_unreachable(id, Unreachable::net)); };
-    EXPECT_EQ(rig.connect().second, ENETUNREACH);
-    EXPECT_EQ(rig.rewriter.counts().held, 0u);
-  });
-}
-
-TEST(RewriteInNetns, moves_megabytes_both_ways_in_every_mode) {
-  for (const auto& [offload, mtu] : {std::pair{true, 65535u}, {true, 1500u}, {false, 1500u}, {false, 65535u}}) {
-    in_netns([offload = offload, mtu = mtu] {
-      Rig rig(offload, mtu);
-      EXPECT_EQ(rig.tun.offload(), offload);
-      auto [app, err] = rig.connect();
-      ASSERT_EQ(err, 0);
-      Endpoint peer;
-      const Fd end = rig.accept(peer);
-      EXPECT_TRUE(moves(rig, app, end, 8 << 20));
-      EXPECT_TRUE(moves(rig, end, app, 8 << 20));
-      if (!offload || mtu == 1500) {
-        EXPECT_EQ(rig.gso > 0, offload);
-      }
-      if (offload) EXPECT_GT(rig.largest, 20000u);
-      else EXPECT_LE(rig.largest, mtu);
-      EXPECT_EQ(rig.tun.offload(), offload);     // no write was refused
-    });
-  }
-}
-
-TEST(RewriteInNetns, goes_on_in_software_when_offload_ends_in_mid_flow) {
-  in_netns([] {
-    Rig rig(true, 1500);
-    auto [app, err] = rig.connect();
-    ASSERT_EQ(err, 0);
-    Endpoint peer;
-    const Fd end = rig.accept(peer);
-    EXPECT_TRUE(moves(rig, app, end, 1 << 20));
-    // Waits in the TUN as a packet to be segmented.
-    ASSERT_GT(send(app.get(), Buffer(60000, 'x').data(), 60000, MSG_DONTWAIT), 20000);
-    rig.tun.stop_offload();
-    std::size_t got = 0;
-    Buffer part(1 << 16);
-    EXPECT_TRUE(rig.until([&] {
-      const ssize_t n = recv(end.get(), part.data(), part.size(), MSG_DONTWAIT);
-      if (n > 0) got += static_cast<std::size_t>(n);
-      return got == 60000;
-    }));
-    EXPECT_TRUE(moves(rig, end, app, 1 << 20));
-  });
-}
-
-TEST(TunInNetns, ends_offload_for_good_when_the_kernel_refuses_a_packet) {
-  in_netns([] {
-    Rig rig;
-    Buffer udp;
-    ASSERT_TRUE(build_udp(udp, {kFar, 53}, {kLocal, 4000}, as_bytes("hello"), 1));
-    VnetHeader odd;
-    odd.flags = VnetHeader::kNeedsCsum;
-    odd.csum_start = 60000;                       // outside the packet: EINVAL, and nothing to do in software either
-    odd.csum_offset = 6;
-    const auto out = rig.tun.write(odd, udp);
-    ASSERT_FALSE(out);
-    EXPECT_EQ(out.error().code, Errc::malformed);
-    EXPECT_FALSE(rig.tun.offload());
-    auto [app, err] = rig.connect();
-    ASSERT_EQ(err, 0);
-    Endpoint peer;
-    const Fd end = rig.accept(peer);
-    EXPECT_TRUE(moves(rig, app, end, 1 << 20));
-    EXPECT_TRUE(moves(rig, end, app, 1 << 20));
-  });
-}
-
-TEST(RewriteInNetns, half_close_and_reset_travel_as_themselves) {
-  in_netns([] {
-    Rig rig;
-    auto [app, err] = rig.connect();
-    ASSERT_EQ(err, 0);
-    Endpoint peer;
-    Fd end = rig.accept(peer);
-    char c = 0;
-    ASSERT_EQ(shutdown(app.get(), SHUT_WR), 0);
-    EXPECT_TRUE(rig.until([&] { return recv(end.get(), &c, 1, MSG_DONTWAIT) == 0; }));
-    EXPECT_TRUE(moves(rig, end, app, 100000));
-    set_reset_on_close(end.get());
-    end.reset();
-    EXPECT_TRUE(rig.until([&] { return recv(app.get(), &c, 1, MSG_DONTWAIT) < 0 && errno == ECONNRESET; }));
-  });
-}
-
-TEST(RewriteInNetns, a_restarted_client_resets_old_connections) {
-  in_netns([] {
-    Rig rig;
-    auto [app, err] = rig.connect();
-    ASSERT_EQ(err, 0);
-    rig.rewriter = Rewriter(rig.config());
-    char c = 'x';
-    ASSERT_EQ(send(app.get(), &c, 1, MSG_NOSIGNAL), 1);
-    EXPECT_TRUE(rig.until([&] { return recv(app.get(), &c, 1, MSG_DONTWAIT) < 0 && errno == ECONNRESET; }));
-  });
-}
-
-TEST(PacketsInNetns, udp_replies_and_port_unreachable_reach_the_socket) {
-  in_netns([] {
-    Rig rig;
-    const Fd app = std::move(*udp_connect({kFar, 9000}));
-    bool refuse = false;
-    rig.on_other = [&](Bytes packet) {
-      const auto ip = parse_ipv4(packet);
-      const auto u = ip ? parse_udp(*ip) : std::nullopt;
-      if (!u || ip->dst != kFar) return;
-      Buffer out;
-      if (refuse) build_unreachable(out, *ip, Unreachable::port, kFar);
-      const Buffer turned(u->payload.rbegin(), u->payload.rend());
-      if (!refuse) build_udp(out, {ip->dst, u->dst_port}, {ip->src, u->src_port}, turned, 1);
-      rig.put({}, out);
-    };
-    const Buffer big(8000, 'a');
-    for (const std::string& text : {std::string("abc"), std::string(8000, 'z') + "!"}) {
-      ASSERT_EQ(send(app.get(), text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
-      std::string got(10000, 0);
-      ssize_t n = 0;
-      ASSERT_TRUE(rig.until([&] { n = recv(app.get(), got.data(), got.size(), MSG_DONTWAIT); return n >= 0; }));
-      EXPECT_EQ(got.substr(0, static_cast<std::size_t>(n)), std::string(text.rbegin(), text.rend()));
-    }
-    refuse = true;
-    char c = 0;
-    ASSERT_EQ(send(app.get(), "x", 1, 0), 1);
-    EXPECT_TRUE(rig.until([&] { return recv(app.get(), &c, 1, MSG_DONTWAIT) < 0 && errno == ECONNREFUSED; }));
-  });
-}
-
-TEST(PacketsInNetns, an_echo_is_answered) {
-  in_netns([] {
-    Rig rig;
-    const Fd ping(socket(AF_INET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_ICMP));
-    ASSERT_TRUE(ping);
-    rig.on_other = [&](Bytes packet) {
-      const auto ip = parse_ipv4(packet);
-      const auto m = ip && ip->protocol == 1 ? parse_icmp(*ip) : std::nullopt;
-      if (!m || m->type != IcmpMessage::kEcho) return;
-      EXPECT_TRUE(checksum_ok(*ip));
-      Buffer out;
-      build_echo_reply(out, ip->dst, ip->src, m->id, m->sequence, m->payload);
-      rig.put({}, out);
-    };
-    Buffer request;
-    ASSERT_TRUE(build_echo_reply(request, kLocal, kFar, 77, 5, as_bytes("payload")));
-    request.erase(request.begin(), request.begin() + 20);
-    request[0] = IcmpMessage::kEcho;
-    request[2] = static_cast<std::uint8_t>(request[2] - 8);     // the type is 8 more, so the checksum 0x0800 less
-    const SockAddr far(Endpoint{kFar, 0});
-    ASSERT_GT(sendto(ping.get(), request.data(), request.size(), 0, far.raw(), far.size), 0);
-    Buffer in(2000);
-    std::optional<Ipv4Packet> ip;
-    EXPECT_TRUE(rig.until([&] {
-      const ssize_t n = recv(ping.get(), in.data(), in.size(), MSG_DONTWAIT);
-      if (n <= 0) return false;
-      ip = parse_ipv4(Bytes(in).first(static_cast<std::size_t>(n)));
-      return ip && ip->src == kFar;
-    }));
-    ASSERT_TRUE(ip);
-    EXPECT_EQ(as_text(parse_icmp(*ip)->payload), "payload");
-  });
-}
-
-TEST(RewriteInNetns, a_thousand_flows_at_once_each_reach_their_own_end) {
-  in_netns([] {
-    Rig rig;
-    std::vector<std::pair<Fd, std::uint16_t>> apps;
-    for (std::uint16_t i = 0; i < 1000; ++i) {
-      const auto port = static_cast<std::uint16_t>(1000 + i);
-      apps.emplace_back(std::move(*tcp_connect({Ipv4{kFar.value + i % 7}, port})), port);
-      if (i % 100 == 0) rig.turn();
-    }
-    std::size_t accepted = 0;
-    std::vector<Fd> ends;
-    ASSERT_TRUE(rig.until([&] {
-      Endpoint peer;
-      while (Fd fd = accept_from(rig.listener.get(), &peer)) {
-        const auto id = rig.rewriter.flow_of({peer.address.v4(), peer.port});
-        EXPECT_TRUE(id);
-        const std::uint16_t port = rig.rewriter.key_of(*id)->dst.port;
-        EXPECT_EQ(send(fd.get(), &port, 2, MSG_NOSIGNAL), 2);
-        ends.push_back(std::move(fd));
-        ++accepted;
-      }
-      return accepted == 1000;
-    })) << accepted;
-    for (const auto& [app, port] : apps) {
-      std::uint16_t got = 0;
-      ASSERT_TRUE(rig.until([&, fd = app.get()] { return recv(fd, &got, 2, MSG_DONTWAIT) == 2; }));
-      ASSERT_EQ(got, port);
-    }
-  });
 }
