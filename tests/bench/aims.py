@@ -25,7 +25,7 @@ class Aim:
 
     def __str__(self) -> str:
         if self.found is None:
-            return f"{self.what}: {self.how} {self.wanted:g} {self.unit} is wanted; not measured"
+            return f"{self.what}: not measured ({self.how} {self.wanted:g} {self.unit})"
         verdict = "as wanted" if self.reached else "NOT as wanted"
         return f"{self.what}: {self.found:.3g} {self.unit}, {verdict} ({self.how} {self.wanted:g})"
 

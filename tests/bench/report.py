@@ -7,7 +7,7 @@ from __future__ import annotations
 import statistics
 import sys
 
-from aims import aims
+from aims import Aim, aims
 from figures import METRICS, Figures
 from table import markdown
 
@@ -34,8 +34,8 @@ def spread(ratios: list[float]) -> str:
 
 def caption(f: Figures) -> str:
     """What the tables show, true of this run."""
-    figures = f"medians of {f.rounds} rounds" if f.rounds > 1 else "one round"
-    lines = [f"{f.machine_line()}; {figures}, {f.seconds} s a figure;", f"{f.programs()}."]
+    figures = f"; medians of {f.rounds} rounds" if f.rounds > 1 else "; one round"
+    lines = [f.machine_line() + (f"{figures}, {f.seconds} s a figure;" if f.ways or f.dns else ";"), f"{f.programs()}."]
     if f.ways:
         lines += ["4 flows and 64 flows: down; keep-alive: 16 connections; new connections: one a request, 32 at once;",
                   "p50 and p99: one request at a time; p99 beside bulk: the same while four flows carry down what they can."]
@@ -64,7 +64,7 @@ def absolute(f: Figures) -> str:
 
 def relative(f: Figures) -> str:
     others = [way for way in columns(f) if way in OTHERS]
-    rows = [["tg :", *others, *(["relayed : direct"] if "tg, relayed" in columns(f) else [])]]
+    rows = [["", *(f"tg : {way}" for way in others), *(["relayed : direct"] if "tg, relayed" in columns(f) else [])]]
     for metric in METRICS:
         if metric not in f.ways.get("tg", {}):
             continue
@@ -110,16 +110,27 @@ def at_rest(f: Figures) -> str:
     if one := f.load:
         rows += [[f"`apply` of {one['resources']:,} Resources", f"{one['apply']:.2f} s"],
                  ["from its start until a client answers for the last", f"{one['answered']:.2f} s"],
+                 ["the slowest DNS answer for another name meanwhile", f"{one['slowest_answer']:.2f} s"],
                  ["processor time of the controller, and of the client, for that",
                   f"{one['controller_cpu']:.2f} s, {one['client_cpu']:.2f} s"],
-                 ["memory of the client afterwards", f"{one['client'] / 1e6:.1f} MB"]]
+                 ["memory of the controller, and of the client, afterwards",
+                  f"{one['controller'] / 1e6:.0f} MB, {one['client'] / 1e6:.0f} MB"]]
     return markdown(rows)
+
+
+def verdicts(every: list[Aim]) -> str:
+    """A line for each aim; those that were not measured, because of --only or of what cannot run, share one."""
+    lines = [str(aim) for aim in every if aim.found is not None]
+    if missing := [f"{aim.what} {aim.how} {aim.wanted:g} {aim.unit}" for aim in every if aim.found is None]:
+        lines.append("wanted, but not measured: " + "; ".join(missing))
+    return "\n".join(lines)
 
 
 def report(f: Figures) -> str:
     parts = [caption(f)]
     if f.ways:
-        parts += [absolute(f), "Ratios, with those of the least and the best round; above 1 is better for tg:", relative(f)]
+        ratios = "Ratios of tg to the others" + (", and from the least to the best round" if f.rounds > 1 else "")
+        parts += [absolute(f), f"{ratios}; above 1 is better for tg:", relative(f)]
     if any(f.carried.values()):
         parts.append(processors(f))
     if f.dns:
@@ -127,7 +138,7 @@ def report(f: Figures) -> str:
     if f.memory or f.load:
         parts.append(at_rest(f))
     parts += ["\n".join(f"not run: {name}: {why}" for name, why in f.not_run.items()),
-              "\n".join(f"failed: {line}" for line in f.failed), "\n".join(map(str, aims(f)))]
+              "\n".join(f"failed: {line}" for line in f.failed), verdicts(aims(f))]
     return "\n\n".join(part for part in parts if part)
 
 
