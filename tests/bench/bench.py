@@ -24,6 +24,7 @@ import memory      # noqa: E402
 from figures import METRICS, Figures, Reading, machine, versions      # noqa: E402
 from measures import RELAYED_ROWS, ROWS      # noqa: E402
 from peers import PEERS, PROGRAMS      # noqa: E402
+from processes import busy      # noqa: E402
 from report import number, report      # noqa: E402
 from support.lab import Lab      # noqa: E402
 from support.netns import Failed      # noqa: E402
@@ -91,7 +92,8 @@ class Bench:
         if "load" in self.extras:
             tg.policy = POLICY
             self.figures.load = self.attempt("load of tg", lambda: load.measure(tg, self.size.resources))
-        tg.client("down")
+        tg.stop()
+        self.figures.machine["busy"] = max(self.figures.machine["busy"], busy())
         return tg.findings()
 
     def attempt(self, what: str, measure: Callable[[], Made], ours: bool = True,
@@ -99,7 +101,7 @@ class Bench:
         """None, and a line among the figures, when it fails. `ours`: that is tg's fault."""
         try:
             found = measure()
-        except Failed as e:
+        except (AssertionError, OSError) as e:       # Failed is one
             self.figures.failed.append(f"{what}: {' '.join(str(e).split())[:300]}")
             self.broken = self.broken or ours
             say(f"{what} failed: {e}")
@@ -208,8 +210,7 @@ def main() -> int:
     if os.geteuid() != 0:
         print("bench: making network namespaces takes root: sudo scripts/bench", file=sys.stderr)
         return 1
-    _, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
-    limits.setrlimit(limits.RLIMIT_NOFILE, (OPEN_FILES, max(hard, OPEN_FILES)))
+    limits.setrlimit(limits.RLIMIT_NOFILE, tuple(max(limit, OPEN_FILES) for limit in limits.getrlimit(limits.RLIMIT_NOFILE)))
     try:
         with Lab() as lab:
             bench = Bench(lab, args.size, args.only)

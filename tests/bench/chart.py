@@ -144,6 +144,7 @@ def caption(f: Figures) -> list[str]:
     line = "; thin lines: from the least to the best round" if f.rounds > 1 else ""
     lines = [f"{f.machine_line()}; everything on that one machine;",
              f"{rounds}, {f.seconds} s a figure{line}.", f"{f.programs()}."]
+    lines += filter(None, [f.noise()])
     if f.not_run:
         lines.append("Not run: " + ", ".join(f.not_run) + ".")
     return lines

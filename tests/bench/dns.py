@@ -32,8 +32,9 @@ def unbound(lab: Lab) -> Server:
     conf = lab.root / "unbound.conf"
     records = "".join(f'  local-data: "{name}. 60 IN A {NAS}"\n' for name in NAMES)
     conf.write_text(f'server:\n  interface: 127.0.0.1\n  port: {UNBOUND_PORT}\n  num-threads: 1\n  do-daemonize: no\n'
-                    f'  chroot: ""\n  username: ""\n  directory: "{lab.root}"\n  pidfile: ""\n'
-                    f'  use-syslog: no\n  module-config: "iterator"\n  local-zone: "own.home.int." static\n{records}remote-control:\n  control-enable: no\n')
+                    f'  chroot: ""\n  username: ""\n  directory: "{lab.root}"\n  pidfile: ""\n  use-syslog: no\n'
+                    f'  module-config: "iterator"\n  local-zone: "own.home.int." static\n{records}'
+                    "remote-control:\n  control-enable: no\n")
     lab.laptop.start(["unbound", "-d", "-c", conf], "unbound")
     return Server(NAMED["unbound"], "127.0.0.1", UNBOUND_PORT)
 

@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from processes import busy
 from table import write_json
 
 
@@ -23,9 +24,10 @@ METRICS = {
     "up": Metric("Gbit/s"), "down": Metric("Gbit/s"), "4 flows": Metric("Gbit/s"), "64 flows": Metric("Gbit/s"),
     "keep-alive": Metric("req/s"), "new connections": Metric("conn/s"),
     "p50": Metric("µs", False), "p99": Metric("µs", False), "p99 beside bulk": Metric("µs", False),
-    "bulk beside it": Metric("Gbit/s")}
+    "requests beside bulk": Metric("req/s"), "bulk beside requests": Metric("Gbit/s")}
 PACKAGES = {"HAProxy": "haproxy", "wireguard-go": "wireguard-go", "nebula": "nebula", "sshuttle": "sshuttle",
             "dnsmasq": "dnsmasq-base", "unbound": "unbound"}
+NOISE = 0.1                      # of the machine in use by others, above which figures say little
 Readings = dict[str, list["float | None"]]       # by metric, one a round; None where it failed
 
 
@@ -74,6 +76,12 @@ class Figures:
     def machine_line(self) -> str:
         return f"{self.machine['cores']} cores, {self.machine['processor']}, Linux {self.machine['kernel']}"
 
+    def noise(self) -> str:
+        """What readers must know of the machine; "" when it had nothing else to do."""
+        busy = self.machine["busy"]
+        return (f"Other programs took {busy:.0%} of the machine before or after this run: its figures are noise." if busy > NOISE
+                else "")
+
     def programs(self) -> str:
         """Those that were measured, with their versions."""
         measured = [*self.ways, *self.dns]
@@ -109,8 +117,10 @@ class Figures:
 
 
 def machine() -> dict[str, Any]:
+    """`busy`: how much of it others used just before the run, or just after."""
     model = re.search(r"^model name\s*:\s*(.+)$", pathlib.Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return {"cores": os.cpu_count(), "processor": model[1] if model else os.uname().machine, "kernel": os.uname().release}
+    return {"cores": os.cpu_count(), "processor": model[1] if model else os.uname().machine, "kernel": os.uname().release,
+            "busy": busy()}
 
 
 def versions(tg: os.PathLike[str]) -> dict[str, str]:

@@ -32,9 +32,11 @@ def bulk(row: str) -> Measure:
         before = {part: total_cpu(pids) for part, pids in way.parts.items()}
         run = way.laptop.run(["iperf3", "-c", way.address, "-p", way.iperf, "-t", seconds, "-J", *BULK[row]], seconds + 20)
         used = {part: total_cpu(pids) - before[part] for part, pids in way.parts.items()}
-        told: dict[str, Any] = json.loads(run.out or "{}")
-        if run.code != 0 or "error" in told or not told["end"]["sum_received"]["bytes"]:
-            raise Failed(f"iperf3: {told.get('error', run.err or 'nothing has come')}")
+        if run.code not in (0, 1):           # 1: it says why
+            raise Failed(str(run))
+        told: dict[str, Any] = json.loads(run.out)
+        if "error" in told or not told["end"]["sum_received"]["bytes"]:
+            raise Failed(f"iperf3: {told.get('error', 'nothing has come')}")
         end = told["end"]["sum_received"]
         return Reading({row: end["bits_per_second"] / 1e9}, end["bytes"], used)
     return measure
@@ -78,8 +80,10 @@ def rate(out: str) -> float:
 
 def latency(out: str, percent: int) -> float:
     """In µs."""
-    value, unit = re.search(rf"{percent}%\s+([\d.]+)(us|ms|s|m)\b", out).groups()      # type: ignore[union-attr]
-    return float(value) * UNITS[unit]
+    found = re.search(rf"{percent}%\s+([\d.]+)(us|ms|s|m)\b", out)
+    if not found or not float(found[1]):
+        raise Failed(out)
+    return float(found[1]) * UNITS[found[2]]
 
 
 def keep_alive(way: Way, seconds: int) -> Reading:
@@ -101,7 +105,7 @@ def beside_bulk(way: Way, seconds: int) -> Reading:
         out = wrk(way.laptop, way.url, 1, seconds)
     finally:
         carried = flows.end()
-    return Reading({"p99 beside bulk": latency(out, 99), "bulk beside it": carried})
+    return Reading({"p99 beside bulk": latency(out, 99), "requests beside bulk": rate(out), "bulk beside requests": carried})
 
 
 ROWS: dict[str, Measure] = {

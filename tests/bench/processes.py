@@ -5,6 +5,7 @@ import contextlib
 import os
 import pathlib
 import re
+import time
 from typing import Iterable
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -29,6 +30,17 @@ def total_cpu(pids: Iterable[int]) -> float:
 def scheduled(pid: int) -> float:
     """As cpu() of the process alone, but from the scheduler's nanoseconds: for what uses less than a tick."""
     return sum(int(path.read_text().split()[0]) for path in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def busy(seconds: float = 1.0) -> float:
+    """How much of the machine's processors was in use in the next seconds, by anybody: 0 to 1."""
+    def read() -> tuple[int, int]:
+        fields = [int(word) for word in pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+        return sum(fields), fields[3] + fields[4]
+    total, idle = read()
+    time.sleep(seconds)                  # which is what is measured
+    total_then, idle_then = read()
+    return 1 - (idle_then - idle) / max(1, total_then - total)
 
 
 def resident(pid: int) -> int:

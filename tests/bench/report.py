@@ -39,7 +39,7 @@ def caption(f: Figures) -> str:
     if f.ways:
         lines += ["4 flows and 64 flows: down; keep-alive: 16 connections; new connections: one a request, 32 at once;",
                   "p50 and p99: one request at a time; p99 beside bulk: the same while four flows carry down what they can."]
-    return "\n".join(lines)
+    return "\n".join([*lines, *filter(None, [f.noise()])])
 
 
 def empty(f: Figures, way: str) -> str:
@@ -58,7 +58,8 @@ def absolute(f: Figures) -> str:
         cells = [number(statistics.median(v), unit) if (v := f.values(way, metric)) else empty(f, way) for way in ways]
         rows.append([f"{metric}, {unit}", *cells])
     if any(f.beside_bulk(way) for way in ways):
-        rows.append(["p99 beside bulk : p99", *(spread(r) if (r := f.beside_bulk(way)) else empty(f, way) for way in ways)])
+        slower = {way: f.beside_bulk(way) for way in ways}
+        rows.append(["p99 beside bulk : p99", *(f"{statistics.median(r):.1f}" if r else empty(f, way) for way, r in slower.items())])
     return markdown(rows)
 
 
@@ -120,8 +121,8 @@ def at_rest(f: Figures) -> str:
 
 def verdicts(every: list[Aim]) -> str:
     """A line for each aim; those that were not measured, because of --only or of what cannot run, share one."""
-    lines = [str(aim) for aim in every if aim.found is not None]
-    if missing := [f"{aim.what} {aim.how} {aim.wanted:g} {aim.unit}" for aim in every if aim.found is None]:
+    lines = [str(aim) for aim in every if aim.values]
+    if missing := [f"{aim.what} {aim.how} {aim.wanted:g} {aim.unit}" for aim in every if not aim.values]:
         lines.append("wanted, but not measured: " + "; ".join(missing))
     return "\n".join(lines)
 
