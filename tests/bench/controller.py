@@ -21,6 +21,7 @@ from typing import Any, Iterator
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+from processes import cpu      # noqa: E402
 from table import markdown, write_json      # noqa: E402
 from support.netns import Failed, Host, Process, Result, Space, stops, wait_for      # noqa: E402
 from support.tg import binary, resource      # noqa: E402
@@ -28,7 +29,6 @@ from support.tg import binary, resource      # noqa: E402
 PORT, NAME = 8443, "controller.bench"
 AGENTS_LIVE_IN = "10.64.0.0/10"       # as agents.cpp has it
 SPARE_FILES = 500                     # descriptors beside one for each connection
-TICK = os.sysconf("SC_CLK_TCK")
 AIMS = {"memory": 24.0, "told": 1.0, "apply": 2.0}      # KiB, s, s
 
 
@@ -96,12 +96,6 @@ class Controller:
 
     def cpu(self) -> float:
         return cpu(self.running.pid)
-
-
-def cpu(pid: int) -> float:
-    """Seconds of processor time that a process has used."""
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
 
 
 class Agents:
