@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace tg::net {
@@ -14,6 +15,7 @@ namespace {
 // is given up after kAsk * (1 + kAsks) = 2 h 5 min: no earlier than RFC 5382 REQ-5 has a NAT keep an idle connection.
 constexpr int kAsk = 5 * 60;   // seconds
 constexpr int kAsks = 24;
+constexpr std::size_t kGathered = 64;   // parts that are sent at once
 // How long a stream may take nothing of what was received before the socket failed.
 constexpr Duration kStalled = std::chrono::seconds(3);
 // How often a socket is looked at for errors that always has something else to tell.
@@ -29,6 +31,13 @@ void prepare(int fd) noexcept {
   set(SOL_SOCKET, SO_OOBINLINE, 1);   // an urgent byte is a byte of the stream (RFC 6093 section 3.1)
 }
 
+ssize_t send_parts(int fd, std::span<iovec> parts) noexcept {
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = parts.size();
+  return ::sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
 }  // namespace
 
 TcpFlow::TcpFlow(Loop& loop, Fd fd, TunnelLink& link, StreamId id, std::function<void()> ended,
@@ -40,7 +49,10 @@ TcpFlow::TcpFlow(Loop& loop, Fd fd, TunnelLink& link, StreamId id, std::function
   watch_.want_error(true);   // while the stream takes nothing, or after EOF, nobody reads
 }
 
-TcpFlow::~TcpFlow() { watch_ = {}; }
+TcpFlow::~TcpFlow() {
+  watch_ = {};
+  if (!gathered_.empty()) link_.forget_batch(*this);
+}
 
 void TcpFlow::on_readable() {
   watch_.want_read(false);   // until pull() has emptied the socket
@@ -76,22 +88,56 @@ Pull TcpFlow::pull(MutBytes out) {
 
 void TcpFlow::data(Bytes bytes) {
   if (broken_) return;   // nobody is there to take it
+  iovec part{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
+  if (!gathered_.empty()) {
+    gathered_.push_back(part);
+    if (gathered_.size() >= kGathered) send_gathered();
+    return;
+  }
+  if (link_.wait_for_batch(*this)) gathered_.push_back(part);
+  else send({&part, 1});
+}
+
+void TcpFlow::batch_over() { send_gathered(); }
+
+void TcpFlow::send_gathered() {
+  if (gathered_.empty()) return;
+  std::vector<iovec> parts;
+  parts.swap(gathered_);
+  if (send(parts)) shut_when_sent();
+}
+
+// send gives the socket what it takes, and keeps the rest. False when the flow has failed: this may be gone.
+bool TcpFlow::send(std::span<iovec> parts) {
+  std::size_t taken = 0;
   if (pending_.size() == pending_at_) {
-    const ssize_t n = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (n < 0 && errno != EAGAIN && errno != EINTR) return broken();
-    if (n > 0) {
-      to_socket_ += static_cast<std::uint64_t>(n);
-      link_.tunnel().consumed(id_, static_cast<std::size_t>(n));
-      bytes = bytes.subspan(static_cast<std::size_t>(n));
+    const ssize_t n = send_parts(fd_.get(), parts);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+      broken();
+      return false;
     }
-    if (bytes.empty()) return;
-    watch_.want_write(true);
+    if (n > 0) {
+      taken = static_cast<std::size_t>(n);
+      to_socket_ += taken;
+      link_.tunnel().consumed(id_, taken);
+    }
   }
-  if (!kept_.add(bytes.size())) {
+  std::size_t rest = 0;
+  for (const iovec& p : parts) rest += p.iov_len;
+  rest -= taken;
+  if (rest == 0) return true;
+  watch_.want_write(true);
+  if (!kept_.add(rest)) {
     set_reset_on_close(fd_.get());
-    return failed(Code::exhausted);
+    failed(Code::exhausted);
+    return false;
   }
-  keep(bytes);
+  for (const iovec& p : parts) {
+    const std::size_t gone = std::min(taken, p.iov_len);
+    taken -= gone;
+    keep({static_cast<const std::uint8_t*>(p.iov_base) + gone, p.iov_len - gone});
+  }
+  return true;
 }
 
 // keep makes room by throwing away what was sent. Only where that is too little for an eighth to stay free, so that a byte is
@@ -123,17 +169,16 @@ void TcpFlow::on_writable() {
   }
   if (pending_at_ < pending_.size()) return;
   watch_.want_write(false);
-  if (stream_ended_ && !shut_) {
-    shut_ = true;
-    ::shutdown(fd_.get(), SHUT_WR);
-    finish_if_over();
-  }
+  shut_when_sent();
 }
 
 void TcpFlow::fin() {
   stream_ended_ = true;
-  if (broken_) return;
-  if (pending_at_ < pending_.size()) return;   // the rest first
+  if (!broken_) shut_when_sent();
+}
+
+void TcpFlow::shut_when_sent() {
+  if (!stream_ended_ || shut_ || !gathered_.empty() || pending_at_ < pending_.size()) return;
   shut_ = true;
   ::shutdown(fd_.get(), SHUT_WR);
   finish_if_over();
@@ -184,6 +229,7 @@ Fd TcpFlow::release() noexcept {
 }
 
 void TcpFlow::reset() {
+  if (!gathered_.empty() && pending_at_ == pending_.size()) send_parts(fd_.get(), gathered_);   // it came before the reset
   if (!over_) set_reset_on_close(fd_.get());   // what the kernel still holds after both FINs is the peer's
 }
 

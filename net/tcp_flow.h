@@ -1,8 +1,12 @@
 // One TCP connection of this host, joined to a stream of a tunnel. The same on both ends.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <functional>
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "core/device_quota.h"
 #include "core/tunnel.h"
@@ -15,13 +19,14 @@ namespace tg::net {
 // TcpFlow moves bytes between a connected socket and a stream. FIN travels as a half-close both ways, RST as RST, also while
 // the stream takes nothing. A peer that is silent is asked by the kernel whether it is still there. What the
 // socket does not take at once is kept here, bounded by the stream's credit and by what `kept` allows: with more to keep the
-// flow ends, with RST to the socket's peer and Code::exhausted to the tunnel's. It takes twice as much memory at most.
-class TcpFlow {
+// flow ends, with RST to the socket's peer and Code::exhausted to the tunnel's. It takes twice as much memory at most. What was
+// received together is sent together.
+class TcpFlow final : private TunnelLink::Batch {
  public:
   // `ended` is called once, when both directions have ended (from the Loop, so that the FIN is on its way) or the socket has
   // failed (also from within data() and pull()); it destroys the TcpFlow.
   TcpFlow(Loop& loop, Fd fd, TunnelLink& link, StreamId id, std::function<void()> ended, DeviceQuota::Hold kept = {});
-  ~TcpFlow();
+  ~TcpFlow() override;
 
   // The tunnel's calls for this stream.
   Pull pull(MutBytes out);
@@ -42,6 +47,10 @@ class TcpFlow {
   void on_writable();
   void on_error();
   void broken();
+  void batch_over() override;
+  void send_gathered();
+  bool send(std::span<iovec> parts);
+  void shut_when_sent();
   void keep(Bytes bytes);
   void failed(Code code = Code::reset);
   void finish_if_over();
@@ -56,6 +65,7 @@ class TcpFlow {
   StreamId id_;
   std::function<void()> ended_;
   DeviceQuota::Hold kept_;
+  std::vector<iovec> gathered_;  // for the socket, when the batch is over; refers to what the link received
   Buffer pending_;              // for the socket
   std::size_t pending_at_ = 0;
   std::uint64_t from_socket_ = 0;

@@ -17,8 +17,13 @@ constexpr std::size_t kReadBatch = 256 * 1024;
 constexpr std::size_t kRecordMax = Tls::kRecord + 256 + 5;   // RFC 8446 section 5.2
 constexpr int kNotSentLowWater = 128 * 1024;                 // the kernel's own queue of unsent bytes
 
-// The bytes of one recv() for whichever connection is being read: connections keep nothing while they are idle.
+// The bytes of one recv() for whichever connection is being read, and what is in their records: connections keep nothing while
+// they are idle.
 Buffer& scratch() {
+  thread_local Buffer bytes(kReadBatch + kRecordMax);
+  return bytes;
+}
+Buffer& opened() {
   thread_local Buffer bytes(kReadBatch + kRecordMax);
   return bytes;
 }
@@ -235,15 +240,19 @@ void Tls::State::handshake() {
 }
 
 void Tls::State::read_records() {
-  alignas(64) std::uint8_t plain[kRecord];
+  Buffer& plain = opened();
+  const std::size_t most = context.state()->bulk ? plain.size() : kRecord;   // handed over at once
   while (!finished && !paused) {
-    const int n = SSL_read(ssl.get(), plain, sizeof plain);
-    if (n > 0) {
-      callbacks.on_data({plain, static_cast<std::size_t>(n)});
-      continue;
+    std::size_t size = 0;
+    int n = 1;
+    while (n > 0 && size + kRecord <= most) {
+      n = SSL_read(ssl.get(), plain.data() + size, static_cast<int>(kRecord));
+      if (n > 0) size += static_cast<std::size_t>(n);
     }
-    const int code = SSL_get_error(ssl.get(), n);
-    if (code == SSL_ERROR_WANT_READ) break;
+    const int code = n > 0 ? SSL_ERROR_NONE : SSL_get_error(ssl.get(), n);   // before anybody else uses the library
+    if (size > 0) callbacks.on_data({plain.data(), size});
+    if (n > 0) continue;
+    if (finished || code == SSL_ERROR_WANT_READ) break;
     return end(code == SSL_ERROR_ZERO_RETURN ? Error{Errc::closed, "the peer closed the connection"} : ssl_error(code, "TLS"));
   }
 }

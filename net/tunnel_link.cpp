@@ -6,6 +6,7 @@
 #include <charconv>
 #include <limits>
 #include <utility>
+#include <vector>
 
 #include "core/device_quota.h"
 #include "net/files.h"
@@ -74,6 +75,8 @@ struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
   std::unique_ptr<Tls> tls;
   Timer timer, attempt;
   std::uint64_t in = 0, out = 0;
+  std::vector<Batch*> batches;      // that wait; nullptr where one was forgotten
+  bool receiving = false;
   bool silent = false;    // and on_silence was told so
   bool open = false;
   bool ended = false;
@@ -97,7 +100,14 @@ struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
 
   void received(Bytes bytes) {
     in += bytes.size();
+    receiving = true;
     auto fed = tunnel.feed(bytes, Loop::now());
+    receiving = false;
+    for (std::size_t i = 0; i < batches.size(); ++i) {
+      if (Batch* b = batches[i]) b->batch_over();
+    }
+    batches.clear();
+    if (ended) return;
     if (!fed) {
       pump();   // the GOAWAY that says why
       return end(fed.error());
@@ -184,6 +194,14 @@ TunnelLink::~TunnelLink() {
   state_->timer = {};
   state_->attempt = {};
   state_->tls.reset();
+}
+
+bool TunnelLink::wait_for_batch(Batch& batch) {
+  if (state_->receiving) state_->batches.push_back(&batch);
+  return state_->receiving;
+}
+void TunnelLink::forget_batch(Batch& batch) noexcept {
+  std::replace(state_->batches.begin(), state_->batches.end(), &batch, static_cast<Batch*>(nullptr));
 }
 
 Tunnel& TunnelLink::tunnel() noexcept { return state_->tunnel; }

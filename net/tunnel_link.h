@@ -45,6 +45,16 @@ class TunnelLink {
   ~TunnelLink();
 
   Tunnel& tunnel() noexcept;
+  // Batch is a stream that waits with what it received for the rest of it.
+  class Batch {
+   public:
+    virtual ~Batch() = default;
+    virtual void batch_over() = 0;      // may destroy this
+  };
+  // wait_for_batch calls batch_over() once the bytes that were received together have all been handed over; they stay where they
+  // are until then. False when nothing is being received now.
+  bool wait_for_batch(Batch& batch);
+  void forget_batch(Batch& batch) noexcept;   // which still waits
   // kick sends what the Tunnel has to say before the Loop waits again.
   void kick();
   // probe asks the peer for a sign of life: on_silence follows when none comes.
