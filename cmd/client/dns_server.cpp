@@ -11,7 +11,6 @@
 namespace tg::client {
 namespace {
 
-constexpr std::size_t kUdpMax = 65535;
 constexpr std::size_t kOutMax = 256 * 1024;   // answers that a TCP client does not take
 
 // The kernel counts what a host sends to an address of its own as received by the interface that has the address
@@ -109,29 +108,15 @@ Result<> DnsServer::listen(const std::string& interface, const std::vector<Ipv4>
     if (!udp) return cannot_listen(udp.error());
     auto tcp = bound_to(interface, net::tcp_listen(at));
     if (!tcp) return cannot_listen(tcp.error());
-    const auto fd = std::make_shared<net::Fd>(std::move(*udp));
     const int space = 1 << 20;
-    ::setsockopt(fd->get(), SOL_SOCKET, SO_RCVBUF, &space, sizeof space);
-    sockets_.push_back({fd, net::Watch(loop_, fd->get(), [this, weak = std::weak_ptr(fd)] {
-                          if (const auto s = weak.lock()) receive(s);
-                        })});
-    sockets_.back().watch.want_read(true);
+    ::setsockopt(udp->get(), SOL_SOCKET, SO_RCVBUF, &space, sizeof space);
+    const std::size_t number = sockets_.size();
+    sockets_.emplace_back(loop_, std::move(*udp), [this, number](Bytes query, const net::SockAddr& from) {
+      serve(query, dns::Transport::udp, [to_asker = sockets_[number].answer(), from](Bytes answer) { to_asker(answer, from); });
+    });
     listeners_.emplace_back(loop_, std::move(*tcp), [this](net::Fd peer, const Endpoint&) { accepted(std::move(peer)); });
   }
   return {};
-}
-
-void DnsServer::receive(const std::shared_ptr<net::Fd>& socket) {
-  std::uint8_t query[kUdpMax];
-  for (int i = 0; i < 128; ++i) {
-    net::SockAddr from;
-    const ssize_t n = ::recvfrom(socket->get(), query, sizeof query, 0, from.raw(), &from.size);
-    if (n < 0) return;
-    serve({query, static_cast<std::size_t>(n)}, dns::Transport::udp, [weak = std::weak_ptr(socket), from](Bytes answer) {
-      const auto s = weak.lock();   // lost is lost, as on any network
-      if (s) ::sendto(s->get(), answer.data(), answer.size(), MSG_NOSIGNAL, from.raw(), from.size);
-    });
-  }
 }
 
 void DnsServer::serve(Bytes query, dns::Transport transport, const Reply& reply, std::shared_ptr<Trace> trace) {

@@ -12,6 +12,7 @@
 #include "dns/stub.h"
 #include "net/acceptor.h"
 #include "net/forwarder.h"
+#include "net/udp_server.h"
 
 namespace tg::client {
 
@@ -54,7 +55,6 @@ class DnsServer {
   class Ask;
   struct Connection;
 
-  void receive(const std::shared_ptr<net::Fd>& fd);
   void accepted(net::Fd peer);
   void read(std::uint64_t number);
   void write(std::uint64_t number, Bytes message);
@@ -65,11 +65,7 @@ class DnsServer {
   Tunnels& tunnels_;
   dns::Stub stub_;
   net::Forwarder forwarder_;
-  struct Socket {
-    std::shared_ptr<net::Fd> fd;     // answers that come later look whether it is still there
-    net::Watch watch;
-  };
-  std::vector<Socket> sockets_;
+  std::vector<net::UdpServer> sockets_;
   std::vector<net::Acceptor> listeners_;
   std::map<std::uint64_t, std::unique_ptr<Connection>> connections_;
   std::map<std::uint64_t, std::unique_ptr<Ask>> asks_;
