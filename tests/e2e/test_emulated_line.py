@@ -59,8 +59,8 @@ def looks(lab: Lab) -> list[str]:
         links = json.loads(host.run("ip -j -d link").ok().out)
         keys = ("ifname", "address", "mtu", "master", "gso_max_segs")
         shown = [[str(link.get(key)) for key in keys] + sorted({"UP", "NOARP"} & set(link["flags"])) for link in links]
-        return "\n".join([*(" ".join(words) for words in sorted(shown)),
-                          *sorted(host.run("ip -o -4 addr; ip -o -6 addr show scope global; ip route; ip -6 route").ok().out.splitlines())])
+        more = host.run("ip -o -4 addr; ip -o -6 addr show scope global; ip route; ip -6 route").ok().out
+        return "\n".join([*(" ".join(words) for words in sorted(shown)), *sorted(more.splitlines())])
     return [of(host) for host in (lab.laptop, lab.internet, lab.router, lab.connector)]
 
 

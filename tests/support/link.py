@@ -120,7 +120,7 @@ def _state(host: Host, interface: str) -> list[str]:
     for family in ("-4", "-6"):
         for route in host.run(f"ip {family} route show dev {interface}").ok().out.splitlines():
             if " proto kernel" not in route and not route.startswith("fe80:"):
-                commands.append(f"route add {re.sub(r' linkdown| dead', '', route).strip()} dev {interface}")
+                commands.append(f"route replace {re.sub(r' linkdown| dead', '', route).strip()} dev {interface}")
     return commands
 
 

@@ -23,7 +23,10 @@ Duration time_of(std::size_t bytes, std::uint64_t rate) {
 }  // namespace
 
 Link::Link(const LinkOptions& options)
-    : options_(options), loss_(generator(options.seed, 1)), jitter_(generator(options.seed, 2)), reorder_(generator(options.seed, 3)) {}
+    : options_(options),
+      loss_(generator(options.seed, 1)),
+      jitter_(generator(options.seed, 2)),
+      reorder_(generator(options.seed, 3)) {}
 
 void Link::arrive(Packet packet, Instant now) {
   counters_.packets += packet.segments;

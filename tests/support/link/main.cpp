@@ -63,7 +63,8 @@ Instant now() {
 // End is one interface: a socket that sees every frame which its host sent, and none of ours.
 class End {
  public:
-  explicit End(const std::string& interface) : name_(interface), fd_(checked(::socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, 0), "socket")) {
+  explicit End(const std::string& interface)
+      : name_(interface), fd_(checked(::socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, 0), "socket")) {
     const auto set = [&](int level, int option, int value, const char* what) {
       checked(::setsockopt(fd_, level, option, &value, sizeof value), what);
     };

@@ -118,7 +118,8 @@ Result<CommandLine> parse_command_line(const std::vector<std::string_view>& word
     }
   }
   if (interfaces.size() != 2) return fail(Errc::invalid_argument, "two interfaces are wanted");
-  CommandLine out{.interfaces = {std::string(interfaces[0]), std::string(interfaces[1])}, .ways = {ways[0].whole(), ways[1].whole()}};
+  CommandLine out{.interfaces = {std::string(interfaces[0]), std::string(interfaces[1])},
+                  .ways = {ways[0].whole(), ways[1].whole()}};
   // One seed is enough for two directions that have nothing to do with each other.
   if (out.ways[0].seed == out.ways[1].seed) out.ways[1].seed ^= std::uint64_t{1} << 63;
   return out;
