@@ -291,7 +291,8 @@ TEST(Options, refuse_what_makes_no_sense) {
   const std::vector<std::vector<std::string_view>> wrong = {
       {}, {"a"}, {"a", "b", "c"}, {"a", "b", "--delay"}, {"a", "b", "--delay", "50"}, {"a", "b", "--delay", "-5ms"},
       {"a", "b", "--delay", "ms"}, {"a", "b", "--delay", "5ms,"}, {"a", "b", "--delay", "1ms,2ms,3ms"},
-      {"a", "b", "--delay", "1e30s"}, {"a", "b", "--delay", "999999999999999999999s"}, {"a", "b", "--rate", "0mbit"}, {"a", "b", "--rate", "20"},
+      {"a", "b", "--delay", "1e30s"}, {"a", "b", "--delay", "999999999999999999999s"}, {"a", "b", "--rate", "0mbit"},
+      {"a", "b", "--rate", "20"},
       {"a", "b", "--loss", "101%"}, {"a", "b", "--loss", "-1%"}, {"a", "b", "--reorder", "2"}, {"a", "b", "--seed", "x"},
       {"a", "b", "--queue", "5"}, {"a", "b", "--delays", "5ms"}, {"a", "b", "--loss", "nan"}, {"a", "b", "--loss", "inf"}};
   for (const auto& words : wrong) {
