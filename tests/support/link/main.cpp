@@ -60,7 +60,7 @@ Instant now() {
   return Instant(std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec));
 }
 
-// End is one interface: a socket that sees every frame which its host sent, and none of ours.
+// End is one interface: a socket that sees every frame which its host sent, and, as it passes the qdisc by, none of ours.
 class End {
  public:
   explicit End(const std::string& interface)
@@ -69,7 +69,6 @@ class End {
       checked(::setsockopt(fd_, level, option, &value, sizeof value), what);
     };
     set(SOL_PACKET, PACKET_VNET_HDR, 1, "PACKET_VNET_HDR");
-    set(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1, "PACKET_IGNORE_OUTGOING");
     set(SOL_PACKET, PACKET_QDISC_BYPASS, 1, "PACKET_QDISC_BYPASS");
     set(SOL_SOCKET, SO_RCVBUFFORCE, kReceiveBuffer, "SO_RCVBUFFORCE");
     sockaddr_ll address{};
