@@ -15,7 +15,7 @@ import pathlib
 import shutil
 import subprocess
 
-from support.netns import Host, Process, Space, stops, wait_for
+from support.netns import Failed, Host, Process, Space, stops, wait_for
 
 CONTROLLER, PUBLIC_WEB, ISP_DNS = "203.0.113.10", "203.0.113.80", "198.51.100.1"
 LAPTOP, LAPTOP_AT_HOME, HOME_OUTSIDE = "198.51.100.10", "192.168.1.20", "192.0.2.7"
@@ -24,6 +24,8 @@ HOME_DNS, NAS, CONNECTOR, NAS6 = "192.168.1.1", "192.168.1.50", "192.168.1.88", 
 UDP_ECHO_PORT = 7007
 NAS_PAGE = "Hello from the NAS.\n"
 PUBLIC_PAGE = "Hello from the public web.\n"
+WIRES = [("laptop", "eth0", "internet", "laptop"), ("laptop", "home0", "router", "laptop"), ("internet", "home", "router", "wan"),
+         ("nas", "lan0", "router", "nas"), ("connector", "lan0", "router", "connector")]
 SUPPORT = pathlib.Path(__file__).parent
 
 HOME_RECORDS = [
@@ -135,6 +137,15 @@ class Lab(Space):
         self.internet.ip(f"addr add {beside}/31 dev {name}", f"link set {name} up")
         made.resolv_conf.write_text(f"nameserver {ISP_DNS}\n")
         return made
+
+    def wire(self, first: Host, second: Host) -> tuple[str, str]:
+        """The two ends of the wire between them: interfaces of the first and of the second."""
+        for a, at_a, b, at_b in [*WIRES, *((h.name, "eth0", "internet", h.name) for h in self.hosts)]:
+            if (a, b) == (first.name, second.name):
+                return at_a, at_b
+            if (b, a) == (first.name, second.name):
+                return at_b, at_a
+        raise Failed(f"no wire joins {first.name} and {second.name}")
 
     def laptop_goes_home(self) -> None:
         """The laptop is on the LAN, with the home's DNS, as after DHCP there."""

@@ -357,6 +357,14 @@ class Space:
         self.hosts.append(made)
         return made
 
+    def remove_host(self, host: Host) -> None:
+        """Ends what runs in it, and takes it away. Its logs stay."""
+        kill_and_wait(host.pids())
+        host.close()
+        ip("netns", "del", host.namespace)
+        shutil.rmtree(host.etc, ignore_errors=True)
+        self.hosts.remove(host)
+
     def log_tails(self, lines: int = 25, only: str = "") -> str:
         """The ends of the logs, for failure texts."""
         parts = []
