@@ -9,10 +9,15 @@
 namespace tg {
 namespace {
 
-// kGrowth: credit comes back in halves, so that a sender needs a window of twice the bandwidth-delay product to go on
-// without a stop; with 2 round trips a second flow was measured to stay at half the first one's share, with 3 they come
-// out even.
+// kGrowth: with 2 round trips a second flow was measured to stay at half the first one's share, with 3 they come out even.
 constexpr int kGrowth = 3;
+// Credit comes back in eighths, so that a sender needs a window of little more than the bandwidth-delay product to go on
+// without a stop, and does not send half of it at once into a queue that holds less; in halves where these are not worth a
+// frame.
+constexpr std::uint32_t kShares = 8;
+constexpr std::uint32_t kWorthAFrame = 16 * 1024;
+// kLeastFor: how long a round trip counts as what the way takes at least. Ways change, and queues do not stand for so long.
+constexpr Duration kLeastFor = std::chrono::minutes(5);
 // kLeastLoop is the least that growth takes a round trip for: event loops work in batches, however short the wire.
 constexpr Duration kLeastLoop = std::chrono::milliseconds(1);
 // kLate: a timer that is later than this tells of a process that was stopped, and not of a peer that was silent. What
@@ -107,7 +112,8 @@ void Tunnel::consumed(StreamId id, std::size_t bytes) {
   s->held -= static_cast<std::uint32_t>(bytes);
   if (s->fin_received || t.over) return;
   t.grow(*s, static_cast<std::uint32_t>(bytes));
-  if (s->owed() > 0 && s->owed() >= s->window / 2) t.giving.push(*s);
+  const std::uint32_t worth = std::min(s->window / 2, std::max(s->window / kShares, kWorthAFrame));
+  if (s->owed() > 0 && s->owed() >= worth) t.giving.push(*s);
 }
 
 bool Tunnel::datagram(StreamId id, Bytes payload) {
@@ -273,11 +279,13 @@ void Tunnel::State::set_window(Stream& s, std::uint32_t window) noexcept {
   windows += window;
 }
 
-// grow doubles a window that was used up within kGrowth round trips: then it, and not the sender, sets the pace.
+// grow doubles a window that was used up within kGrowth round trips: then it, and not the sender, sets the pace. Round trips
+// are those without a queue: the larger the windows, the longer the queues before a narrow line, at a relay too, and
+// windows measured by these would grow without need.
 void Tunnel::State::grow(Stream& s, std::uint32_t consumed) noexcept {
   s.epoch_bytes += consumed;
   if (s.epoch_bytes < s.window) return;
-  const bool fast = round_trip && now - s.epoch < kGrowth * std::max(*round_trip, kLeastLoop);
+  const bool fast = round_trip && now - s.epoch < kGrowth * std::max(std::min(least, least_before), kLeastLoop);
   const std::uint32_t most = std::min(limits.max_credit, kCreditMax);
   if (fast && s.window < most) {
     const std::uint32_t more = std::min(s.window, most - s.window);
@@ -308,6 +316,12 @@ void Tunnel::State::send_ping() {
 void Tunnel::State::sample_round_trip() noexcept {
   const Duration sample = now - ping_at;
   round_trip = round_trip ? (*round_trip * 3 + sample) / 4 : sample;
+  if (now - least_since > kLeastFor) {
+    least_before = least;
+    least = sample;
+    least_since = now;
+  }
+  least = std::min(least, sample);
   pings = {pings.answered + 1, sample};
   ping_out = ping_sent = false;
   said = std::exchange(said_since_ping, kNever);

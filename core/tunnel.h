@@ -58,7 +58,7 @@ class TunnelHandler {
 // TunnelLimits are one side's promises. The peer's may differ: OPEN and OPENED say the first credit.
 struct TunnelLimits {
   std::uint32_t first_credit = 256 * 1024;          // bytes a peer may send on a new stream
-  std::uint32_t max_credit = 8 * 1024 * 1024;       // what a stream's credit may grow to
+  std::uint32_t max_credit = 32 * 1024 * 1024;      // what a stream's credit may grow to: 1 Gbit/s over 200 ms
   std::uint64_t total_credit = 64 * 1024 * 1024;    // above this sum of windows none grows, and new streams start small
   std::uint32_t least_credit = 16 * 1024;           // what a new stream gets then
   std::size_t max_streams = 65536;

@@ -125,6 +125,10 @@ struct Tunnel::State {
   bool silent = false;
   Instant next_probe;
   std::optional<Duration> round_trip;
+  // The least round trips measured since `least_since`, and in the kLeastFor before it: those without a queue on the way.
+  Duration least = Duration::max();
+  Duration least_before = Duration::max();
+  Instant least_since{};
   Pings pings;
 };
 

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kReadBatch = 256 * 1024;
 constexpr std::size_t kRecordMax = Tls::kRecord + 256 + 5;   // RFC 8446 section 5.2
-constexpr int kNotSentLowWater = 128 * 1024;                 // the kernel's own queue of unsent bytes
+constexpr int kNotSentLowWater = 16 * 1024;                  // the kernel's own queue of unsent bytes
 
 // The bytes of one recv() for whichever connection is being read, and what is in their records: connections keep nothing while
 // they are idle.

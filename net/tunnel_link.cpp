@@ -14,6 +14,7 @@
 namespace tg::net {
 namespace {
 constexpr Duration kFarewell = std::chrono::seconds(5);   // for last words to leave; a peer may not read them
+constexpr std::size_t kAhead = 32 * 1024;   // sealed before the socket takes it: what overtakes bulk data waits behind this
 
 constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
 
@@ -86,7 +87,7 @@ struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
   void pump() {
     if (!open || ended) return;
     alignas(64) std::uint8_t record[Tls::kRecord];
-    while (tls->queued() < Tls::kHighWater) {
+    while (tls->queued() < kAhead) {
       const std::size_t n = tunnel.produce(record, Loop::now());
       if (n == 0) break;
       out += n;

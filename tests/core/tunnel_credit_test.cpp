@@ -55,6 +55,69 @@ TEST(Tunnel, grows_the_window_of_a_flow_that_it_holds_back) {
   EXPECT_EQ(in_flight(), 35'000u);
 }
 
+TEST(Tunnel, gives_credit_back_in_eighths_of_a_large_window) {
+  TunnelLimits limits;
+  limits.first_credit = 1024 * 1024;
+  Pair p({}, limits);
+  const StreamId id = p.open_wide();
+  p.c.out[id] = {std::string(4 * 1024 * 1024, 'x')};
+  p.client.readable(id);
+  p.run();
+  ASSERT_EQ(p.s.got[id].size(), 1024u * 1024);
+  p.now += 10s;                           // slow: no growth
+  p.run();
+  p.connector.consumed(id, 128 * 1024 - 1);
+  p.run();
+  EXPECT_EQ(p.s.got[id].size(), 1024u * 1024);
+  p.connector.consumed(id, 1);
+  p.run();
+  EXPECT_EQ(p.s.got[id].size(), (1024u + 128) * 1024);
+}
+
+TEST(Tunnel, grows_no_window_for_the_time_that_bytes_wait_in_a_queue_on_the_way) {
+  TunnelLimits limits;
+  limits.first_credit = 10'000;
+  Pair p({}, limits);
+  const auto round_trip = [&](Duration time) {
+    p.carry(p.connector, p.client);
+    p.now += time;
+    p.carry(p.client, p.connector);
+  };
+  p.open();                               // and the connector's PING is on its way
+  p.carry(p.client, p.connector);
+  round_trip(40ms);
+  for (int i = 0; i < 20; ++i) {          // the queue is long now
+    p.connector.ping(p.now);
+    round_trip(2s);
+  }
+  ASSERT_GT(p.connector.round_trip(), 1s);
+  const auto given = [&](Duration within) {
+    const StreamId id = p.open();
+    p.c.out[id] = {std::string(100'000, 'x')};
+    p.carry(p.client, p.connector);
+    p.connector.opened(id);
+    p.carry(p.connector, p.client);
+    p.client.readable(id);
+    p.carry(p.client, p.connector);
+    EXPECT_EQ(p.s.got[id].size(), 10'000u);
+    p.now += within;
+    p.connector.ping(p.now);
+    p.connector.consumed(id, 10'000);
+    round_trip(2s);
+    while (p.carry(p.client, p.connector) > 0) {
+    }
+    return p.s.got[id].size() - 10'000;
+  };
+  EXPECT_EQ(given(500ms), 10'000u) << "a quarter of a round trip with the queue, and twelve without";
+  p.now += std::chrono::minutes(11);      // the way has changed
+  for (int i = 0; i < 20; ++i) {
+    p.connector.ping(p.now);
+    round_trip(2s);
+    p.now += std::chrono::minutes(1);
+  }
+  EXPECT_EQ(given(500ms), 20'000u);
+}
+
 TEST(Tunnel, grows_no_window_above_the_total_and_starts_streams_small_then) {
   TunnelLimits limits;
   limits.first_credit = 10'000;
