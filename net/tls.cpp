@@ -51,6 +51,7 @@ struct Tls::State : std::enable_shared_from_this<Tls::State> {
   Buffer held;               // sealed bytes kept between two reads: less than a record, or more while paused
   Buffer out;                // sealed bytes on their way to the kernel, from `out_at`
   std::size_t out_at = 0;
+  std::uint64_t taken = 0;   // by the kernel
   bool connecting = false;
   bool open = false;
   bool paused = false;
@@ -280,6 +281,7 @@ void Tls::State::send_out() {
       return end(os_error(errno, "write"));
     }
     out_at += static_cast<std::size_t>(n);
+    taken += static_cast<std::uint64_t>(n);
   }
   if (queued() == 0) {
     out_at = 0;
@@ -362,6 +364,7 @@ void Tls::flush() {
 }
 
 std::size_t Tls::queued() const noexcept { return state_->queued(); }
+std::uint64_t Tls::taken() const noexcept { return state_->taken; }
 
 std::optional<Instant> Tls::acknowledged() const noexcept {
   tcp_info info{};

@@ -108,6 +108,7 @@ class Tls {
   void write(Bytes plain);
   void flush();
   std::size_t queued() const noexcept;             // sealed bytes not yet taken by the kernel
+  std::uint64_t taken() const noexcept;            // and those that were, since the beginning
   // acknowledged returns when the peer's host last acknowledged anything, while it has not yet acknowledged all that
   // was sent; nothing when it has.
   std::optional<Instant> acknowledged() const noexcept;

@@ -9,13 +9,14 @@
 #include <vector>
 
 #include "core/device_quota.h"
+#include "core/send_ahead.h"
 #include "net/files.h"
 
 namespace tg::net {
 namespace {
 constexpr Duration kFarewell = std::chrono::seconds(5);   // for last words to leave; a peer may not read them
-constexpr std::size_t kAhead = 32 * 1024;   // sealed before the socket takes it: what overtakes bulk data waits behind this
 
+constexpr std::size_t kPumpTurn = 1024 * 1024;
 constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
 
 // limit_in returns the number that a file holds; "max" is none, as is no file.
@@ -74,6 +75,7 @@ struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
   Callbacks callbacks;
   Tunnel tunnel;
   std::unique_ptr<Tls> tls;
+  SendAhead ahead;
   Timer timer, attempt;
   std::uint64_t in = 0, out = 0;
   std::vector<Batch*> batches;      // that wait; nullptr where one was forgotten
@@ -82,21 +84,37 @@ struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
   bool open = false;
   bool ended = false;
   bool kicked = false;
+  bool pumping = false;
   bool closing = false;
 
+  // pump gives the socket what there is until it takes no more: then on_room calls again. After kPumpTurn it is somebody else's turn.
   void pump() {
-    if (!open || ended) return;
+    if (!open || ended || std::exchange(pumping, true)) return;
+    std::size_t all = 0, made = 0;
+    do {
+      made = produce();
+      all += made;
+      if (ended) return;
+    } while (made > 0 && tls->queued() == 0 && all < kPumpTurn);
+    pumping = false;
+    if (made > 0 && tls->queued() == 0) kick();
+    timer.at(tunnel.next_deadline());
+    if (closing && !tunnel.wants_output()) tls->close();
+  }
+
+  // produce fills what may wait for the socket, and offers it. Returns how much was new.
+  std::size_t produce() {
     alignas(64) std::uint8_t record[Tls::kRecord];
-    while (tls->queued() < kAhead) {
+    const std::uint64_t before = out;
+    ahead.taken(tls->taken(), Loop::now());
+    while (tls->queued() < ahead.limit()) {
       const std::size_t n = tunnel.produce(record, Loop::now());
       if (n == 0) break;
       out += n;
       tls->write({record, n});
     }
-    tls->flush();
-    if (ended) return;
-    timer.at(tunnel.next_deadline());
-    if (closing && !tunnel.wants_output()) tls->close();
+    tls->flush();   // may end this
+    return static_cast<std::size_t>(out - before);
   }
 
   void received(Bytes bytes) {
