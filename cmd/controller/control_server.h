@@ -57,7 +57,8 @@ struct ControlSettings {
   std::string relay;                          // "HOST:PORT" of the embedded relay, as agents are told; "": none
   std::chrono::seconds grace{0};              // see ConnectorSelf
   StreamLimits stream;
-  std::size_t strangers = 4096;               // connections without a known agent, in all: one more ends the oldest
+  std::size_t strangers = 0;                  // connections without a known agent, in all: one more ends the oldest. 0: what there is
+                                              // room for, see serve.cpp
   std::size_t strangers_per_source = 256;     // and from one IPv4 address or IPv6 /64, likewise
   std::chrono::seconds password_session = std::chrono::hours(12);   // how long a sign-in with a password is good for
   std::size_t sign_ins = 1024;                // people who are signing in, in all: one more ends the oldest

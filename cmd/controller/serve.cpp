@@ -23,10 +23,16 @@ namespace {
 constexpr Duration kUpkeep = std::chrono::seconds(60);
 constexpr std::chrono::seconds kShortestLife(10);   // of a certificate
 constexpr std::size_t kStranger = 16 * 1024;       // bytes of a connection that has not shown who it is
-constexpr std::size_t kStrangersMost = 65536;
+constexpr std::size_t kStrangersLeast = 4096, kStrangersMost = 65536;
+
 constexpr Duration kLeavingStep = std::chrono::milliseconds(20);
 constexpr int kLeavingSteps = 100;
 constexpr std::string_view kNoRelay = "none";
+
+// All agents may come back at once, and whoever is in the middle of his handshake must not have to leave for the others.
+std::size_t room_for_strangers() {
+  return std::clamp(std::min<std::size_t>(net::memory() / 16 / kStranger, net::descriptors() / 2), kStrangersLeast, kStrangersMost);
+}
 constexpr std::chrono::hours kOnceKept(24);        // how long a change with an Idempotency-Key is remembered
 
 void say(const std::string& line) {
@@ -185,9 +191,7 @@ Result<> Controller::open_streams() {
   auto grace = grace_of(options_, secrets_.pki.lifetimes().leaf / 2);
   if (!grace) return pass_on(grace);
   ControlSettings settings = options_.control;
-  // All agents may come back at once, and whoever is in the middle of his handshake must not have to leave for the others.
-  const std::size_t room = std::min<std::size_t>(net::memory() / 16 / kStranger, net::descriptors() / 2);
-  settings.strangers = std::clamp(room, settings.strangers, kStrangersMost);
+  if (settings.strangers == 0) settings.strangers = room_for_strangers();
   settings.grace = *grace;
   auto password_session = password_session_of(options_);
   if (!password_session) return pass_on(password_session);

@@ -590,7 +590,7 @@ TEST_F(AControlServer, ends_the_oldest_stranger_of_all_for_one_too_many) {
     strangers.push_back(dial(pinned()));
     ASSERT_TRUE(turner.until([&] { return strangers.back()->open; })) << i;
   }
-  ASSERT_TRUE(turner.until([&] { return strangers[0]->closed && strangers[1]->closed; }));
+  ASSERT_TRUE(turner.until([&] { return strangers[0]->closed && strangers[1]->closed; }, ControlSettings().stream.patience / 2));
   EXPECT_FALSE(strangers[2]->closed || strangers[3]->closed);
   EXPECT_EQ(controller->control().streams(), 2u);
 }
