@@ -28,12 +28,12 @@ constexpr std::size_t kStrangersLeast = 4096, kStrangersMost = 65536;
 constexpr Duration kLeavingStep = std::chrono::milliseconds(20);
 constexpr int kLeavingSteps = 100;
 constexpr std::string_view kNoRelay = "none";
+constexpr std::chrono::hours kOnceKept(24);        // how long a change with an Idempotency-Key is remembered
 
 // All agents may come back at once, and whoever is in the middle of his handshake must not have to leave for the others.
 std::size_t room_for_strangers() {
   return std::clamp(std::min<std::size_t>(net::memory() / 16 / kStranger, net::descriptors() / 2), kStrangersLeast, kStrangersMost);
 }
-constexpr std::chrono::hours kOnceKept(24);        // how long a change with an Idempotency-Key is remembered
 
 void say(const std::string& line) {
   if (net::log_format() == net::LogFormat::json) return net::log_line(net::Level::info, line);
