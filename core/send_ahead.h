@@ -9,8 +9,8 @@
 namespace tg {
 
 // SendAhead limits what is sealed and not yet taken by a socket to what the socket took in kTime lately. What overtakes bulk
-// data, a keystroke, has to wait behind what is sealed already: a few milliseconds, however slow the line, while a fast one is given
-// much at once. Pure.
+// data, a keystroke, has to wait behind what is sealed already: some milliseconds, or what kLeast and a record take on a slow line,
+// while a fast one is given much at once. Pure.
 class SendAhead {
  public:
   static constexpr std::size_t kLeast = 32 * 1024, kMost = 256 * 1024;    // bytes

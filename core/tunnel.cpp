@@ -16,6 +16,8 @@ constexpr int kGrowth = 3;
 // frame.
 constexpr std::uint32_t kShares = 8;
 constexpr std::uint32_t kWorthAFrame = 16 * 1024;
+// kLargeWindow: from here on windows grow only while a quarter of the sum stays free.
+constexpr std::uint32_t kLargeWindow = 1024 * 1024;
 // kLeastFor: how long a round trip counts as what the way takes at least. Ways change, and queues do not stand for so long.
 constexpr Duration kLeastFor = std::chrono::minutes(5);
 // kLeastLoop is the least that growth takes a round trip for: event loops work in batches, however short the wire.
@@ -289,7 +291,9 @@ void Tunnel::State::grow(Stream& s, std::uint32_t consumed) noexcept {
   const std::uint32_t most = std::min(limits.max_credit, kCreditMax);
   if (fast && s.window < most) {
     const std::uint32_t more = std::min(s.window, most - s.window);
-    if (windows + more <= limits.total_credit) {
+    // No window shrinks again: the large ones leave a part to the streams that come.
+    const std::uint64_t total = s.window < kLargeWindow ? limits.total_credit : limits.total_credit / 4 * 3;
+    if (windows + more <= total) {
       s.window += more;
       windows += more;
     }

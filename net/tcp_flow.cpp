@@ -51,7 +51,7 @@ TcpFlow::TcpFlow(Loop& loop, Fd fd, TunnelLink& link, StreamId id, std::function
 
 TcpFlow::~TcpFlow() {
   watch_ = {};
-  if (!gathered_.empty()) link_.forget_batch(*this);
+  if (waits_) link_.forget_batch(*this);
 }
 
 void TcpFlow::on_readable() {
@@ -89,16 +89,19 @@ Pull TcpFlow::pull(MutBytes out) {
 void TcpFlow::data(Bytes bytes) {
   if (broken_) return;   // nobody is there to take it
   iovec part{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
-  if (!gathered_.empty()) {
-    gathered_.push_back(part);
-    if (gathered_.size() >= kGathered) send_gathered();
+  if (!waits_) waits_ = link_.wait_for_batch(*this);
+  if (!waits_) {
+    send({&part, 1});
     return;
   }
-  if (link_.wait_for_batch(*this)) gathered_.push_back(part);
-  else send({&part, 1});
+  gathered_.push_back(part);
+  if (gathered_.size() >= kGathered) send_gathered();
 }
 
-void TcpFlow::batch_over() { send_gathered(); }
+void TcpFlow::batch_over() {
+  waits_ = false;
+  send_gathered();
+}
 
 void TcpFlow::send_gathered() {
   if (gathered_.empty()) return;
@@ -120,6 +123,7 @@ bool TcpFlow::send(std::span<iovec> parts) {
       taken = static_cast<std::size_t>(n);
       to_socket_ += taken;
       link_.tunnel().consumed(id_, taken);
+      link_.kick();
     }
   }
   std::size_t rest = 0;
@@ -229,7 +233,11 @@ Fd TcpFlow::release() noexcept {
 }
 
 void TcpFlow::reset() {
-  if (!gathered_.empty() && pending_at_ == pending_.size()) send_parts(fd_.get(), gathered_);   // it came before the reset
+  if (!gathered_.empty() && pending_at_ == pending_.size()) {   // it came before the reset
+    const ssize_t n = send_parts(fd_.get(), gathered_);
+    if (n > 0) to_socket_ += static_cast<std::uint64_t>(n);
+    gathered_.clear();
+  }
   if (!over_) set_reset_on_close(fd_.get());   // what the kernel still holds after both FINs is the peer's
 }
 

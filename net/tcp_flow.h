@@ -65,6 +65,7 @@ class TcpFlow final : private TunnelLink::Batch {
   StreamId id_;
   std::function<void()> ended_;
   DeviceQuota::Hold kept_;
+  bool waits_ = false;           // for the end of the batch: the link knows this
   std::vector<iovec> gathered_;  // for the socket, when the batch is over; refers to what the link received
   Buffer pending_;              // for the socket
   std::size_t pending_at_ = 0;

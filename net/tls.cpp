@@ -250,11 +250,13 @@ void Tls::State::read_records() {
       n = SSL_read(ssl.get(), plain.data() + size, static_cast<int>(kRecord));
       if (n > 0) size += static_cast<std::size_t>(n);
     }
-    const int code = n > 0 ? SSL_ERROR_NONE : SSL_get_error(ssl.get(), n);   // before anybody else uses the library
+    const int code = n > 0 ? SSL_ERROR_NONE : SSL_get_error(ssl.get(), n);
+    std::optional<Error> over;                  // asked for before somebody else uses the library
+    if (code == SSL_ERROR_ZERO_RETURN) over = Error{Errc::closed, "the peer closed the connection"};
+    else if (code != SSL_ERROR_NONE && code != SSL_ERROR_WANT_READ) over = ssl_error(code, "TLS");
     if (size > 0) callbacks.on_data({plain.data(), size});
-    if (n > 0) continue;
-    if (finished || code == SSL_ERROR_WANT_READ) break;
-    return end(code == SSL_ERROR_ZERO_RETURN ? Error{Errc::closed, "the peer closed the connection"} : ssl_error(code, "TLS"));
+    if (over && !finished) return end(std::move(*over));
+    if (code != SSL_ERROR_NONE) break;
   }
 }
 

@@ -81,7 +81,7 @@ class Tls {
  public:
   struct Callbacks {
     std::function<void()> on_open;                 // the handshake is done; identity() is set
-    std::function<void(Bytes)> on_data;            // decrypted bytes, at most a record
+    std::function<void(Bytes)> on_data;            // decrypted bytes: a record, or of a tunnel as many as were read at once
     std::function<void()> on_room;                 // queued output fell below kLowWater: produce more
     std::function<void(const Error&)> on_close;    // once, at the end: closed (orderly), timed_out, denied, …
   };

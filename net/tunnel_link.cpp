@@ -16,7 +16,7 @@ namespace tg::net {
 namespace {
 constexpr Duration kFarewell = std::chrono::seconds(5);   // for last words to leave; a peer may not read them
 
-constexpr std::size_t kPumpTurn = 1024 * 1024;
+constexpr std::size_t kPumpTurn = 256 * 1024;
 constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
 
 // limit_in returns the number that a file holds; "max" is none, as is no file.
@@ -90,14 +90,17 @@ struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
   // pump gives the socket what there is until it takes no more: then on_room calls again. After kPumpTurn it is somebody else's turn.
   void pump() {
     if (!open || ended || std::exchange(pumping, true)) return;
-    std::size_t all = 0, made = 0;
+    std::size_t all = 0;
+    bool again = false;
     do {
-      made = produce();
-      all += made;
+      const std::uint64_t taken = tls->taken();
+      const std::size_t made = produce();
       if (ended) return;
-    } while (made > 0 && tls->queued() == 0 && all < kPumpTurn);
+      all += made;
+      again = tls->queued() == 0 && (made > 0 || tls->taken() != taken);   // a queue that was full before, too
+    } while (again && all < kPumpTurn);
     pumping = false;
-    if (made > 0 && tls->queued() == 0) kick();
+    if (again) kick();
     timer.at(tunnel.next_deadline());
     if (closing && !tunnel.wants_output()) tls->close();
   }

@@ -54,13 +54,13 @@ struct UdpServer::State {
     const int n = ::recvmmsg(fd.get(), messages.data(), kBatch, 0, nullptr);
     if (n <= 0) return false;
     receiving = true;
-    for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
+    for (std::size_t i = 0; i < static_cast<std::size_t>(n) && watch; ++i) {   // the owner may have destroyed it
       from[i].size = messages[i].msg_hdr.msg_namelen;
       received({slot(i), messages[i].msg_len}, from[i]);
     }
     receiving = false;
     send();
-    return static_cast<std::size_t>(n) == kBatch;
+    return watch && static_cast<std::size_t>(n) == kBatch;
   }
 
   void send() {

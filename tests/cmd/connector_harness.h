@@ -60,7 +60,7 @@ class Client final : public TunnelHandler {
   void on_reset(StreamId id, Code code) override { ended[id] = code; }
   Pull pull(StreamId id, MutBytes out) override {
     Words& words = sending[id];
-    const std::size_t n = std::min(words.left(), out.size());
+    const std::size_t n = std::min({words.left(), out.size(), piece});
     std::copy_n(words.text.data() + words.sent, n, out.begin());
     words.sent += n;
     if (words.left() == 0) words = {};
@@ -83,6 +83,7 @@ class Client final : public TunnelHandler {
     std::size_t left() const { return text.size() - sent; }
   };
   std::map<StreamId, Words> sending;
+  std::size_t piece = SIZE_MAX;           // of a DATA frame
   std::string text;
   std::optional<Code> goodbye;
   net::TunnelLink link;

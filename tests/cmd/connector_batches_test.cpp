@@ -1,0 +1,86 @@
+// What a connector receives at once is sent to a server at once, and yet is what it would have been one after the other: flows may
+// end in the middle of it.
+#include "connector_harness.h"
+
+namespace tg::connector {
+namespace {
+
+class ConnectorBatches : public ConnectorTest {
+ protected:
+  static constexpr std::size_t kAtOnce = 64;      // parts that are sent together: kGathered in net/tcp_flow.cpp
+
+  // say_in_pieces has every byte be a DATA frame of its own, in as few records as they fit into.
+  static void say_in_pieces(const Line& line, const Flow& f, std::size_t bytes) {
+    line->piece = 1;
+    line->say(f.id, std::string(bytes, 'x'));
+  }
+  // then runs behind what was said, before anybody reads: what it says is read together with that.
+  void then(std::function<void()> what) { loop_.post(std::move(what)); }
+
+  // goes_on says whether a flow carries what is said now.
+  bool goes_on(const Line& line, const Flow& f) {
+    line->piece = SIZE_MAX;
+    line->say(f.id, "still there");
+    char bytes[64];
+    return turner_.until([&] { return ::recv(f.far.get(), bytes, sizeof bytes, 0) == 11; });
+  }
+  // far_reads returns what has come to the far end until it ends, and errno's value, or 0 for a FIN.
+  std::pair<std::size_t, int> far_reads(const Flow& f) {
+    std::size_t all = 0;
+    int end = -1;
+    EXPECT_TRUE(turner_.until([&] {
+      char bytes[4096];
+      ssize_t n;
+      while ((n = ::recv(f.far.get(), bytes, sizeof bytes, 0)) > 0) all += static_cast<std::size_t>(n);
+      if (n == 0 || errno != EAGAIN) end = n == 0 ? 0 : errno;
+      return end >= 0;
+    }));
+    return {all, end};
+  }
+};
+
+TEST_F(ConnectorBatches, a_reset_right_behind_as_much_as_is_sent_at_once_ends_the_flow_and_nothing_else) {
+  for (const std::size_t bytes : {std::size_t{1}, kAtOnce - 1, kAtOnce, kAtOnce + 1, 3 * kAtOnce}) {
+    const Line line = connect(laptop_, good(laptop_));
+    const Flow f = flow(line), other = flow(line);
+    say_in_pieces(line, f, bytes);
+    then([&] {
+      line->link.tunnel().reset(f.id, Code::reset);
+      line->link.kick();
+    });
+    EXPECT_EQ(far_reads(f), std::pair(bytes, ECONNRESET)) << bytes;
+    EXPECT_TRUE(goes_on(line, other)) << bytes;
+  }
+}
+
+TEST_F(ConnectorBatches, a_server_that_has_reset_in_the_meantime_ends_the_flow_and_nothing_else) {
+  for (const std::size_t bytes : {kAtOnce - 1, kAtOnce, kAtOnce + 1, 2 * kAtOnce + 1}) {
+    const Line line = connect(laptop_, good(laptop_));
+    Flow f = flow(line);
+    const Flow other = flow(line);
+    say_in_pieces(line, f, bytes);
+    then([&] {
+      net::set_reset_on_close(f.far.get());
+      f.far.reset();
+    });
+    EXPECT_TRUE(turner_.until([&] { return line->ended.contains(f.id); })) << bytes;
+    EXPECT_EQ(line->ended[f.id], Code::reset);
+    EXPECT_TRUE(goes_on(line, other)) << bytes;
+  }
+}
+
+TEST_F(ConnectorBatches, the_record_of_a_flow_counts_what_came_right_before_its_reset) {
+  const Line line = connect(laptop_, good(laptop_));
+  const Flow f = flow(line);
+  say_in_pieces(line, f, 10);
+  then([&] {
+    line->link.tunnel().reset(f.id, Code::reset);
+    line->link.kick();
+  });
+  EXPECT_EQ(far_reads(f), std::pair(std::size_t{10}, ECONNRESET));
+  ASSERT_FALSE(events_.empty());
+  EXPECT_EQ(events_.back().up, 10u);
+}
+
+}  // namespace
+}  // namespace tg::connector
