@@ -248,6 +248,7 @@ Result<> Netlink::change_link(int index, const LinkChange& c) {
     body.ifi_flags = *c.up ? IFF_UP : 0;
   }
   NetlinkWriter w(RTM_NEWLINK, NLM_F_ACK, body);
+  if (!c.name.empty()) w.bytes(IFLA_IFNAME, {reinterpret_cast<const std::uint8_t*>(c.name.c_str()), c.name.size() + 1});
   if (c.mtu) w.u32(IFLA_MTU, *c.mtu);
   if (c.queue_length) w.u32(IFLA_TXQLEN, *c.queue_length);
   return socket_.change(w.take(), what);

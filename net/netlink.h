@@ -29,6 +29,7 @@ struct LinkChange {
   std::optional<std::uint32_t> mtu;
   std::optional<std::uint32_t> queue_length;    // packets that wait for a reader of a TUN
   std::optional<bool> up;
+  std::string name = {};                        // "": as it is
   bool no_ipv6 = false;                         // makes no link-local address (addrgenmode none)
   std::optional<bool> takes_own = std::nullopt; // packets from addresses of this host: accept_local, and rp_filter = 2 (loose)
 };

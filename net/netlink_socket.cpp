@@ -19,6 +19,7 @@ Error refusal(const Message& m, int err, const std::string& what) {
   Error e = os_error(err, what);
   if (err == ESRCH || err == ENODEV || err == ENOENT || err == EADDRNOTAVAIL) e.code = Errc::not_found;
   if (err == EEXIST || err == EBUSY) e.code = Errc::conflict;
+  if (err == EINVAL) e.code = Errc::invalid_argument;
   if (err == EOPNOTSUPP || err == EPROTONOSUPPORT || err == EAFNOSUPPORT) e.code = Errc::unsupported;
   if ((m.header.nlmsg_flags & NLM_F_ACK_TLVS) == 0) return e;
   Bytes rest;

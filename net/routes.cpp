@@ -28,8 +28,8 @@ Result<> remove_ours(Netlink& netlink, const Routes::Config& c) {
   return {};
 }
 
-bool same_place(const Route& a, const Route& b) noexcept { return a.to == b.to; }
-bool before(const Route& a, const Route& b) noexcept { return a.to < b.to; }
+bool same_place(const Route& a, const Route& b) noexcept { return a.table == b.table && a.to == b.to; }
+bool before(const Route& a, const Route& b) noexcept { return a.table != b.table ? a.table < b.table : a.to < b.to; }
 
 }  // namespace
 
@@ -59,6 +59,7 @@ Result<Routes> Routes::install(Config config) {
 
 LinkChange Routes::link() const {
   LinkChange change{.mtu = config_.mtu, .queue_length = config_.queue_length, .up = true, .no_ipv6 = true};
+  change.name = config_.name;
   if (turns_round_) change.takes_own = true;
   return change;
 }
@@ -66,12 +67,6 @@ LinkChange Routes::link() const {
 std::vector<Rule> Routes::rules() const {
   std::vector<Rule> out{{config_.priority, config_.table, config_.exempt_mark, true}};
   if (turns_round_) out.push_back({config_.local_table, config_.local_table, config_.local_mark, false});
-  return out;
-}
-
-std::vector<Route> Routes::all_routes() const {
-  std::vector<Route> out = routes_;
-  if (turns_round_) out.push_back({Cidr(Ipv4{0}, 0), config_.local_table, Route::Kind::local, kLoopback});
   return out;
 }
 
@@ -92,17 +87,35 @@ Result<> Routes::put_in() {
 
 Result<> Routes::turn_round() {
   turns_round_ = true;
-  if (auto done = netlink_.change_link(config_.index, link()); !done) return done;
-  if (auto done = netlink_.add_route(all_routes().back()); !done) return done;
-  return netlink_.add_rule(rules().back());
+  auto done = netlink_.change_link(config_.index, link());
+  if (done) done = capture(ranges_, except_);
+  if (done) done = netlink_.add_rule(rules().back());
+  if (done) return {};
+  static_cast<void>(netlink_.remove_rule(rules().back()));
+  turns_round_ = false;
+  static_cast<void>(capture(ranges_, except_));
+  static_cast<void>(netlink_.change_link(config_.index, {.takes_own = false}));
+  return done;
+}
+
+bool Routes::settings_hold(const Link& link) const { return link.name == config_.name && (!turns_round_ || link.takes_own); }
+
+bool Routes::settings_hold() {
+  const auto links = netlink_.links();
+  if (!links) return true;   // nothing is known
+  const auto on = std::find_if(links->begin(), links->end(), [&](const Link& l) { return l.index == config_.index; });
+  return on == links->end() || settings_hold(*on);
 }
 
 Result<> Routes::capture(const std::vector<Cidr>& ranges, const std::vector<Ipv4>& except) {
+  ranges_ = ranges;
+  except_ = except;
   std::vector<Route> wanted;
   for (const Ipv4 a : except) wanted.push_back({Cidr(a, 32), config_.table, Route::Kind::pass});
   const auto lead = [&](const Cidr& to) {
     if (!to.base().is_v4()) return;
     wanted.push_back({to, config_.table, Route::Kind::unicast, config_.index, {}, config_.address});
+    if (turns_round_) wanted.push_back({to, config_.local_table, Route::Kind::local, kLoopback});
   };
   lead(config_.peers);
   for (const Cidr& range : ranges) lead(range);
@@ -133,10 +146,12 @@ Result<std::vector<std::string>> Routes::mend() {
   if (!links) return pass_on(links);
   const auto on = std::find_if(links->begin(), links->end(), [&](const Link& l) { return l.index == config_.index; });
   if (on == links->end()) return fail(Errc::not_found, "the interface is gone");
-  const bool settings = turns_round_ && !on->takes_own;
-  if (!on->up || on->mtu != config_.mtu || settings) {
+  if (!on->up || on->mtu != config_.mtu || !settings_hold(*on)) {
     if (auto done = netlink_.change_link(config_.index, link()); !done) return pass_on(done);
-    mended.push_back(!on->up ? "the interface's being up" : settings ? "accept_local" : "the MTU");
+    mended.push_back(!on->up                    ? "the interface's being up"
+                     : on->mtu != config_.mtu   ? "the MTU"
+                     : on->name != config_.name ? "the interface's name"
+                                                : "accept_local");
   }
   // In this order: a route wants the interface up, and the address that it names as its source.
   auto there = netlink_.addresses();
@@ -150,7 +165,7 @@ Result<std::vector<std::string>> Routes::mend() {
   auto routes = netlink_.routes();
   if (!routes) return pass_on(routes);
   std::size_t missing = 0;
-  for (const Route& r : all_routes()) {
+  for (const Route& r : routes_) {
     if (std::find(routes->begin(), routes->end(), r) != routes->end()) continue;
     if (auto done = netlink_.add_route(r); !done) return pass_on(done);
     ++missing;
@@ -168,7 +183,7 @@ Result<std::vector<std::string>> Routes::mend() {
 
 void Routes::set_index(int index) {
   for (Route& r : routes_) {
-    if (r.kind == Route::Kind::unicast) r.index = index;
+    if (r.kind == Route::Kind::unicast) r.index = index;   // and not those by the loopback
   }
   config_.index = index;
 }

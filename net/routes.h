@@ -30,7 +30,8 @@ class Routes {
     std::uint32_t table = 7263;
     std::uint32_t priority = 7263;
     std::uint32_t exempt_mark = kOwnMark;            // what carries it keeps the way that it would have without us
-    std::uint32_t local_table = 7262;                // of the split capture: "local default dev lo", for what carries
+    std::string name = "tg0";                        // of the TUN
+    std::uint32_t local_table = 7262;                // of the split capture: what is captured, as "local … dev lo", for packets with
     std::uint32_t local_mark = kSplitMark;           // this mark; its rule has the same number, one before ours
   };
 
@@ -44,8 +45,11 @@ class Routes {
   Result<> capture(const std::vector<Cidr>& ranges, const std::vector<Ipv4>& except = {});
 
   // turn_round has packets with local_mark come to this machine, and lets the TUN take packets from this machine's own addresses:
-  // what the split capture needs (core/split.h).
+  // what the split capture needs (core/split.h). When it fails, nothing of that stays.
   Result<> turn_round();
+  // settings_hold says whether the interface still has its name and, with turn_round(), takes this machine's own packets: nobody is
+  // told when somebody changes these.
+  bool settings_hold();
 
   // mend looks whether all of it is still there, puts back what is not, and returns in words what that was: {"the
   // rule", "3 routes"}. Errors: what could not be put back; not_found when the interface is gone.
@@ -60,7 +64,8 @@ class Routes {
   ~Routes();
   Routes(Routes&& o) noexcept
       : netlink_(std::move(o.netlink_)), config_(std::move(o.config_)), routes_(std::move(o.routes_)),
-        installed_(std::exchange(o.installed_, false)), turns_round_(o.turns_round_) {}
+        ranges_(std::move(o.ranges_)), except_(std::move(o.except_)), installed_(std::exchange(o.installed_, false)),
+        turns_round_(o.turns_round_) {}
   Routes& operator=(Routes&&) = delete;
 
  private:
@@ -68,12 +73,14 @@ class Routes {
   Result<> put_in();
   LinkChange link() const;
   std::vector<Rule> rules() const;
-  std::vector<Route> all_routes() const;
+  bool settings_hold(const Link& link) const;
   std::vector<Ipv4> addresses() const;
 
   Netlink netlink_;
   Config config_;
-  std::vector<Route> routes_;      // sorted by network
+  std::vector<Route> routes_;      // sorted by table and network
+  std::vector<Cidr> ranges_;       // that are captured
+  std::vector<Ipv4> except_;
   bool installed_ = false;
   bool turns_round_ = false;
 };

@@ -214,6 +214,11 @@ void set_reset_on_close(int fd) noexcept {
   ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }
 
+void clear_reset_on_close(int fd) noexcept {
+  const linger never{0, 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &never, sizeof never);
+}
+
 Endpoint local_endpoint(int fd) noexcept {
   SockAddr address;
   if (::getsockname(fd, address.raw(), &address.size) != 0) return {};

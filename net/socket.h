@@ -71,6 +71,7 @@ Result<> set_transparent(int fd);
 void set_nodelay(int fd) noexcept;
 // set_reset_on_close makes close() send RST.
 void set_reset_on_close(int fd) noexcept;
+void clear_reset_on_close(int fd) noexcept;
 Endpoint local_endpoint(int fd) noexcept;
 
 }  // namespace tg::net

@@ -72,12 +72,7 @@ class FilterRule {
   // is_within_a_connection leaves out first SYNs, and RSTs that acknowledge nothing: who gave up sends one to the SYN-ACK.
   void is_within_a_connection() {
     const std::uint8_t mask = tcp_flag::syn | tcp_flag::ack | tcp_flag::rst, none = 0;
-    expression("payload", [&] {
-      m_.u32(NFTA_PAYLOAD_DREG, NFT_REG_1);
-      m_.u32(NFTA_PAYLOAD_BASE, NFT_PAYLOAD_TRANSPORT_HEADER);
-      m_.u32(NFTA_PAYLOAD_OFFSET, kTcpFlagsAt + 1);
-      m_.u32(NFTA_PAYLOAD_LEN, 1);
-    });
+    load_payload(NFT_PAYLOAD_TRANSPORT_HEADER, kTcpFlagsAt + 1, 1);
     expression("bitwise", [&] {
       m_.u32(NFTA_BITWISE_SREG, NFT_REG_1);
       m_.u32(NFTA_BITWISE_DREG, NFT_REG_1);
@@ -100,6 +95,13 @@ class FilterRule {
     compare(NFT_CMP_NEQ, padded("lo"));
   }
   // has_transparent_socket leaves what is for a connection that a transparent listener has accepted, or is about to.
+  // is_for leaves what is addressed to `to` itself.
+  void is_for(Ipv4Port to) {
+    load_payload(NFT_PAYLOAD_NETWORK_HEADER, kIpDestinationAt, 4);
+    compare(NFT_CMP_EQ, bytes_of(htonl(to.address.value)));
+    load_payload(NFT_PAYLOAD_TRANSPORT_HEADER, kTcpDestinationAt, 2);
+    compare(NFT_CMP_EQ, bytes_of(htons(to.port)));
+  }
   void has_transparent_socket() {
     expression("socket", [&] {
       m_.u32(NFTA_SOCKET_KEY, NFT_SOCKET_TRANSPARENT);
@@ -131,12 +133,8 @@ class FilterRule {
       m_.u32(NFTA_TPROXY_REG_PORT, NFT_REG_2);
     });
   }
-  void accept() {
-    expression("immediate", [&] {
-      m_.u32(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
-      m_.nested(NFTA_IMMEDIATE_DATA, [&] { m_.nested(NFTA_DATA_VERDICT, [&] { m_.u32(NFTA_VERDICT_CODE, NF_ACCEPT); }); });
-    });
-  }
+  void accept() { end(NF_ACCEPT); }
+  void drop() { end(NF_DROP); }
 
   Buffer take() {
     m_.end(list_);
@@ -144,6 +142,12 @@ class FilterRule {
   }
 
  private:
+  void end(std::uint32_t verdict) {
+    expression("immediate", [&] {
+      m_.u32(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+      m_.nested(NFTA_IMMEDIATE_DATA, [&] { m_.nested(NFTA_DATA_VERDICT, [&] { m_.u32(NFTA_VERDICT_CODE, verdict); }); });
+    });
+  }
   static std::array<std::uint8_t, IFNAMSIZ> padded(const std::string& name) {
     std::array<std::uint8_t, IFNAMSIZ> out{};
     std::copy(name.begin(), name.end(), out.begin());
@@ -161,6 +165,14 @@ class FilterRule {
       m_.u32(NFTA_CMP_SREG, NFT_REG_1);
       m_.u32(NFTA_CMP_OP, op);
       m_.data(NFTA_CMP_DATA, value);
+    });
+  }
+  void load_payload(nft_payload_bases base, std::size_t at, std::uint32_t length) {
+    expression("payload", [&] {
+      m_.u32(NFTA_PAYLOAD_DREG, NFT_REG_1);
+      m_.u32(NFTA_PAYLOAD_BASE, base);
+      m_.u32(NFTA_PAYLOAD_OFFSET, static_cast<std::uint32_t>(at));
+      m_.u32(NFTA_PAYLOAD_LEN, length);
     });
   }
   void load_meta(nft_meta_keys key) {
@@ -220,6 +232,27 @@ Buffer to_listener(const std::string& interface, Ipv4Port listener) {
   return r.take();
 }
 
+// Nobody dials the listener itself: what is handed to it keeps the address that was dialled.
+Buffer not_to_listener(Ipv4Port listener) {
+  FilterRule r("in");
+  r.protocol_is_tcp();
+  r.is_for(listener);
+  r.drop();
+  return r.take();
+}
+
+// What was turned round is for the accepted socket; where there is none any more, the listener's is the RST, which may have a
+// captured source. It also knows its SYN cookies.
+Buffer turned_round_to_listener(Ipv4Port listener) {
+  FilterRule r("in");
+  r.interface_is(NFT_META_IIFNAME, "lo");
+  r.meta_is(NFT_META_MARK, bytes_of(kSplitMark));
+  r.protocol_is_tcp();
+  r.hand_to(listener);
+  r.accept();
+  return r.take();
+}
+
 // A container's packets come by an interface of its own. (Sent on to ours, ip_forward() would drop what has a socket here.)
 Buffer forwarded_to_socket(const std::string& interface) {
   FilterRule r("in");
@@ -244,10 +277,15 @@ Result<SplitFilter> SplitFilter::install(const std::string& interface, Ipv4Port 
   auto socket = NetlinkSocket::open(NETLINK_NETFILTER);
   if (!socket) return pass_on(socket);
   std::vector<Buffer> changes{table(), chain("out", "route", NF_INET_LOCAL_OUT, kPriorityMangle), turn_round(interface),
-                              chain("in", "filter", NF_INET_PRE_ROUTING, kPriorityRaw), to_listener(interface, listener),
-                              forwarded_to_socket(interface)};
+                              chain("in", "filter", NF_INET_PRE_ROUTING, kPriorityRaw), not_to_listener(listener),
+                              turned_round_to_listener(listener), to_listener(interface, listener), forwarded_to_socket(interface)};
   auto done = socket->batch(frame(NFNL_MSG_BATCH_BEGIN), std::move(changes), frame(NFNL_MSG_BATCH_END), "make the packet filter table tg");
-  if (!done) return pass_on(done);
+  if (!done) {
+    const bool lacks = done.error().code == Errc::not_found || done.error().code == Errc::unsupported || done.error().code == Errc::invalid_argument;
+    if (!lacks) return pass_on(done);
+    return fail(Errc::unsupported, "the kernel lacks something of nf_tables (tproxy, socket, fib, notrack), or is older than Linux 5.12: " +
+                                       done.error().text);
+  }
   return SplitFilter(std::move(*socket).take_fd());
 }
 

@@ -18,6 +18,8 @@ namespace tg::net {
 //     }
 //     chain in {
 //       type filter hook prerouting priority raw
+//       ip daddr ADDRESS tcp dport PORT drop                  # of LISTENER: nobody dials it
+//       iifname lo meta mark kSplitMark meta l4proto tcp tproxy to LISTENER accept
 //       iifname INTERFACE meta l4proto tcp fib daddr oifname INTERFACE notrack tproxy to LISTENER meta mark set kSplitMark accept
 //       iifname != lo meta l4proto tcp socket transparent 1 fib daddr oifname INTERFACE meta mark set kSplitMark accept
 //     }
@@ -31,9 +33,8 @@ namespace tg::net {
 // not behind a masquerade. (nft writes the two values as two comparisons.)
 class SplitFilter {
  public:
-  // install puts it in; `listener` is transparent (tcp_listen_transparent). Errors: unsupported or not_found where the
-  // kernel has no nf_tables, or not all of it (a table with an owner is since Linux 5.12); conflict where somebody has a table of
-  // that name.
+  // install puts it in; `listener` is transparent (set_transparent in net/socket.h). Errors: unsupported where the kernel has no
+  // nf_tables, or not all of it; conflict where somebody has a table of that name; denied.
   static Result<SplitFilter> install(const std::string& interface, Ipv4Port listener);
 
  private:

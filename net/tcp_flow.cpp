@@ -28,6 +28,7 @@ void prepare(int fd) noexcept {
   set(IPPROTO_TCP, TCP_KEEPINTVL, kAsk);
   set(IPPROTO_TCP, TCP_KEEPCNT, kAsks);
   set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_reset_on_close(fd);             // until both FINs: what ends otherwise, by a crash too, must not pass for a whole
   set(SOL_SOCKET, SO_OOBINLINE, 1);   // an urgent byte is a byte of the stream (RFC 6093 section 3.1)
 }
 
@@ -132,7 +133,6 @@ bool TcpFlow::send(std::span<iovec> parts) {
   if (rest == 0) return true;
   watch_.want_write(true);
   if (!kept_.add(rest)) {
-    set_reset_on_close(fd_.get());
     failed(Code::exhausted);
     return false;
   }
@@ -190,6 +190,7 @@ void TcpFlow::shut_when_sent() {
 
 void TcpFlow::finish_if_over() {
   if (!socket_ended_ || !shut_ || over_) return;
+  clear_reset_on_close(fd_.get());
   over_ = Timer(loop_, [this] {
     const auto ended = std::move(ended_);
     ended();   // destroys this
@@ -238,7 +239,7 @@ void TcpFlow::reset() {
     if (n > 0) to_socket_ += static_cast<std::uint64_t>(n);
     gathered_.clear();
   }
-  if (!over_) set_reset_on_close(fd_.get());   // what the kernel still holds after both FINs is the peer's
+  // Its destructor says RST; what the kernel still holds after both FINs is the peer's.
 }
 
 }  // namespace tg::net

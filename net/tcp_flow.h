@@ -32,7 +32,8 @@ class TcpFlow final : private TunnelLink::Batch {
   Pull pull(MutBytes out);
   void data(Bytes bytes);
   void fin();
-  // reset sends RST to the socket's peer. `ended` is not called.
+  // reset is the stream's end; it destroys nothing, and `ended` is not called. RST is what the socket's peer gets whenever this is
+  // destroyed, or its process ends, before both directions have ended.
   void reset();
   // release gives the socket to who destroys this.
   Fd release() noexcept;

@@ -276,6 +276,7 @@ void Agent::check_system() {
   if (stopping_) return;
   check_.after(kCheck);
   leases_->save();
+  if (!system_->settings_hold()) mend_.at(pace_.due(net::Loop::now()));
   tell_warnings();
   if (!self_) return follow_dns_->look();   // DNS is not touched before there is something to say
   const auto taken = system_->take_dns();

@@ -14,9 +14,10 @@
 namespace tg::client {
 namespace {
 
-net::Routes::Config routes_config(int index) {
+net::Routes::Config routes_config(int index, const std::string& name = "tg0") {
   net::Routes::Config config;
   config.index = index;
+  config.name = name;
   config.address = kOwnAddress;
   config.resolvers.assign(dns::kOwnResolvers.begin(), dns::kOwnResolvers.end());
   return config;
@@ -66,7 +67,7 @@ Result<std::unique_ptr<System>> System::set_up(const Config& config) {
   options.name = config.interface;
   auto tun = net::Tun::open(options);
   if (!tun) return pass_on(tun);
-  auto routes = net::Routes::install(routes_config(tun->index()));
+  auto routes = net::Routes::install(routes_config(tun->index(), tun->name()));
   if (!routes) return pass_on(routes);
   std::unique_ptr<System> system(new System(config, std::move(*tun), std::move(*routes)));
   if (auto captured = system->capture({}, {}); !captured) return pass_on(captured);

@@ -61,6 +61,9 @@ class System {
   // words what that was. An interface that is gone is made anew: then tun() has another descriptor, and `new_tun` is set.
   Result<std::vector<std::string>> mend(bool& new_tun);
 
+  // settings_hold says whether mend() has nothing to do that no news tells of.
+  bool settings_hold() { return down_ || routes_.settings_hold(); }
+
   // take_dns puts our resolvers ahead of the system's. Called again, it looks whether somebody else has written the file, and
   // takes it again; true: dns_text() may have changed.
   Result<bool> take_dns();

@@ -28,6 +28,7 @@ class TcpCapture::Flow final : public Stream {
     if (!syn) return end(Code::exhausted);
     state_ = State::admitted;
     owner_.write(*syn);
+    owner_.timer_.at(owner_.capture_->next_deadline());   // for who does not take it
   }
 
   void on_data(Bytes b) override {

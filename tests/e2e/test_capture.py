@@ -3,14 +3,16 @@ build and by rewrite with the one under sanitizers: see scripts/test.)"""
 from __future__ import annotations
 
 import ipaddress
+import threading
+import time
 from typing import Iterator
 
 import pytest
-from support.flows import flow
-from support.lab import NAS_PAGE, Lab
-from support.netns import Host, wait_for
+from support.flows import flow, server
+from support.lab import NAS, NAS_PAGE, Lab
+from support.netns import Host, kill_and_wait, wait_for
 from support.pcap import Capture
-from support.tg import CLIENT_ADDRESS, Tg
+from support.tg import CLIENT_ADDRESS, PEOPLE, RESOURCES, Tg, resource
 from test_errors import one_line
 
 USAGE, CONFLICT = 2, 6
@@ -82,21 +84,56 @@ def test_where_split_is_not_to_be_had_rewrite_serves_and_the_reason_is_said(tg: 
 
 @pytest.mark.parametrize("deed", [
     "nft flush ruleset", "ip rule del priority 7262", "ip route flush table 7262", "sysctl -qw net.ipv4.conf.tg0.accept_local=0",
-    "sysctl -qw net.ipv4.conf.all.rp_filter=1"])
+    "ip link set tg0 name foo0", "sysctl -qw net.ipv4.conf.all.rp_filter=1", "sysctl -qw net.ipv4.conf.all.src_valid_mark=1",
+    "sysctl -qw net.ipv4.tcp_fwmark_accept=1", "sysctl -qw net.ipv4.tcp_syncookies=2"])
 def test_what_somebody_does_to_split_does_not_stop_it(tg: Tg, laptop: Host, port: int, again: None, deed: str) -> None:
     up_by(tg, "split")
-    strict = laptop.run("sysctl -n net.ipv4.conf.all.rp_filter").ok().out.strip()
+    time.sleep(2.5)        # so that nothing of the start is still to be looked at
+    keys = [f"net.ipv4.{key}" for key in ("conf.all.rp_filter", "conf.all.src_valid_mark", "tcp_fwmark_accept", "tcp_syncookies")]
+    before = {key: laptop.run(f"sysctl -n {key}").ok().out.strip() for key in keys}
     try:
         with flow(tg, port) as (near, far):
             laptop.run(deed).ok()
-            tg.wait_works(3, deed)
+            tg.wait_works(5, deed)
             near.sendall(b"after")
             assert far.recv(100) == b"after"
             far.sendall(b"and back")
             assert near.recv(100) == b"and back"
     finally:
-        laptop.sysctl("net.ipv4.conf.all.rp_filter", strict)
+        for key, value in before.items():
+            laptop.sysctl(key, value)
     wait_for("status is content", lambda: tg.client("status").code == 0, 3, explain=tg.explain)
+
+
+def test_a_connection_from_before_the_resource_is_reset(tg: Tg, lab: Lab, laptop: Host, port: int) -> None:
+    """At home, a connection went to the NAS by itself; then its address becomes a Resource."""
+    over = threading.Event()
+    with server(lab.nas, port, lambda s: over.wait(20)):
+        laptop.ip("addr add 192.168.1.20/24 dev home0", "link set home0 up")
+        try:
+            with laptop.socket(timeout=10) as near:
+                near.connect((NAS, port))
+                tg.apply(PEOPLE + RESOURCES + resource("The NAS", NAS)).ok()
+                wait_for("the client has the Resource", lambda: NAS in tg.client("resources").out, 5, explain=tg.explain)
+                near.sendall(b"x")
+                with pytest.raises(ConnectionResetError):
+                    near.recv(1)
+        finally:
+            over.set()
+            laptop.ip("link set home0 down", "addr flush dev home0")
+            tg.apply(PEOPLE + RESOURCES, "--prune").ok()
+
+
+@pytest.mark.parametrize("way", ["split", "rewrite"])
+def test_a_client_that_is_killed_is_no_end_of_file(tg: Tg, laptop: Host, port: int, again: None, way: str) -> None:
+    up_by(tg, way)
+    with flow(tg, port) as (near, far):
+        far.sendall(b"half of it")
+        assert near.recv(100) == b"half of it"
+        kill_and_wait(tg.client_pids())
+        near.settimeout(1)
+        with pytest.raises((ConnectionResetError, TimeoutError)):
+            near.recv(100)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +153,7 @@ def test_a_container_reaches_a_resource_by_its_address(tg: Tg, lab: Lab, box: Ho
     assert ipaddress.ip_address(tg.lookup("nas.home.int")) in ipaddress.ip_network("100.96.0.0/12")
     url = f"http://{tg.lookup('nas.home.int')}/"
     lab.laptop.sysctl("net.ipv4.ip_forward", 1)
+    lab.laptop.sysctl("net.ipv4.conf.all.src_valid_mark", 1)      # as wg-quick leaves it
     if masquerade:
         lab.laptop.nft("""table ip boxes { chain nat { type nat hook postrouting priority srcnat
                           ip saddr 10.77.0.0/24 oifname != "box" masquerade
@@ -127,5 +165,6 @@ def test_a_container_reaches_a_resource_by_its_address(tg: Tg, lab: Lab, box: Ho
         assert refused.code == 7 and refused.seconds < 5, refused
     finally:
         lab.laptop.sysctl("net.ipv4.ip_forward", 0)
+        lab.laptop.sysctl("net.ipv4.conf.all.src_valid_mark", 0)
         if masquerade:
             lab.laptop.nft("delete table ip boxes")

@@ -33,7 +33,9 @@ def throughput(lab: Lab, seconds: float, *more: str) -> float:
     """Bits a second that arrived, of iperf3's payload."""
     def measured() -> float | None:      # its server may not have heard yet that the client before has gone
         run = lab.laptop.run(["iperf3", "-c", CONTROLLER, "-p", PORT, "-t", f"{seconds:g}", "-J", *more], seconds + 30)
-        return None if "busy" in run.out else float(json.loads(run.ok().out)["end"]["sum_received"]["bits_per_second"])
+        if "busy" in run.out or "sum_received" not in run.out:      # or is between two clients
+            return None
+        return float(json.loads(run.ok().out)["end"]["sum_received"]["bits_per_second"])
     return float(wait_for("the iperf3 server is free", measured, seconds + 40))
 
 

@@ -280,12 +280,21 @@ TEST(CaptureInNetns, half_close_and_reset_travel_as_themselves) {
   });
 }
 
-TEST(RewriteInNetns, a_restarted_client_resets_old_connections) {
-  in_netns([] {
-    Rig rig(Way::rewrite);
+TEST(CaptureInNetns, a_restarted_client_resets_old_connections) {
+  by_both([](Way way) {
+    Rig rig(way);
     auto [app, err] = rig.connect();
     ASSERT_EQ(err, 0);
-    rig.capture = rig.machine(Way::rewrite);
+    if (way == Way::split) {   // what a killed one leaves: the application's end alone
+      Endpoint peer;
+      const Fd end = rig.accept(peer);
+      ASSERT_EQ(std::system("nft add table ip w; nft add chain ip w o '{ type filter hook output priority 0; }'; "
+                            "nft add rule ip w o tcp sport 443 drop"), 0);
+      set_reset_on_close(end.get());
+      close(end.get());
+      ASSERT_EQ(std::system("nft delete table ip w"), 0);
+    }
+    rig.capture = rig.machine(way);
     char c = 'x';
     ASSERT_EQ(send(app.get(), &c, 1, MSG_NOSIGNAL), 1);
     EXPECT_TRUE(rig.until([&] { return recv(app.get(), &c, 1, MSG_DONTWAIT) < 0 && errno == ECONNRESET; }));
@@ -440,6 +449,30 @@ TEST(SplitInNetns, an_application_with_another_address_and_strict_return_paths_a
   });
 }
 
+TEST(SplitInNetns, syn_cookies_lead_to_the_listener) {
+  in_netns([] {
+    std::ofstream("/proc/sys/net/ipv4/tcp_syncookies") << 2;
+    Rig rig(Way::split);
+    auto [app, err] = rig.connect();
+    ASSERT_EQ(err, 0);
+    Endpoint peer;
+    const Fd end = rig.accept(peer);
+    EXPECT_TRUE(moves(rig, app, end, 1 << 20));
+    EXPECT_TRUE(moves(rig, end, app, 1 << 20));
+  });
+}
+
+TEST(SplitInNetns, nobody_dials_the_listener_itself) {
+  in_netns([] {
+    Rig rig(Way::split);
+    const Fd app = std::move(*tcp_connect({kLocal, rig.port()}));
+    EXPECT_FALSE(wait_for(app.get(), POLLOUT, 100));
+    Endpoint peer;
+    EXPECT_FALSE(accept_from(rig.listener.get(), &peer));
+    EXPECT_EQ(rig.connect().second, 0);
+  });
+}
+
 TEST(SplitInNetns, nobody_else_changes_the_filter_and_it_goes_with_its_owner) {
   in_netns([] {
     auto tun = *Tun::open({"tg0"});
@@ -473,9 +506,11 @@ TEST(SplitInNetns, mend_puts_back_what_turns_packets_round) {
     EXPECT_EQ(*rig.routes.mend(), Words{});
     ASSERT_TRUE(netlink.remove_rule({7262, 7262, kSplitMark, false}));
     EXPECT_EQ(*rig.routes.mend(), Words{"the rule"});
-    ASSERT_TRUE(netlink.remove_route({Cidr(Ipv4{0}, 0), 7262, Route::Kind::local, 1}));
+    ASSERT_TRUE(netlink.remove_route({kPool[0], 7262, Route::Kind::local, 1}));
     EXPECT_EQ(*rig.routes.mend(), Words{"a route"});
+    EXPECT_TRUE(rig.routes.settings_hold());
     ASSERT_TRUE(netlink.change_link(rig.tun.index(), {.takes_own = false}));
+    EXPECT_FALSE(rig.routes.settings_hold());
     EXPECT_EQ(*rig.routes.mend(), Words{"accept_local"});
     EXPECT_EQ(rig.connect().second, 0);
     ASSERT_TRUE(rig.routes.remove());
