@@ -71,6 +71,7 @@ class Watched:
     def __init__(self, tg: Tg) -> None:
         self.tg = tg
         self.states: list[str] = []
+        self.looks = 0
 
     def _logs(self) -> dict[str, str]:
         assert self.tg.connector
@@ -85,6 +86,7 @@ class Watched:
 
     def _look(self) -> None:
         while not self._over.wait(0.3):
+            self.looks += 1
             status = json.loads(self.tg.client("status", "--json").out)
             self.states.append(f"controller {status['controller']['connected']}, "
                                + ", ".join(f"{t['connector']} {t['state']} {[o['state'] for o in t.get('others', [])]}"
@@ -97,7 +99,7 @@ class Watched:
 
     def assert_quiet(self) -> None:
         """No tunnel and no control stream was taken for silent or dead."""
-        assert len(self.states) > 2
+        assert len(self.states) == self.looks > 2, "a look failed"
         assert set(self.states) == {"controller True, home-1 up []"}, self.states
         trouble = [line for lines in self.said.values() for line in lines if any(word in line for word in TROUBLE)]
         assert not trouble, "\n".join(trouble)
@@ -217,12 +219,20 @@ def test_no_line_that_still_carries_is_taken_for_silent_or_dead(
     """Idle first, then with small requests, then beside uploads and downloads that fill the line's queue."""
     over = threading.Event()
 
+    taken, trouble = [0], []
+
     def take(s: socket.socket) -> None:
         with contextlib.suppress(OSError):      # its sender goes away with a RST
-            while s.recv(1 << 16):
-                pass
+            while data := s.recv(1 << 16):
+                taken[0] += len(data)
 
     def give() -> None:
+        try:
+            give_until_over()
+        except Exception as e:                  # told in the test's own thread
+            trouble.append(e)
+
+    def give_until_over() -> None:
         with tg.connect("nas.home.int", port + 1000, 60) as s, contextlib.suppress(TimeoutError):
             s.settimeout(1)
             while not over.is_set():
@@ -232,14 +242,17 @@ def test_no_line_that_still_carries_is_taken_for_silent_or_dead(
     with server(lab.nas, port + 1000, take), line_of(tg, **options), flow(tg, port) as (near, far), Watched(tg) as watched:
         threading.Event().wait(2)
         times = latencies(lab, "nas.home.int", 2)
-        fetch = lab.laptop.start(["curl", "-sS", "-o", "/dev/null", f"http://nas.home.int/{file[0]}"], "bulk-down")
+        fetched = lab.root / "bulk-down"
+        fetch = lab.laptop.start(["curl", "-sS", "-o", fetched, f"http://nas.home.int/{file[0]}"], "bulk-down")
         giver = threading.Thread(target=give, daemon=True)
         giver.start()
         threading.Event().wait(3)
         times += latencies(lab, "nas.home.int", 2)
         over.set()
         giver.join(70)
-        assert not giver.is_alive()
+        assert not giver.is_alive() and not trouble, trouble
+        assert taken[0] > 0, "nothing was sent up meanwhile"
+        assert fetched.stat().st_size > 0, "nothing came down meanwhile"
         fetch.kill()
         near.settimeout(30)
         far.settimeout(30)
