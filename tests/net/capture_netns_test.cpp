@@ -514,7 +514,9 @@ TEST(SplitInNetns, mend_puts_back_what_turns_packets_round) {
     EXPECT_EQ(*rig.routes.mend(), Words{"accept_local"});
     EXPECT_EQ(rig.connect().second, 0);
     ASSERT_TRUE(rig.routes.remove());
-    for (const Rule& r : *netlink.rules()) EXPECT_NE(r.table, 7262u);
-    for (const Route& r : *netlink.routes()) EXPECT_NE(r.table, 7262u);
+    const auto rules = *netlink.rules();
+    const auto routes = *netlink.routes();
+    for (const Rule& r : rules) EXPECT_NE(r.table, 7262u);
+    for (const Route& r : routes) EXPECT_NE(r.table, 7262u);
   });
 }
