@@ -166,7 +166,7 @@ def client_up(s: Story) -> None:
     wait_for("the tunnel stands", lambda: '"state":"up"' in s.tg.client("status", "--json").out, explain=s.tg.explain)
     s.check("all is well, and by which way", lines_of(
         s.shell(s.lab.laptop, "tg client status").out, r"client +online", r"user +alice@example\.com",
-        rf"controller +{re.escape(PUBLIC)}: connected", r"resources +3", r"interface +tg0, range 100\.96\.0\.0/12",
+        rf"controller +{re.escape(PUBLIC)}: connected", r"resources +3", r"interface +tg0, range 100\.96\.0\.0/12", r"capture +(split|rewrite: .+)",
         rf"dns +/etc/resolv\.conf; everything else goes to {re.escape(ISP_DNS)}:53",
         rf"tunnel +home-1 \(home\): relayed by {re.escape(RELAY_LISTEN)}, [0-9.]+ ms, 0 flows"))
     again = s.shell(s.lab.nas, f"tg client up --token {token} --timeout 10", code=5)
