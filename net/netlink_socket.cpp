@@ -77,28 +77,34 @@ Result<std::size_t> NetlinkSocket::receive(const std::string& what) {
   }
 }
 
-Result<> NetlinkSocket::change(Buffer message, const std::string& what, int harmless) {
-  const std::uint32_t sequence = number(message);
-  if (auto sent = send(message, what); !sent) return sent;
-  for (;;) {
+// The kernel acknowledges each message, or refuses the first that is wrong, and then the others of a batch are void. Whom it lets do
+// nothing of the kind it tells so at the batch's begin.
+Result<> NetlinkSocket::acknowledged(std::uint32_t begin, std::uint32_t first, std::uint32_t last, const std::string& what, int harmless) {
+  while (first <= last) {
     auto size = receive(what);
     if (!size) return pass_on(size);
     Bytes rest = Bytes(in_).first(*size);
     while (const auto m = next_message(rest)) {
       Bytes attributes;
       const auto error = m->fixed<nlmsgerr>(attributes);
-      if (m->header.nlmsg_seq != sequence || m->header.nlmsg_type != NLMSG_ERROR || !error) continue;
-      if (error->error == 0 || -error->error == harmless) return {};
-      return tl::unexpected(refusal(*m, -error->error, what));
+      const bool of_ours = m->header.nlmsg_seq >= begin && m->header.nlmsg_seq <= last;
+      if (!of_ours || m->header.nlmsg_type != NLMSG_ERROR || !error) continue;
+      if (error->error != 0 && -error->error != harmless) return tl::unexpected(refusal(*m, -error->error, what));
+      if (m->header.nlmsg_seq == first) ++first;
     }
   }
+  return {};
 }
 
-// The kernel acknowledges each message, or refuses the first that is wrong, and then the others of the batch are void.
+Result<> NetlinkSocket::change(Buffer message, const std::string& what, int harmless) {
+  const std::uint32_t sequence = number(message);
+  if (auto sent = send(message, what); !sent) return sent;
+  return acknowledged(sequence, sequence, sequence, what, harmless);
+}
+
 Result<> NetlinkSocket::batch(Buffer begin, std::vector<Buffer> messages, Buffer end, const std::string& what) {
-  number(begin);
+  const std::uint32_t sequence = number(begin);
   Buffer all = std::move(begin);
-  std::uint32_t first = sequence_ + 1;
   for (Buffer& m : messages) {
     number(m);
     all.insert(all.end(), m.begin(), m.end());
@@ -107,19 +113,7 @@ Result<> NetlinkSocket::batch(Buffer begin, std::vector<Buffer> messages, Buffer
   number(end);
   all.insert(all.end(), end.begin(), end.end());
   if (auto sent = send(all, what); !sent) return sent;
-  while (first <= last) {
-    auto size = receive(what);
-    if (!size) return pass_on(size);
-    Bytes rest = Bytes(in_).first(*size);
-    while (const auto m = next_message(rest)) {
-      Bytes attributes;
-      const auto error = m->fixed<nlmsgerr>(attributes);
-      if (m->header.nlmsg_type != NLMSG_ERROR || !error) continue;
-      if (error->error != 0) return tl::unexpected(refusal(*m, -error->error, what));
-      if (m->header.nlmsg_seq == first) ++first;
-    }
-  }
-  return {};
+  return acknowledged(sequence, sequence + 1, last, what, 0);
 }
 
 Result<std::vector<Buffer>> NetlinkSocket::dump(Buffer message, const std::string& what) {

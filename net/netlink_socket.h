@@ -31,6 +31,8 @@ class NetlinkSocket {
  private:
   NetlinkSocket() = default;
   std::uint32_t number(Buffer& message);
+  // acknowledged waits for the answers to messages `first` to `last`, and looks at those from `begin` on.
+  Result<> acknowledged(std::uint32_t begin, std::uint32_t first, std::uint32_t last, const std::string& what, int harmless);
   Result<> send(Bytes messages, const std::string& what);
   Result<std::size_t> receive(const std::string& what);
 

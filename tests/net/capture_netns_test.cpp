@@ -160,6 +160,16 @@ bool moves(Rig& rig, const Fd& from, const Fd& to, std::size_t size) {
   return done && got == sent;
 }
 
+// carries opens a flow, and moves a megabyte each way.
+void carries(Rig& rig) {
+  auto [app, err] = rig.connect();
+  ASSERT_EQ(err, 0);
+  Endpoint peer;
+  const Fd end = rig.accept(peer);
+  EXPECT_TRUE(moves(rig, app, end, 1 << 20));
+  EXPECT_TRUE(moves(rig, end, app, 1 << 20));
+}
+
 }  // namespace
 
 TEST(CaptureInNetns, connects_after_the_owner_admits_and_shows_the_dialled_address) {
@@ -254,12 +264,7 @@ TEST(TunInNetns, ends_offload_for_good_when_the_kernel_refuses_a_packet) {
     ASSERT_FALSE(out);
     EXPECT_EQ(out.error().code, Errc::malformed);
     EXPECT_FALSE(rig.tun.offload());
-    auto [app, err] = rig.connect();
-    ASSERT_EQ(err, 0);
-    Endpoint peer;
-    const Fd end = rig.accept(peer);
-    EXPECT_TRUE(moves(rig, app, end, 1 << 20));
-    EXPECT_TRUE(moves(rig, end, app, 1 << 20));
+    carries(rig);
   });
 }
 
@@ -453,12 +458,7 @@ TEST(SplitInNetns, syn_cookies_lead_to_the_listener) {
   in_netns([] {
     std::ofstream("/proc/sys/net/ipv4/tcp_syncookies") << 2;
     Rig rig(Way::split);
-    auto [app, err] = rig.connect();
-    ASSERT_EQ(err, 0);
-    Endpoint peer;
-    const Fd end = rig.accept(peer);
-    EXPECT_TRUE(moves(rig, app, end, 1 << 20));
-    EXPECT_TRUE(moves(rig, end, app, 1 << 20));
+    carries(rig);
   });
 }
 
