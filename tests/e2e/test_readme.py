@@ -164,7 +164,8 @@ class Newcomer:
 
 
 @pytest.fixture
-def newcomer(session_tg: Tg, lab: Lab) -> Iterator[Newcomer]:
+def newcomer(session_tg: Tg, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newcomer]:
+    monkeypatch.delenv("TG_CAPTURE", raising=False)           # a newcomer's client chooses by itself
     session_tg.stop()
     made = Newcomer(lab)
     yield made
