@@ -3,38 +3,68 @@
 #include "core/json.h"
 #include "core/text.h"
 
-namespace tg {
+#include <fmt/format.h>
 
+namespace tg {
 namespace {
 
-const Json& item(const Json& j) { return j; }
-const Json& item(const std::shared_ptr<const Json>& j) { return *j; }
 bool same(const Json& a, const Json& b) { return a == b; }
-bool same(const std::shared_ptr<const Json>& a, const std::shared_ptr<const Json>& b) { return a == b || *a == *b; }
+bool same(const std::shared_ptr<const std::string>& a, const std::shared_ptr<const std::string>& b) { return a == b || *a == *b; }
 
-template <class Items>
-Delta difference_of(const Items& from, const Items& to) {
-  Delta out;
+// walk calls `set` for what is new or another in `to`, and `remove` for what is in `from` only. Both are sorted.
+template <class Map, class Set, class Remove>
+void walk(const Map& from, const Map& to, Set set, Remove remove) {
   auto old = from.begin();
   for (const auto& [key, value] : to) {
-    for (; old != from.end() && old->first < key; ++old) out.remove.push_back(old->first);
+    for (; old != from.end() && old->first < key; ++old) remove(old->first);
     const bool known = old != from.end() && old->first == key;
-    if (!known || !same(old->second, value)) out.set.emplace_hint(out.set.end(), key, item(value));
+    if (!known || !same(old->second, value)) set(key, value);
     if (known) ++old;
   }
-  for (; old != from.end(); ++old) out.remove.push_back(old->first);
-  return out;
+  for (; old != from.end(); ++old) remove(old->first);
 }
 
 }  // namespace
 
-Delta difference(const View& from, const View& to) { return difference_of(from, to); }
-Delta difference(const SharedView& from, const SharedView& to) { return difference_of(from, to); }
-
-View copy_of(const SharedView& view) {
-  View out;
-  for (const auto& [key, value] : view) out.emplace_hint(out.end(), key, *value);
+Delta difference(const View& from, const View& to) {
+  Delta out;
+  walk(from, to, [&](const std::string& key, const Json& value) { out.set.emplace_hint(out.set.end(), key, value); },
+       [&](const std::string& key) { out.remove.push_back(key); });
   return out;
+}
+
+void Teller::write(Part& out, const Items& from, const Items& to) {
+  const auto next = [](std::string& list, const std::string& key) {
+    if (!list.empty()) list += ',';
+    list += json_text(key);
+  };
+  walk(from, to,
+       [&](const std::string& key, const std::shared_ptr<const std::string>& value) {
+         next(out.set, key);
+         out.set += ':';
+         out.set += *value;
+       },
+       [&](const std::string& key) { next(out.remove, key); });
+}
+
+const Teller::Part& Teller::part(const Common& from, const Common& to) {
+  static const Items kNone;
+  const auto [at, fresh] = known_.try_emplace({from, to});
+  if (fresh) write(at->second, from ? *from : kNone, to ? *to : kNone);
+  return at->second;
+}
+
+std::string Teller::snapshot(const ToldView& view, std::uint64_t revision, UnixTime now) {
+  Part all = part(nullptr, view.common);
+  write(all, {}, view.own);
+  return fmt::format(R"({{"type":"snapshot","revision":{},"time":{},"items":{{{}}}}})", revision, now.time_since_epoch().count(), all.set);
+}
+
+std::string Teller::delta(const ToldView& from, const ToldView& to, std::uint64_t revision) {
+  Part all = from.common == to.common ? Part() : part(from.common, to.common);
+  write(all, from.own, to.own);
+  if (all.set.empty() && all.remove.empty()) return {};
+  return fmt::format(R"({{"type":"delta","revision":{},"set":{{{}}},"remove":[{}]}})", revision, all.set, all.remove);
 }
 
 void apply(View& view, const Delta& delta) {
@@ -84,8 +114,9 @@ Buffer control_frame(const Json& message) {
   return std::move(*out);
 }
 
-Result<Buffer> try_control_frame(const Json& message) {
-  const std::string text = json_text(message);
+Result<Buffer> try_control_frame(const Json& message) { return try_control_frame(std::string_view(json_text(message))); }
+
+Result<Buffer> try_control_frame(std::string_view text) {
   if (text.size() > kControlFrameMax) {
     return fail(Errc::exhausted, "a message of " + std::to_string(text.size()) + " bytes is more than the " +
                                      std::to_string(kControlFrameMax >> 20) + " MiB that one may have");

@@ -6,6 +6,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/access.h"
@@ -29,10 +31,35 @@ struct Delta {
 Delta difference(const View& from, const View& to);
 void apply(View& view, const Delta& delta);
 
-// SharedView is a View whose items may be the very same as in others: what thousands of agents are told is made and kept once.
-using SharedView = std::map<std::string, std::shared_ptr<const Json>>;
-Delta difference(const SharedView& from, const SharedView& to);
-View copy_of(const SharedView& view);
+// Items are those of a View as the controller keeps them, each its JSON as text: what thousands are told is written and kept once.
+using Items = std::map<std::string, std::shared_ptr<const std::string>>;
+
+// ToldView is what one agent is told. No key is ever in both parts, nor moves from one to the other.
+struct ToldView {
+  std::shared_ptr<const Items> common;   // the very same as others are told, or null for nothing
+  Items own;
+};
+
+// Teller writes the messages that carry ToldViews. What is common it works out once for all, and remembers until forget().
+class Teller {
+ public:
+  // snapshot returns {"type": "snapshot", "revision", "time", "items"} as text.
+  std::string snapshot(const ToldView& view, std::uint64_t revision, UnixTime now);
+  // delta returns {"type": "delta", "revision", "set", "remove"} as text, or "" when both say the same.
+  std::string delta(const ToldView& from, const ToldView& to, std::uint64_t revision);
+  void forget() { known_.clear(); }
+
+ private:
+  struct Part {
+    std::string set;      // "KEY":ITEM,"KEY":ITEM
+    std::string remove;   // "KEY","KEY"
+  };
+  using Common = std::shared_ptr<const Items>;
+  static void write(Part& out, const Items& from, const Items& to);
+  const Part& part(const Common& from, const Common& to);
+
+  std::map<std::pair<Common, Common>, Part> known_;
+};
 
 // The items. from_json functions check everything: a controller is trusted, its bytes are not.
 // Protocols: {"tcp": "all" or ["22", "8000-8100"], "udp": likewise, "icmp": true}. All three keys, always.
@@ -168,5 +195,6 @@ class ControlReader {
 Buffer control_frame(const Json& message);
 // try_control_frame is for those that grow with what people write. Errors: exhausted above kControlFrameMax.
 Result<Buffer> try_control_frame(const Json& message);
+Result<Buffer> try_control_frame(std::string_view text);   // of a message that is JSON already
 
 }  // namespace tg

@@ -50,14 +50,16 @@ void AgentStream::ready() {
   deadline_.cancel();
 }
 
-void AgentStream::send(const Json& message) {
+void AgentStream::send(const Json& message) { send_frame(try_control_frame(message), message["type"] == "error"); }
+void AgentStream::send(std::string_view message) { send_frame(try_control_frame(message), false); }
+
+void AgentStream::send_frame(const Result<Buffer>& frame, bool is_error) {
   if (state_ == State::closing) return;
-  const auto frame = try_control_frame(message);
   if (frame && frame->size() <= limits_.told) return tls_.write(*frame);
   const std::string why = "what this agent is to be told is too long for one message; an administrator should give it "
                           "fewer Resources";
   net::log(net::Level::error, "{}: {}", identified() ? net::to_uri(who()) : source_.to_string(), why);
-  if (message["type"] == "error") return close();
+  if (is_error) return close();
   refuse(Errc::exhausted, why, net::Loop::wall());
 }
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cmd/controller/leases.h"
@@ -57,13 +58,14 @@ class AgentStream {
   void ready();                                           // hello was accepted
   void wait_for(Duration patience) { deadline_.after(patience); }   // in the place of limits.patience, from now on
   void send(const Json& message);                         // refuses the peer when it is too long to be told
+  void send(std::string_view message);                    // one that is JSON already, and no error
   bool full() const noexcept { return tls_.queued() > limits_.backlog; }
   // refuse sends an error and closes; close sends what is queued and closes.
   void refuse(Errc code, const std::string& text, UnixTime now);
   void close();
 
   // What the owner keeps with a known agent.
-  SharedView view;                              // what it has been told
+  ToldView view;                                // what it has been told
   std::optional<Leases> leases;           // of a device
   std::vector<std::string> direct;        // of a connector
   std::string name;                       // as it calls itself
@@ -77,6 +79,7 @@ class AgentStream {
   void on_data(Bytes bytes);
   void on_close(const Error& error);
   bool too_fast();
+  void send_frame(const Result<Buffer>& frame, bool is_error);
 
   net::Loop& loop_;
   const StreamLimits limits_;

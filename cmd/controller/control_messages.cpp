@@ -158,8 +158,7 @@ void ControlServer::hello(AgentStream& s, const Json& message) {
   }
   Judge judge(now, net::utc_offset);
   s.view = view_of(s, judge);
-  s.send({{"type", "snapshot"}, {"revision", directory_->model().revision}, {"time", now.time_since_epoch().count()},
-          {"items", copy_of(s.view)}});
+  s.send(std::string_view(teller_.snapshot(s.view, directory_->model().revision, now)));
 }
 
 // A wish that is not granted ends nothing: the device is told why, and goes on.

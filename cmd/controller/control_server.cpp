@@ -183,6 +183,7 @@ Result<> ControlServer::reload() {
   }
   directory_ = std::move(*fresh);
   relays_ = relays_in_use(directory_->model(), settings_.relay);
+  teller_.forget();
   must_reload_ = false;
   const UnixTime now = net::Loop::wall();
   if (next_end_ <= now) schedule();   // what has changed by the time is yet to be told
@@ -231,6 +232,7 @@ void ControlServer::tell_all() {
     else rest.push_back(s);
   }
   for (AgentStream* s : rest) tell(*s, judge);
+  teller_.forget();
 }
 
 // Containers and jobs come in by a service's key, and do not say goodbye.
@@ -248,6 +250,7 @@ void ControlServer::forget_idle() {
 
 void ControlServer::upkeep() {
   upkeep_.after(kUpkeep);
+  teller_.forget();
   save_seen();
   forget_idle();
   look_at_time();
@@ -269,7 +272,7 @@ void ControlServer::save_seen() {
   if (store_.seen(seen_)) seen_.clear();
 }
 
-SharedView ControlServer::view_of(AgentStream& s, Judge& judge) {
+ToldView ControlServer::view_of(AgentStream& s, Judge& judge) {
   if (s.who().role == "relay") return relay_items(*directory_, keys_, s.who().id);
   if (!s.leases) return connector_items(*directory_, relays_, keys_, s.who().id, settings_.grace);
   const DeviceRecord* device = directory_->model().device(s.who().id);
@@ -283,12 +286,12 @@ void ControlServer::tell(AgentStream& s, Judge& judge) {
   if (s.state() != AgentStream::State::ready) return;
   s.behind = s.full();
   if (s.behind) return;
-  SharedView view = view_of(s, judge);
-  const Delta delta = difference(s.view, view);
+  ToldView view = view_of(s, judge);
+  const std::string delta = teller_.delta(s.view, view, directory_->model().revision);
+  s.view = std::move(view);
   if (delta.empty()) return;
   ++counts_.told;
-  s.send({{"type", "delta"}, {"revision", directory_->model().revision}, {"set", delta.set}, {"remove", delta.remove}});
-  s.view = std::move(view);
+  s.send(std::string_view(delta));
 }
 
 void ControlServer::update_presence() {

@@ -156,7 +156,7 @@ class ControlServer {
 
   void request_access(AgentStream& s, const Json& message);
 
-  SharedView view_of(AgentStream& s, Judge& judge);
+  ToldView view_of(AgentStream& s, Judge& judge);
   void tell(AgentStream& s, Judge& judge);
   void tell_all();
   void schedule();
@@ -178,6 +178,7 @@ class ControlServer {
   std::shared_ptr<const Directory> directory_;
   std::vector<RelayPlace> relays_;                     // those in use
   Presence presence_;
+  Teller teller_;
   std::unordered_map<AgentStream*, std::unique_ptr<AgentStream>> streams_;
   std::map<std::string, AgentStream*> agents_;             // "device/ID": the stream of each known agent
   std::map<std::string, AgentStream*> arriving_;           // likewise: the newest stream that has not said hello yet

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "core/json.h"
-#include "core/view.h"
 
 namespace tg::controller {
 namespace {
@@ -19,8 +18,8 @@ const std::vector<const T*>& look_up(const std::unordered_map<std::string, std::
 }
 
 // items_of makes what agents are told of each Resource, or takes it from `old`. Both are sorted by id.
-std::vector<std::shared_ptr<const Json>> items_of(const std::vector<ResourceRecord>& resources, const Directory* old) {
-  std::vector<std::shared_ptr<const Json>> out;
+std::vector<std::shared_ptr<const std::string>> items_of(const std::vector<ResourceRecord>& resources, const Directory* old) {
+  std::vector<std::shared_ptr<const std::string>> out;
   out.reserve(resources.size());
   static const std::vector<ResourceRecord> kNone;
   const auto& before = old == nullptr ? kNone : old->model().resources;
@@ -28,7 +27,7 @@ std::vector<std::shared_ptr<const Json>> items_of(const std::vector<ResourceReco
   for (const ResourceRecord& r : resources) {
     while (at != before.end() && at->resource.id < r.resource.id) ++at;
     const bool same = at != before.end() && at->resource == r.resource;
-    out.push_back(same ? old->item(*at) : std::make_shared<const Json>(to_json(r.resource)));
+    out.push_back(same ? old->item(*at) : std::make_shared<const std::string>(json_text(to_json(r.resource))));
   }
   return out;
 }
@@ -60,6 +59,8 @@ Difference difference_of(const Circle& from, const Circle& to) {
 }
 
 }  // namespace
+
+std::string resource_key(const Resource& r) { return "resource/" + std::to_string(r.id); }
 
 Directory::Directory(Model model, const Directory* before)
     : model_(std::move(model)), items_(items_of(model_.resources, before)) {
@@ -123,6 +124,9 @@ const Circle& Directory::circle_of(const Groups& groups_of, const std::string& u
     out.demanding = out.demanding || one.demands.any();
     out.reached.push_back(std::move(one));
   }
+  Items items;
+  for (const Reached& r : out.reached) items.emplace(resource_key(r.resource->resource), item(*r.resource));
+  if (!items.empty()) out.items = std::make_shared<const Items>(std::move(items));
   return out;
 }
 

@@ -9,7 +9,7 @@
 
 #include "cmd/controller/model.h"
 #include "core/access.h"
-#include "core/json_fwd.h"
+#include "core/view.h"
 
 namespace tg::controller {
 
@@ -22,8 +22,12 @@ struct Reached {
 // Circle is what everybody with the same groups reaches, sorted by the Resources' ids.
 struct Circle {
   std::vector<Reached> reached;
-  bool demanding = false;   // some of it has demands
+  bool demanding = false;                 // some of it has demands
+  std::shared_ptr<const Items> items;     // what agents are told of these Resources; null when there are none
 };
+
+// resource_key is the key of a Resource's item.
+std::string resource_key(const Resource& r);
 
 // Directory is a Model with the look-ups that views need. It does not change. Not thread-safe.
 class Directory {
@@ -52,7 +56,7 @@ class Directory {
   const std::vector<const ConnectorRecord*>& connectors(const std::string& network) const;
   const std::vector<const ResourceRecord*>& resources(const std::string& network) const;
   // item is what agents are told of a Resource of this Directory: the same for all.
-  const std::shared_ptr<const Json>& item(const ResourceRecord& r) const {
+  const std::shared_ptr<const std::string>& item(const ResourceRecord& r) const {
     return items_[static_cast<std::size_t>(&r - model_.resources.data())];
   }
   // generation is that of the grants which a device gets now.
@@ -66,7 +70,7 @@ class Directory {
   const PolicySpec* policy(const std::string& name) const;   // null for ""
 
   Model model_;
-  std::vector<std::shared_ptr<const Json>> items_;   // of model_.resources
+  std::vector<std::shared_ptr<const std::string>> items_;   // of model_.resources
   std::unordered_map<std::string, const PolicySpec*> policies_;
   Lists<ResourceRecord> of_group_;
   Groups groups_of_, once_groups_of_;

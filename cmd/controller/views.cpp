@@ -8,8 +8,6 @@
 namespace tg::controller {
 namespace {
 
-std::string resource_key(const Resource& r) { return "resource/" + std::to_string(r.id); }
-
 // told is what a device hears of a Resource that has demands.
 ResourceAccess told(const Directory& directory, const DeviceRecord& device, ResourceId resource, const Access& access, UnixTime now) {
   ResourceAccess out{access.need, access.policy == nullptr ? "" : access.policy->name, access.changes, false, {}};
@@ -26,7 +24,9 @@ UnixTime end_of(const std::map<UnixTime, std::vector<ResourceId>>& ends, UnixTim
   return later == ends.begin() ? when : std::prev(later)->first;
 }
 
-std::shared_ptr<const Json> shared(Json j) { return std::make_shared<const Json>(std::move(j)); }
+void put(Items& items, std::string key, const Json& item) {
+  items.emplace(std::move(key), std::make_shared<const std::string>(json_text(item)));
+}
 
 }  // namespace
 
@@ -39,9 +39,9 @@ std::vector<RelayPlace> relays_in_use(const Model& model, const std::string& emb
   return out;
 }
 
-SharedView device_items(const Directory& directory, const Presence& presence, const std::vector<RelayPlace>& relays,
+ToldView device_items(const Directory& directory, const Presence& presence, const std::vector<RelayPlace>& relays,
                         const LeaseKeys& keys, const std::string& device, Leases& leases, Judge& judge) {
-  SharedView out;
+  ToldView out;
   const UnixTime now = judge.now();
   const DeviceRecord* record = directory.model().device(device);
   if (record == nullptr || record->blocked || record->user_blocked) return out;
@@ -54,14 +54,15 @@ SharedView device_items(const Directory& directory, const Presence& presence, co
     self.key = record->service_key;
     self.until = record->key_expires;
   }
-  out.emplace("self", shared(to_json(self)));
+  put(out.own, "self", to_json(self));
   std::map<std::string, Leases::Covered> networks;
   AccessList needs;
   const Standing standing = directory.standing_of(*record);
-  for (const Reached& r : self.sign_in ? directory.would_reach(record->user).reached : directory.reach(record->user).reached) {
+  const Circle& circle = self.sign_in ? directory.would_reach(record->user) : directory.reach(record->user);
+  out.common = circle.items;
+  for (const Reached& r : circle.reached) {
+    if (self.sign_in) break;
     const Resource& resource = r.resource->resource;
-    out.emplace(resource_key(resource), directory.item(*r.resource));
-    if (self.sign_in) continue;
     const Access access = directory.access(*record, standing, r, judge);
     if (r.demands.any()) needs.emplace(resource.id, told(directory, *record, resource.id, access, now));
     Leases::Covered& covered = networks[resource.network];
@@ -70,46 +71,46 @@ SharedView device_items(const Directory& directory, const Presence& presence, co
     else if (access.changes == UnixTime::max()) covered.resources.push_back(resource.id);
     else covered.ends[end_of(covered.ends, access.changes)].push_back(resource.id);
   }
-  if (!needs.empty()) out.emplace("access", shared(to_json(needs)));
+  if (!needs.empty()) put(out.own, "access", to_json(needs));
   const Generation generation = directory.generation(device);
   for (const auto& [network, covered] : networks) {
     if (covered.resources.empty() && covered.ends.empty()) continue;
-    out.emplace("grant/" + network, shared(leases.grant(keys, network, covered, generation, now)));
+    put(out.own, "grant/" + network, leases.grant(keys, network, covered, generation, now));
     for (const ConnectorRecord* c : directory.connectors(network)) {
       const auto here = presence.find(c->id);
       ConnectorInfo info{c->id, c->name, network, here != presence.end(), {}, {}};
       if (info.online) info.direct = here->second;
       for (const RelayPlace& r : relays) info.relays.push_back({r.id, r.address, leases.ticket(keys, r.id, c->id, now)});
-      out.emplace("connector/" + c->id, shared(to_json(info)));
+      put(out.own, "connector/" + c->id, to_json(info));
     }
   }
   leases.drop_unused();
   return out;
 }
 
-SharedView relay_items(const Directory& directory, const LeaseKeys& keys, const std::string& relay) {
-  SharedView out;
+ToldView relay_items(const Directory& directory, const LeaseKeys& keys, const std::string& relay) {
+  ToldView out;
   const RelayRecord* record = directory.model().relay(relay);
   if (record == nullptr) return out;
-  out.emplace("self", shared(to_json(RelaySelf{record->id, record->name, keys.instance, record->address,
-                                               relay_ticket_key(keys.ticket_key, record->id)})));
+  put(out.own, "self", to_json(RelaySelf{record->id, record->name, keys.instance, record->address,
+                                         relay_ticket_key(keys.ticket_key, record->id)}));
   return out;
 }
 
-SharedView connector_items(const Directory& directory, const std::vector<RelayPlace>& relays, const LeaseKeys& keys,
+ToldView connector_items(const Directory& directory, const std::vector<RelayPlace>& relays, const LeaseKeys& keys,
                            const std::string& connector, std::chrono::seconds grace) {
-  SharedView out;
+  ToldView out;
   const ConnectorRecord* record = directory.model().connector(connector);
   if (record == nullptr) return out;
   std::vector<std::string> addresses;
   for (const RelayPlace& r : relays) addresses.push_back(r.address);
-  out.emplace("self", shared(to_json(ConnectorSelf{record->id, record->name, record->network, keys.instance,
-                                                   keys.grant_key.public_key(), addresses, directory.model().grant_floor, grace})));
+  put(out.own, "self", to_json(ConnectorSelf{record->id, record->name, record->network, keys.instance,
+                                             keys.grant_key.public_key(), addresses, directory.model().grant_floor, grace}));
   for (const ResourceRecord* r : directory.resources(record->network)) {
-    out.emplace(resource_key(r->resource), directory.item(*r));
+    out.own.emplace(resource_key(r->resource), directory.item(*r));
   }
   for (const Revocation& r : directory.model().revocations) {
-    out.emplace("revoked/" + r.device, shared(r.generation));
+    put(out.own, "revoked/" + r.device, r.generation);
   }
   return out;
 }

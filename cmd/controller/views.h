@@ -26,12 +26,12 @@ std::vector<RelayPlace> relays_in_use(const Model& model, const std::string& emb
 
 // device_items renews in `leases` what has to be. A device that is not in the directory, or blocked, has an empty view; one whose
 // user has to sign in knows its Resources, and is granted none; nor is it granted those whose policies are not content.
-SharedView device_items(const Directory& directory, const Presence& presence, const std::vector<RelayPlace>& relays,
+ToldView device_items(const Directory& directory, const Presence& presence, const std::vector<RelayPlace>& relays,
                         const LeaseKeys& keys, const std::string& device, Leases& leases, Judge& judge);
 
-SharedView relay_items(const Directory& directory, const LeaseKeys& keys, const std::string& relay);
+ToldView relay_items(const Directory& directory, const LeaseKeys& keys, const std::string& relay);
 
-SharedView connector_items(const Directory& directory, const std::vector<RelayPlace>& relays, const LeaseKeys& keys,
+ToldView connector_items(const Directory& directory, const std::vector<RelayPlace>& relays, const LeaseKeys& keys,
                            const std::string& connector, std::chrono::seconds grace);
 
 }  // namespace tg::controller

@@ -49,11 +49,20 @@ inline std::string enrolled(Store& store, Token::Role role, const std::string& s
   return must(store.enroll({token.id, token.secret, role, "laptop", key}, now));
 }
 
+// view_of reads what an agent is told.
+inline View view_of(const ToldView& told) {
+  View out;
+  for (const Items& items : {told.common ? *told.common : Items(), told.own}) {
+    for (const auto& [key, text] : items) out.emplace(key, parse_json(*text).value());
+  }
+  return out;
+}
+
 // told_to returns what a device is told of a Directory, where all clocks show UTC.
 inline View told_to(const std::string& device, const Directory& directory, const Presence& presence, const std::vector<RelayPlace>& relays,
                     const LeaseKeys& keys, Leases& leases, UnixTime now) {
   Judge judge(now, [](const std::string&, UnixTime) { return std::chrono::seconds(0); });
-  return copy_of(device_items(directory, presence, relays, keys, device, leases, judge));
+  return view_of(device_items(directory, presence, relays, keys, device, leases, judge));
 }
 
 }  // namespace tg::controller

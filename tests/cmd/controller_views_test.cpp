@@ -190,13 +190,13 @@ TEST_F(AView, forgets_leases_that_are_not_needed_so_that_they_do_not_fall_due) {
 TEST_F(AView, of_a_relay_holds_its_own_ticket_key_and_nothing_about_anybody) {
   Model m = company();
   m.relays = {{"00000000000000e1", "relay-1", "relay.example.com:8444", "key", kNow, {}}};
-  const View v = copy_of(relay_items(Directory(m), keys_of_controller, "00000000000000e1"));
+  const View v = view_of(relay_items(Directory(m), keys_of_controller, "00000000000000e1"));
   EXPECT_EQ(keys(v), std::vector<std::string>{"self"});
   const RelaySelf self = must(relay_self_from_json(v.at("self")));
   EXPECT_EQ(self.ticket_key, relay_ticket_key(Buffer(32, 9), "00000000000000e1"));
   EXPECT_EQ(self.issuer, "tg-12345678");
   EXPECT_EQ(self.address, "relay.example.com:8444");
-  EXPECT_TRUE(copy_of(relay_items(Directory(m), keys_of_controller, "00000000000000e2")).empty());
+  EXPECT_TRUE(view_of(relay_items(Directory(m), keys_of_controller, "00000000000000e2")).empty());
 }
 
 TEST_F(AView, names_the_relays_that_were_let_in_and_the_embedded_one) {
@@ -217,7 +217,7 @@ TEST_F(AView, of_a_connector_holds_its_networks_resources_and_every_revocation) 
   Model m = company();
   m.revocations = {{"00000000000000d1", 5}};
   m.grant_floor = 7;
-  const View v = copy_of(connector_items(Directory(m), relays, keys_of_controller, "00000000000000c3", kHour));
+  const View v = view_of(connector_items(Directory(m), relays, keys_of_controller, "00000000000000c3", kHour));
   EXPECT_EQ(keys(v), (std::vector<std::string>{"resource/3", "resource/4", "revoked/00000000000000d1", "self"}));
   EXPECT_EQ(v.at("revoked/00000000000000d1"), 5);
   const ConnectorSelf self = must(connector_self_from_json(v.at("self")));
@@ -228,7 +228,7 @@ TEST_F(AView, of_a_connector_holds_its_networks_resources_and_every_revocation) 
   EXPECT_EQ(self.relays, (std::vector<std::string>{"tg.example.com:8444", "relay.example.com:8444"}));
   EXPECT_EQ(self.grant_floor, 7u);
   EXPECT_EQ(self.grace, kHour);
-  EXPECT_TRUE(copy_of(connector_items(Directory(m), relays, keys_of_controller, "00000000000000c9", kHour)).empty());
+  EXPECT_TRUE(view_of(connector_items(Directory(m), relays, keys_of_controller, "00000000000000c9", kHour)).empty());
 }
 
 TEST(Directories, share_the_items_of_what_has_not_changed) {
@@ -245,8 +245,8 @@ TEST(Directories, share_the_items_of_what_has_not_changed) {
   const auto now = [&](std::size_t i) { return second.item(second.model().resources[i]); };
   EXPECT_EQ(now(0), before(0));
   EXPECT_NE(now(1), before(1));
-  EXPECT_EQ((*now(1))["name"], "another");
-  EXPECT_EQ((*now(2))["name"], "r3");
+  EXPECT_EQ(parse_json(*now(1))->at("name"), "another");
+  EXPECT_EQ(parse_json(*now(2))->at("name"), "r3");
   EXPECT_EQ(now(3), before(2));
 }
 

@@ -130,19 +130,43 @@ TEST(View, refuses_items_with_missing_or_wrong_fields) {
   refuses_bad_fields(to_json(s), connector_self_from_json, {"events"});
 }
 
-TEST(View, shared_ones_differ_as_their_items_do) {
-  const auto item = [](Json j) { return std::make_shared<const Json>(std::move(j)); };
-  const auto a = item({{"x", 1}}), b = item({{"x", 2}});
-  const SharedView from = {{"a", a}, {"b", b}, {"c", a}};
-  const SharedView to = {{"a", a}, {"b", item({{"x", 2}})}, {"c", b}, {"d", b}};
-  const Delta delta = difference(from, to);
-  EXPECT_EQ(delta.set, (View{{"c", *b}, {"d", *b}})) << "another item that says the same is no news";
-  EXPECT_TRUE(delta.remove.empty());
-  EXPECT_EQ(difference(to, from).remove, std::vector<std::string>{"d"});
-  View view = copy_of(from);
-  apply(view, delta);
-  EXPECT_EQ(view, copy_of(to));
-  EXPECT_TRUE(difference(to, to).empty());
+std::shared_ptr<const std::string> item(int x) { return std::make_shared<const std::string>(json_text({{"x", x}})); }
+std::shared_ptr<const Items> items(Items i) { return std::make_shared<const Items>(std::move(i)); }
+
+TEST(ATeller, says_only_what_differs) {
+  const auto a = item(1), b = item(2);
+  const ToldView from = {items({{"r/a", a}, {"r/b", b}, {"r/c", a}}), {{"self", a}, {"grant/\"", a}}};
+  const ToldView to = {items({{"r/a", a}, {"r/b", item(2)}, {"r/c", b}, {"r/d", b}}), {{"self", b}, {"grant/\"", item(1)}}};
+  Teller teller;
+  EXPECT_EQ(parse_json(teller.delta(from, to, 7)),
+            (Json{{"type", "delta"}, {"revision", 7}, {"remove", Json::array()},
+                  {"set", {{"r/c", {{"x", 2}}}, {"r/d", {{"x", 2}}}, {"self", {{"x", 2}}}}}}))
+      << "another item that says the same is no news";
+  EXPECT_EQ(parse_json(teller.delta(to, {from.common, {}}, 8)),
+            (Json{{"type", "delta"}, {"revision", 8}, {"remove", {"r/d", "grant/\"", "self"}}, {"set", {{"r/c", {{"x", 1}}}}}}));
+  EXPECT_EQ(teller.delta(to, to, 9), "");
+  EXPECT_EQ(teller.delta({items({{"r/a", a}}), {}}, {items({{"r/a", item(1)}}), {}}, 9), "");
+}
+
+TEST(ATeller, tells_a_whole_view) {
+  Teller teller;
+  const ToldView view = {items({{"r/a", item(1)}}), {{"self", item(3)}}};
+  const Json whole = {{"type", "snapshot"}, {"revision", 7}, {"time", 1'800'000'000}, {"items", {{"r/a", {{"x", 1}}}, {"self", {{"x", 3}}}}}};
+  EXPECT_EQ(parse_json(teller.snapshot(view, 7, UnixTime(std::chrono::seconds(1'800'000'000)))), whole);
+  EXPECT_EQ(parse_json(teller.snapshot({}, 7, UnixTime()))->at("items"), Json::object());
+}
+
+TEST(ATeller, takes_what_it_remembers_for_no_other) {
+  Teller teller;
+  const auto before = items({{"r/a", item(1)}});
+  for (int x = 2; x < 100; ++x) {
+    // What is common may be gone when the next is made, and that be where it was.
+    const auto text = teller.delta({before, {}}, {items({{"r/a", item(x)}}), {}}, 1);
+    EXPECT_EQ(parse_json(text)->at("set"), (Json{{"r/a", {{"x", x}}}}));
+    EXPECT_EQ(teller.delta({before, {{"self", item(1)}}}, {before, {{"self", item(1)}}}, 1), "");
+  }
+  teller.forget();
+  EXPECT_EQ(parse_json(teller.delta({before, {}}, {}, 1))->at("remove"), Json::array({"r/a"}));
 }
 
 TEST(View, a_device_is_reminded_before_what_lets_it_in_ends) {
