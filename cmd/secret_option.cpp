@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "cmd/settings.h"
 #include "net/files.h"
 
 namespace tg::cmd {
@@ -17,13 +18,6 @@ std::string trimmed(std::string text) {
   const auto end = text.find_last_not_of(kSpace);
   text.resize(end == std::string::npos ? 0 : end + 1);
   return text.substr(std::min(text.size(), text.find_first_not_of(kSpace)));
-}
-
-// As name_variables (cmd/settings.h) calls it.
-std::string variable_of(const std::string& option) {
-  std::string out = "TG_" + option.substr(2);
-  std::transform(out.begin(), out.end(), out.begin(), [](char c) { return c == '-' ? '_' : c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
-  return out;
 }
 
 }  // namespace

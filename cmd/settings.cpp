@@ -22,12 +22,6 @@ bool is_setting(const CLI::Option& o) {
   return !o.get_lnames().empty() && name != "help" && name != "version" && name != "config";
 }
 
-std::string variable_of(const std::string& option) {
-  std::string out = "TG_";
-  for (const char c : option) out += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return out;
-}
-
 CLI::App* descend(CLI::App& app, const std::vector<std::string>& arguments) {
   CLI::App* at = &app;
   for (const std::string& a : arguments) {
@@ -75,6 +69,14 @@ Result<std::string> scalar(const toml::node& node, const std::string& where) {
 }
 
 }  // namespace
+
+std::string variable_of(std::string_view option) {
+  std::string out = "TG_";
+  for (const char c : option.substr(std::min(option.size(), option.find_first_not_of('-')))) {
+    out += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
+  return out;
+}
 
 void name_variables(CLI::App& app) {
   for (CLI::Option* o : app.get_options()) {

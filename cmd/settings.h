@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/result.h"
@@ -10,7 +11,10 @@ namespace CLI { class App; }
 
 namespace tg::cmd {
 
-// name_variables gives every option below `app` its environment variable: --relay-listen is TG_RELAY_LISTEN.
+// variable_of returns the environment variable of an option: "relay-listen" and "--relay-listen" have TG_RELAY_LISTEN.
+std::string variable_of(std::string_view option);
+
+// name_variables gives every option below `app` its environment variable.
 void name_variables(CLI::App& app);
 
 // with_settings returns `arguments` and behind them, as --key=value, what the file of --config (or TG_CONFIG) says and

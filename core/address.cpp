@@ -9,7 +9,6 @@ namespace tg {
 namespace {
 
 constexpr std::size_t kLabelMax = 63;   // RFC 1035 section 2.3.4
-constexpr std::size_t kNameMax = 253;   // 255 on the wire, less the first length byte and the root
 
 tl::unexpected<Error> wrong(std::string_view text, std::string_view why) {
   return fail(Errc::invalid_argument, "\"" + printable(text) + "\" " + std::string(why));
@@ -48,7 +47,7 @@ Result<> refuse_look_alikes(std::string_view text) {
 Result<std::string> canonical_name(std::string_view text, bool pattern) {
   std::string name = lower(text.ends_with('.') ? text.substr(0, text.size() - 1) : text);
   if (name.empty()) return fail(Errc::invalid_argument, "the name is empty");
-  if (name.size() > kNameMax) return fail(Errc::invalid_argument, "the name is longer than 253 characters");
+  if (name.size() > kHostNameMax) return fail(Errc::invalid_argument, "the name is longer than 253 characters");
   std::size_t label = 0;
   for (const char c : name) {
     if (c == '.') {

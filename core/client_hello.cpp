@@ -12,7 +12,7 @@ constexpr std::uint8_t kClientHelloType = 1;    // section 4
 constexpr std::size_t kRecordMax = 1u << 14;
 constexpr std::uint16_t kServerName = 0;        // RFC 6066 section 3
 constexpr std::uint8_t kHostName = 0;
-constexpr std::size_t kNameMax = 255;
+constexpr std::size_t kServerNameMax = 255;
 
 tl::unexpected<Error> wrong(const char* what) { return fail(Errc::protocol, std::string("no ClientHello: ") + what); }
 
@@ -67,7 +67,7 @@ Result<std::string> host_name(Bytes extension) {
       return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
              c == '.';
     });
-    if (!out.empty() || name.size() > kNameMax || !known_bytes) return wrong("server_name");
+    if (!out.empty() || name.size() > kServerNameMax || !known_bytes) return wrong("server_name");
     out = lower(name);
   }
   return out;

@@ -35,10 +35,10 @@ std::optional<std::uint64_t> flow_of(const std::string& text) {
   return flow;
 }
 
-// Line writes members of an object. Text that is not plain takes the long way.
-class Line {
+// JsonLine writes members of an object. Text that is not plain takes the long way.
+class JsonLine {
  public:
-  Line() { out_.reserve(kUsual); }
+  JsonLine() { out_.reserve(kUsual); }
   void text(std::string_view key, std::string_view value) {
     if (value.empty()) return;
     begin(key);
@@ -146,7 +146,7 @@ Json to_json(const ConnectionEvent& e) {
 }
 
 std::string event_line(const ConnectionEvent& e) {
-  Line put;
+  JsonLine put;
   members(e, put);
   return put.end();
 }

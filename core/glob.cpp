@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::string_view kWild = "*?";
 constexpr std::size_t kLabelMax = 63;
-constexpr std::size_t kNameMax = 253;
 
 // ends_agree compares the literal ends of two patterns, which rules out most pairs at once.
 bool ends_agree(std::string_view a, std::string_view b) {
@@ -31,7 +30,7 @@ class Overlap {
 
   bool exists() {
     visit({0, 0, 0});
-    for (std::size_t length = 0; length <= kNameMax && !next_.empty(); ++length) {
+    for (std::size_t length = 0; length <= kHostNameMax && !next_.empty(); ++length) {
       std::vector<State> now;
       std::swap(now, next_);
       // A `*` may also stand for nothing: those states are of the same length, so the list grows while it is read.

@@ -1,10 +1,14 @@
 // Patterns of names: `*` stands for zero or more characters, dots too, and `?` for exactly one.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
 namespace tg {
+
+// kHostNameMax is how many characters a host's name has: 255 bytes on the wire, less the first length byte and the root (RFC 1035).
+inline constexpr std::size_t kHostNameMax = 253;
 
 // has_wildcard says whether `*` or `?` is in `text`.
 bool has_wildcard(std::string_view text) noexcept;

@@ -13,8 +13,8 @@
 namespace tg {
 namespace {
 
-constexpr std::size_t kJwsMax = 1u << 20;   // some 100,000 Resources
-constexpr std::chrono::seconds kLeeway(60);
+constexpr std::size_t kGrantMax = 1u << 20;   // some 100,000 Resources
+constexpr std::chrono::seconds kGrantLeeway(60);
 
 std::string encoded(const Json& j) { return base64url(as_bytes(json_text(j))); }
 
@@ -24,10 +24,10 @@ struct Jws {
   std::string_view header, payload, signature;
 };
 
-Result<Jws> cut(std::string_view text) {
+Result<Jws> cut_grant(std::string_view text) {
   const auto first = text.find('.');
   const auto second = first == std::string_view::npos ? first : text.find('.', first + 1);
-  if (second == std::string_view::npos || text.size() > kJwsMax) return fail(Errc::malformed, "the grant is no JWS");
+  if (second == std::string_view::npos || text.size() > kGrantMax) return fail(Errc::malformed, "the grant is no JWS");
   return Jws{text.substr(0, second), text.substr(0, first), text.substr(first + 1, second - first - 1),
              text.substr(second + 1)};
 }
@@ -161,7 +161,7 @@ std::string Grant::sign(const Ed25519Key& key) const {
 Result<Grant> Grant::verify(std::string_view jws, Bytes public_key, std::string_view issuer, std::string_view network,
                             std::string_view thumbprint, UnixTime now, std::chrono::seconds grace) {
   TG_CHECK(public_key.size() == ED25519_PUBLIC_KEY_LEN);
-  auto parts = cut(jws);
+  auto parts = cut_grant(jws);
   if (!parts) return pass_on(parts);
   if (auto ok = check_header(parts->header); !ok) return pass_on(ok);
   if (auto ok = check_signature(*parts, public_key); !ok) return pass_on(ok);
@@ -172,8 +172,8 @@ Result<Grant> Grant::verify(std::string_view jws, Bytes public_key, std::string_
   if (!same_secret(as_bytes(grant->key_thumbprint), as_bytes(thumbprint))) {
     return fail(Errc::denied, "the grant is bound to another device's key");
   }
-  if (grant->issued > now + kLeeway) return fail(Errc::expired, "the grant is from the future; check the clocks");
-  if (now > grant->expires + kLeeway + grace) return fail(Errc::expired, "the grant has expired");
+  if (grant->issued > now + kGrantLeeway) return fail(Errc::expired, "the grant is from the future; check the clocks");
+  if (now > grant->expires + kGrantLeeway + grace) return fail(Errc::expired, "the grant has expired");
   static_cast<void>(grant->end(now));
   return grant;
 }

@@ -1,6 +1,7 @@
 // What the controller's commands share.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -25,6 +26,8 @@ struct Common {
   void add_to(cmd::Command command);
   // ask sends a question to the running controller; see ask_controller. What an error says of a field, it says of the option.
   Result<Json> ask(const Json& question) const;
+  // patience is for how many milliseconds --follow waits for news at a time: 5000, or half of the timeout.
+  int patience() const { return std::min(5000, static_cast<int>(timeout.count()) * 500); }
 
  private:
   mutable std::optional<Whom> whom_;      // what the options name is read once

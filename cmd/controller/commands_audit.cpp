@@ -15,7 +15,6 @@ namespace {
 constexpr unsigned kNewest = 100;
 constexpr unsigned kNewestMost = 1000;    // as the controller gives at once
 constexpr std::int64_t kLastTime = 253'402'300'799;   // the end of 9999: an entry may have been altered
-constexpr int kPatience = 5000;           // milliseconds that --follow waits for news at a time
 
 std::string shown(const Json& value) { return value.is_string() ? value.get<std::string>() : json_text(value); }
 
@@ -73,7 +72,7 @@ Result<int> run(const Audit& a) {
   }
   print(a, (*answer)["entries"]);
   std::int64_t last = number_or(*answer, "last", 0);
-  const int patience = std::min(kPatience, static_cast<int>(a.common.timeout.count()) * 500);
+  const int patience = a.common.patience();
   while (a.follow) {
     answer = a.common.ask({{"type", "audit"}, {"after", last}, {"most", kNewestMost}, {"wait_ms", patience}});
     if (!answer) return pass_on(answer);

@@ -14,9 +14,9 @@
 namespace tg::controller {
 namespace {
 
-void say(const std::string& line) { std::fputs((printable(line, 2000) + "\n").c_str(), stderr); }
+void tell(const std::string& line) { std::fputs((printable(line, 2000) + "\n").c_str(), stderr); }
 
-struct Options {
+struct BackupOptions {
   std::string state;
   bool json = false;
   std::chrono::seconds timeout{};
@@ -40,33 +40,33 @@ Result<std::optional<std::string>> passphrase_of(const std::string& path) {
   return std::optional<std::string>(std::move(text));
 }
 
-void print(const Options& o, const BackupInfo& info) {
+void print(const BackupOptions& o, const BackupInfo& info) {
   if (o.json) {
     cmd::print_json({{"file", o.file}, {"instance", info.instance}, {"made", info.made.time_since_epoch().count()},
                      {"version", info.tg}, {"has_key", info.has_key}});
   }
 }
 
-Result<int> backup(const Options& o) {
+Result<int> backup(const BackupOptions& o) {
   auto passphrase = passphrase_of(o.passphrase_file);
   if (!passphrase) return pass_on(passphrase);
   auto made = make_backup(o.state, o.file, *passphrase, net::Loop::wall(), o.timeout);
   if (!made) return pass_on(made);
   print(o, *made);
-  say(fmt::format("{} is controller {}{}", o.file, made->instance,
+  tell(fmt::format("{} is controller {}{}", o.file, made->instance,
                   made->has_key ? "; it takes its passphrase to restore it"
                                 : fmt::format("; to restore it, it takes {}/master.key, which is not in it: keep a copy of that "
                                               "elsewhere, once", o.state)));
   return 0;
 }
 
-Result<int> restore(const Options& o) {
+Result<int> restore(const BackupOptions& o) {
   auto passphrase = passphrase_of(o.passphrase_file);
   if (!passphrase) return pass_on(passphrase);
   auto restored = restore_backup(o.file, o.state, {*passphrase, o.master_key}, net::Loop::wall(), o.timeout);
   if (!restored) return pass_on(restored);
   print(o, *restored);
-  say(fmt::format("controller {} is in {} as it was on {}; what was changed since then, devices that were "
+  tell(fmt::format("controller {} is in {} as it was on {}; what was changed since then, devices that were "
                   "blocked too, is as it was before", restored->instance, o.state, utc_text(restored->made)));
   return 0;
 }
@@ -74,7 +74,7 @@ Result<int> restore(const Options& o) {
 }  // namespace
 
 void add_backup_commands(cmd::Command controller) {
-  auto out = std::make_shared<Options>();
+  auto out = std::make_shared<BackupOptions>();
   cmd::Command command = controller.add_command("backup", "Write all of the controller's state into one file, also while it runs",
                                                 [out] { return backup(*out); });
   cmd::add_state_option(command, out->state, "controller");
@@ -87,7 +87,7 @@ void add_backup_commands(cmd::Command controller) {
                       "can be restored with master.key alone, which is not in it")
       .type_name("FILE");
 
-  auto in = std::make_shared<Options>();
+  auto in = std::make_shared<BackupOptions>();
   command = controller.add_command("restore", "Make the controller that a backup was made of, in an empty state directory",
                              [in] { return restore(*in); });
   cmd::add_state_option(command, in->state, "controller");

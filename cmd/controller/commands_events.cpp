@@ -17,9 +17,8 @@ namespace {
 constexpr unsigned kLimit = 100;
 constexpr unsigned kLimitMost = 100'000;
 constexpr std::size_t kAtOnce = 1000;     // as the controller gives at once
-constexpr int kPatience = 5000;           // milliseconds that --follow waits for news at a time
 
-struct Options {
+struct EventOptions {
   Common common;
   bool follow = false;
   std::string user, device, resource, connector, kind, since, until, after;
@@ -47,7 +46,7 @@ Result<std::uint64_t> number_of(const std::string& text) {
 }
 
 // request_of is what every question has in common.
-Result<Json> request_of(const Options& o) {
+Result<Json> request_of(const EventOptions& o) {
   Json out = {{"type", "events"}};
   const std::pair<const char*, const std::string*> texts[] = {
       {"user", &o.user}, {"device", &o.device}, {"resource", &o.resource}, {"connector", &o.connector}};
@@ -71,7 +70,7 @@ Result<Json> request_of(const Options& o) {
   return out;
 }
 
-void print_one(const Options& o, const Json& e) {
+void print_one(const EventOptions& o, const Json& e) {
   if (o.common.json) return cmd::print_json(e);
   const auto event = recorded_event_from_json(e);
   std::puts(event ? text_of(*event).c_str() : fmt::format("{}  (an event that was altered)", number_or(e, "number", 0)).c_str());
@@ -90,7 +89,7 @@ Json page(const Json& request, std::size_t left) {
 }
 
 // collect asks until it has `limit` events, or all: the newest ones, or from `after` on the oldest.
-Result<Found> collect(const Options& o, Json request, std::optional<std::uint64_t> after) {
+Result<Found> collect(const EventOptions& o, Json request, std::optional<std::uint64_t> after) {
   Found out;
   bool first = true;
   if (after) request["after"] = *after;
@@ -108,8 +107,8 @@ Result<Found> collect(const Options& o, Json request, std::optional<std::uint64_
   return out;
 }
 
-Result<int> follow(const Options& o, const Json& request, std::uint64_t from) {
-  const int patience = std::min(kPatience, static_cast<int>(o.common.timeout.count()) * 500);
+Result<int> follow(const EventOptions& o, const Json& request, std::uint64_t from) {
+  const int patience = o.common.patience();
   while (true) {
     Json question = page(request, kAtOnce);
     question["after"] = from;
@@ -122,7 +121,7 @@ Result<int> follow(const Options& o, const Json& request, std::uint64_t from) {
   }
 }
 
-Result<int> run(const Options& o) {
+Result<int> run(const EventOptions& o) {
   auto request = request_of(o);
   if (!request) return pass_on(request);
   std::optional<std::uint64_t> after;
@@ -149,7 +148,7 @@ Result<int> run(const Options& o) {
 }  // namespace
 
 void add_event_commands(cmd::Command controller) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<EventOptions>();
   cmd::Command command = controller.add_command(
       "events", "Print who used what: flows of clients through connectors, the newest last", [o] { return run(*o); });
   o->common.add_to(command);

@@ -12,6 +12,7 @@
 
 #include "core/bytes.h"
 #include "core/result.h"
+#include "core/time.h"
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -20,6 +21,9 @@ namespace tg::controller {
 
 // Value is what a '?' of a statement stands for. Text and bytes must live until the call returns.
 using Value = std::variant<std::nullptr_t, std::int64_t, std::string_view, Bytes>;
+
+// number is what columns have for a moment: seconds since 1970.
+inline std::int64_t number(UnixTime t) noexcept { return t.time_since_epoch().count(); }
 
 // Row reads the columns of the current row; it lives for the length of the callback that it is given to.
 class Row {

@@ -42,6 +42,10 @@ Result<std::string> canonical_email(std::string_view email) {
   return lower(email);
 }
 
+std::string device_name(const std::string& said, const std::string& id) {
+  return said.empty() ? "device-" + id.substr(0, 4) : printable(said, kMaxName);
+}
+
 Result<> check_service_name(std::string_view name) {
   if (auto good = check_name(name); !good) return good;
   if (!is_person(name)) return {};

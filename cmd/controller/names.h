@@ -15,6 +15,9 @@ namespace tg::controller {
 // contain "/"`.
 Result<> check_name(std::string_view name);
 
+// device_name returns what a device that calls itself `said` is called: that, as far as it can be shown, or a name made of its id.
+std::string device_name(const std::string& said, const std::string& id);
+
 // canonical_email returns the address in lower case. Errors: invalid_argument unless it is "something@something"
 // without spaces.
 Result<std::string> canonical_email(std::string_view email);

@@ -11,10 +11,9 @@
 namespace tg::controller {
 namespace {
 
-constexpr KeyTable kTable = {"api_token", "api-token", "an API token", "API tokens", Store::kApiTokensMax};
+constexpr KeyTable kApiTokenTable = {"api_token", "api-token", "an API token", "API tokens", Store::kApiTokensMax};
 constexpr std::chrono::seconds kUseNoted = std::chrono::minutes(1);   // each token writes no more often
 
-std::int64_t number(UnixTime t) { return t.time_since_epoch().count(); }
 
 struct Owner {
   std::int64_t id = 0;
@@ -47,21 +46,21 @@ Scopes stored_scopes(std::string_view text) { return Scopes::parse(split(text)).
 
 Result<FreshToken> Store::new_api_token(const std::string& user, const std::string& name, const Scopes& scopes, const Stamp& by,
                                         std::chrono::seconds lifetime) {
-  auto out = fresh_key(db_, kTable, by.time + lifetime);
+  auto out = fresh_key(db_, kApiTokenTable, by.time + lifetime);
   if (!out) return out;
   const std::string id = short_id(out->id);
   auto done = change(by, Effect::grows, [&](Database& db, Notes& notes) -> Result<> {
     auto owner = owner_of(db, user);
     if (!owner) return pass_on(owner);
     const std::string whose = fmt::format("{} \"{}\"", owner->service ? "service" : "user", user);
-    if (auto may = check_room(db, kTable, owner->id, whose, name); !may) return may;
+    if (auto may = check_room(db, kApiTokenTable, owner->id, whose, name); !may) return may;
     const std::string words = joined(scopes.words());
     auto made = db.run("INSERT INTO api_token (id, short, user, name, scopes, secret_hash, created, expires) "
                        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                        {Bytes(out->id), id, owner->id, name, words, Bytes(sha256(out->secret)), number(by.time),
                         number(out->expires)});
     if (!made) return pass_on(made);
-    notes.push_back({"create", kTable.kind, id, "null", noted(user, name, scopes, number(out->expires))});
+    notes.push_back({"create", kApiTokenTable.kind, id, "null", noted(user, name, scopes, number(out->expires))});
     return {};
   });
   if (!done) return pass_on(done);
@@ -76,10 +75,10 @@ Result<> Store::remove_api_token(const std::string& id, const Stamp& by) {
                           before = noted(row.text(0), row.text(1), stored_scopes(row.text(2)), row.number(3));
                         });
     if (!read) return read;
-    if (!before) return no_such_key(kTable, id);
+    if (!before) return no_such_key(kApiTokenTable, id);
     auto done = db.run("DELETE FROM api_token WHERE short = ?", {id});
     if (!done) return pass_on(done);
-    notes.push_back({"remove", kTable.kind, id, std::move(*before)});
+    notes.push_back({"remove", kApiTokenTable.kind, id, std::move(*before)});
     return {};
   });
 }

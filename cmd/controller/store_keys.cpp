@@ -10,9 +10,8 @@
 namespace tg::controller {
 namespace {
 
-constexpr KeyTable kTable = {"service_key", "key", "a key", "keys", Store::kServiceKeysMax};
+constexpr KeyTable kKeyTable = {"service_key", "key", "a key", "keys", Store::kServiceKeysMax};
 
-std::int64_t number(UnixTime t) { return t.time_since_epoch().count(); }
 
 struct Key {
   std::string service;
@@ -27,7 +26,7 @@ Result<Key> key_of(Database& db, const std::string& id) {
                       [&](const Row& row) { out = Key{row.text(0), row.text(1), row.number(2)}; });
   if (!read) return pass_on(read);
   if (out) return std::move(*out);
-  return no_such_key(kTable, id);
+  return no_such_key(kKeyTable, id);
 }
 
 // room says whether a service may have one more key, of that name. Errors: not_found, and check_room's.
@@ -36,7 +35,7 @@ Result<> room(Database& db, const std::string& service, const std::string& name)
   auto read = db.each("SELECT id FROM user WHERE email = ? AND service = 1", {service},
                       [&](const Row& row) { user = row.number(0); });
   if (!read) return read;
-  if (user) return check_room(db, kTable, *user, fmt::format("service \"{}\"", service), name);
+  if (user) return check_room(db, kKeyTable, *user, fmt::format("service \"{}\"", service), name);
   return fail(Errc::not_found,
               fmt::format("there is no service \"{}\"; see: tg controller service list", printable(service, 64)));
 }
@@ -44,7 +43,7 @@ Result<> room(Database& db, const std::string& service, const std::string& name)
 }  // namespace
 
 Result<FreshToken> Store::new_key(const std::string& service, const std::string& name, const Stamp& by, std::chrono::seconds lifetime) {
-  auto out = fresh_key(db_, kTable, by.time + lifetime);
+  auto out = fresh_key(db_, kKeyTable, by.time + lifetime);
   if (!out) return out;
   const std::string id = short_id(out->id);
   auto done = change(by, Effect::grows, [&](Database& db, Notes& notes) -> Result<> {

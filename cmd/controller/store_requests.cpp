@@ -15,7 +15,6 @@ namespace {
 
 constexpr std::chrono::hours kKept(24 * 30);    // what was answered; the audit log has it for longer
 
-std::int64_t number(UnixTime t) { return t.time_since_epoch().count(); }
 
 // most_of is for how long a request may be approved; nothing where none is wanted.
 std::optional<std::chrono::seconds> most_of(const Demands& d) {

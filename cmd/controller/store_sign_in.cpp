@@ -13,9 +13,7 @@
 namespace tg::controller {
 namespace {
 
-constexpr std::size_t kMaxName = 64;
 
-std::int64_t number(UnixTime t) { return t.time_since_epoch().count(); }
 
 struct Provider {
   std::optional<std::int64_t> id;     // none: a password
@@ -159,7 +157,7 @@ Result<std::string> device_of(Database& db, const SignIn& who, std::int64_t user
     return fail(Errc::denied, "this device is somebody else's; to make it yours, run 'sudo tg client logout' on it first");
   }
   const std::string id = random_id();
-  const std::string name = who.name.empty() ? "device-" + id.substr(0, 4) : printable(who.name, kMaxName);
+  const std::string name = device_name(who.name, id);
   auto made = db.run("INSERT INTO device (id, user, name, key, created, signs_in) VALUES (?, ?, ?, ?, ?, 1)",
                      {id, user, name, who.key, number(now)});
   if (!made) return pass_on(made);

@@ -1,6 +1,7 @@
 // Tokens, and the keys of those who came in with one.
 #include <fmt/format.h>
 
+#include "cmd/controller/names.h"
 #include "cmd/controller/store.h"
 #include "cmd/controller/vault.h"
 #include "core/encoding.h"
@@ -11,9 +12,7 @@ namespace tg::controller {
 namespace {
 
 constexpr std::chrono::seconds kKeepTokens = std::chrono::hours(24 * 7);   // so that an old one is told what it is
-constexpr std::size_t kMaxName = 64;
 
-std::int64_t number(UnixTime t) { return t.time_since_epoch().count(); }
 
 // Each role's agents have a table of their own, with the role's name. (What comes in by a service's key is a device.)
 const std::string& table_of(Token::Role role) {
@@ -99,7 +98,7 @@ Result<> check(const std::optional<Record>& record, const Enrolment& who, UnixTi
 
 Result<std::string> let_in_device(Database& db, const Record& record, const Enrolment& who, UnixTime now) {
   const std::string id = random_id();
-  const std::string name = who.name.empty() ? "device-" + id.substr(0, 4) : printable(who.name, kMaxName);
+  const std::string name = device_name(who.name, id);
   const bool by_key = who.role == Token::Role::service;
   if (by_key) {
     std::int64_t there = 0;

@@ -10,7 +10,6 @@ namespace {
 
 constexpr std::size_t kNameBytes = 4;
 
-std::int64_t number(UnixTime t) { return t.time_since_epoch().count(); }
 
 }  // namespace
 
