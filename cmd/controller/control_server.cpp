@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <utility>
 
 #include "core/json.h"
@@ -50,6 +51,7 @@ ControlServer::ControlServer(net::Loop& loop, net::Fd listener, Store& store, co
   bury_ = net::Timer(loop_, [this] { over_.clear(); });
   ends_ = net::Timer(loop_, [this] { look_at_time(); });
   push_ = net::Timer(loop_, [this] { tell_all(); });
+  tell_more_ = net::Timer(loop_, [this] { tell_some(); });
   upkeep_ = net::Timer(loop_, [this] { upkeep(); });
   upkeep_.after(kUpkeep);
   next_forgetting_ = net::Loop::now() + kForgetEvery;   // after a long absence agents come back first
@@ -216,6 +218,8 @@ void ControlServer::look_at_time() {
 void ControlServer::schedule() { push_.at(std::max(net::Loop::now(), last_told_ + settings_.push_interval)); }
 
 void ControlServer::tell_all() {
+  tell_again_ = !to_tell_.empty();   // each round to its end, or in a storm of changes the last would never hear
+  if (tell_again_) return;
   last_told_ = net::Loop::now();
   if (must_reload_ && !reload()) return push_.after(std::chrono::seconds(1));
   const UnixTime now = net::Loop::wall();
@@ -223,16 +227,24 @@ void ControlServer::tell_all() {
     if (auto may = permitted(*s); !may) s->refuse(may.error().code, may.error().text, now);
   }
   update_presence();
-  Judge judge(now, net::utc_offset);
   // Who needs another grant is told before connectors are that the one he has is void: they wait for it for a moment only.
   const auto first = [this](const AgentStream& s) { return s.leases && s.leases->voided(directory_->generation(s.who().id)); };
-  std::vector<AgentStream*> rest;
-  for (const auto& [key, s] : agents_) {
-    if (first(*s)) tell(*s, judge);
-    else rest.push_back(s);
+  std::deque<std::string> rest;
+  for (const auto& [key, s] : agents_) (first(*s) ? to_tell_ : rest).push_back(key);
+  std::move(rest.begin(), rest.end(), std::back_inserter(to_tell_));
+  tell_some();
+}
+
+// While some are told, what others were told before is on its way, and whoever asks meanwhile has his answer.
+void ControlServer::tell_some() {
+  Judge judge(net::Loop::wall(), net::utc_offset);
+  for (std::size_t told = 0; told < settings_.told_at_once && !to_tell_.empty(); ++told) {
+    if (const auto found = agents_.find(to_tell_.front()); found != agents_.end()) tell(*found->second, judge);
+    to_tell_.pop_front();
   }
-  for (AgentStream* s : rest) tell(*s, judge);
+  if (!to_tell_.empty()) return tell_more_.after(Duration(0));
   teller_.forget();
+  if (std::exchange(tell_again_, false)) schedule();
 }
 
 // Containers and jobs come in by a service's key, and do not say goodbye.
@@ -259,10 +271,10 @@ void ControlServer::upkeep() {
   const bool set_back = now < std::exchange(last_upkeep_, now);
   must_reload_ = must_reload_ || set_back;
   if (set_back) return tell_all();   // grants from before are from the future now
-  Judge judge(now, net::utc_offset);
   for (const auto& [key, s] : agents_) {
-    if (s->leases && s->leases->next_renewal() <= now) tell(*s, judge);
+    if (s->leases && s->leases->next_renewal() <= now) to_tell_.push_back(key);
   }
+  tell_some();
 }
 
 void ControlServer::note_seen(const AgentStream& s, UnixTime now) { seen_[key_of(s)] = now; }
@@ -329,6 +341,7 @@ void ControlServer::add_metrics(Metrics& m) const {
 void ControlServer::goodbye() {
   acceptor_ = {};   // whoever comes now is refused at once, and does not wait
   push_.cancel();
+  tell_more_.cancel();
   save_seen();
   for (const auto& [key, s] : agents_) s->send({{"type", "goodbye"}});
   for (const auto& [s, owned] : streams_) s->close();

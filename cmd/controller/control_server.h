@@ -64,6 +64,7 @@ struct ControlSettings {
   std::size_t sign_ins = 1024;                // people who are signing in, in all: one more ends the oldest
   std::size_t sign_ins_per_source = 128;      // and from one source, likewise
   Duration push_interval = std::chrono::milliseconds(200);   // between two rounds of telling; the first is at once
+  std::size_t told_at_once = 64;              // agents, in one turn of the Loop: some milliseconds
 };
 
 // OnlineAgent is a connected agent, for status and lists.
@@ -159,6 +160,7 @@ class ControlServer {
   ToldView view_of(AgentStream& s, Judge& judge);
   void tell(AgentStream& s, Judge& judge);
   void tell_all();
+  void tell_some();
   void schedule();
   void upkeep();
   Result<> reload();
@@ -179,6 +181,8 @@ class ControlServer {
   std::vector<RelayPlace> relays_;                     // those in use
   Presence presence_;
   Teller teller_;
+  std::deque<std::string> to_tell_;                    // keys of agents_: they are yet to hear of a change
+  bool tell_again_ = false;                            // of another one, after that
   std::unordered_map<AgentStream*, std::unique_ptr<AgentStream>> streams_;
   std::map<std::string, AgentStream*> agents_;             // "device/ID": the stream of each known agent
   std::map<std::string, AgentStream*> arriving_;           // likewise: the newest stream that has not said hello yet
@@ -215,6 +219,7 @@ class ControlServer {
   net::Timer bury_;
   net::Timer ends_;
   net::Timer push_;
+  net::Timer tell_more_;
   net::Timer upkeep_;
   net::Acceptor acceptor_;
 };

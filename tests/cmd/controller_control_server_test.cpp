@@ -180,6 +180,27 @@ TEST_F(AControlServer, tells_a_change_at_once_and_only_to_those_whom_it_concerns
   ASSERT_TRUE(turner.until([&] { return told(false); }));
 }
 
+TEST_F(AControlServer, tells_everybody_also_in_a_storm_of_changes) {
+  ControlSettings settings;
+  settings.push_interval = Duration(0);
+  settings.told_at_once = 1;
+  start(settings);
+  std::vector<std::unique_ptr<Agent>> agents;
+  for (int i = 0; i < 6; ++i) agents.push_back(up(enroll("device", "alice@example.com")));
+  DesiredState state = home();
+  int number = 0;
+  const auto heard = [&] { return std::all_of(agents.begin(), agents.end(), [](const auto& a) { return a->count("delta") > 1; }); };
+  ASSERT_TRUE(turner.until([&] {
+    state.resources[0].alias = "a" + std::to_string(++number) + ".home.int";
+    apply_now(state);
+    return heard();
+  })) << "each turn of the Loop is one agent's, and brings another change";
+  EXPECT_GT(number, 6);
+  ASSERT_TRUE(turner.until([&] {
+    return std::all_of(agents.begin(), agents.end(), [&](const auto& a) { return a->view["resource/1"]["alias"] == state.resources[0].alias; });
+  }));
+}
+
 TEST_F(AControlServer, voids_the_old_grant_at_the_connector_and_gives_a_good_one) {
   const Machine laptop = enroll("device", "alice@example.com");
   const Machine box = enroll("connector", "home-1");
