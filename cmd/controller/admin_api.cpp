@@ -162,9 +162,9 @@ Result<Json> AdminApi::apply(const Json& request, const Stamp& by) const {
 }
 
 Result<Json> AdminApi::state() const {
-  auto model = store.model();
-  if (!model) return pass_on(model);
-  return Json{{"state", to_json(desired(*model))}};
+  auto here = store.directory();
+  if (!here) return pass_on(here);
+  return Json{{"state", to_json(desired((*here)->model()))}};
 }
 
 Result<Json> AdminApi::audit(const Json& request) const {

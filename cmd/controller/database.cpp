@@ -12,11 +12,7 @@
 namespace tg::controller {
 namespace {
 
-// Done finalises a statement at the end of a scope.
-struct Done {
-  void operator()(sqlite3_stmt* s) const noexcept { sqlite3_finalize(s); }
-};
-using Owned = std::unique_ptr<sqlite3_stmt, Done>;
+constexpr std::size_t kPreparedMost = 256;   // more than there are in the source
 
 // With a null destructor SQLite takes the bytes as they are: they live until the statement is done.
 int bind(sqlite3_stmt* s, int at, const Value& value) {
@@ -73,11 +69,15 @@ Result<Database> Database::open_plain(const std::string& path) {
   return database;
 }
 
-Database::~Database() { sqlite3_close_v2(handle_); }
+Database::~Database() {
+  for (const auto& [sql, statement] : prepared_) sqlite3_finalize(statement);
+  sqlite3_close_v2(handle_);
+}
 Database::Database(Database&& o) noexcept
-    : handle_(std::exchange(o.handle_, nullptr)), broken_(std::move(o.broken_)) {}
+    : handle_(std::exchange(o.handle_, nullptr)), prepared_(std::exchange(o.prepared_, {})), broken_(std::move(o.broken_)) {}
 Database& Database::operator=(Database&& o) noexcept {
   std::swap(handle_, o.handle_);
+  std::swap(prepared_, o.prepared_);
   std::swap(broken_, o.broken_);
   return *this;
 }
@@ -107,36 +107,55 @@ Result<> Database::script(const char* sql) {
   return {};
 }
 
-Result<sqlite3_stmt*> Database::prepare(const char* sql, std::initializer_list<Value> values) {
-  sqlite3_stmt* raw = nullptr;
-  if (sqlite3_prepare_v2(handle_, sql, -1, &raw, nullptr) != SQLITE_OK) return tl::unexpected(error("the database"));
-  Owned statement(raw);
-  TG_CHECK(sqlite3_bind_parameter_count(raw) == static_cast<int>(values.size()));
+// Statement is one in use: nobody else is lent it, also one who runs the same SQL meanwhile. Then it is kept for the next.
+class Database::Statement {
+ public:
+  Statement(Database& of, std::string sql) : of_(&of), sql_(std::move(sql)) {
+    if (auto kept = of.prepared_.extract(sql_)) raw_ = kept.mapped();
+    else sqlite3_prepare_v2(of.handle_, sql_.c_str(), -1, &raw_, nullptr);
+  }
+  Statement(Statement&& o) noexcept : of_(o.of_), sql_(std::move(o.sql_)), raw_(std::exchange(o.raw_, nullptr)) {}
+  ~Statement() {
+    if (raw_ == nullptr) return;
+    sqlite3_reset(raw_);
+    sqlite3_clear_bindings(raw_);
+    if (of_->prepared_.size() >= kPreparedMost || !of_->prepared_.try_emplace(std::move(sql_), raw_).second) sqlite3_finalize(raw_);
+  }
+  sqlite3_stmt* get() const noexcept { return raw_; }
+
+ private:
+  Database* of_;
+  std::string sql_;
+  sqlite3_stmt* raw_ = nullptr;   // null: it could not be prepared
+};
+
+Result<Database::Statement> Database::prepare(const char* sql, std::initializer_list<Value> values) {
+  Statement out(*this, sql);
+  if (out.get() == nullptr) return tl::unexpected(error("the database"));
+  TG_CHECK(sqlite3_bind_parameter_count(out.get()) == static_cast<int>(values.size()));
   int at = 0;
   for (const Value& value : values) {
-    if (bind(raw, ++at, value) != SQLITE_OK) return tl::unexpected(error("the database"));
+    if (bind(out.get(), ++at, value) != SQLITE_OK) return tl::unexpected(error("the database"));
   }
-  return statement.release();
+  return out;
 }
 
 Result<int> Database::run(const char* sql, std::initializer_list<Value> values) {
-  auto raw = prepare(sql, values);
-  if (!raw) return pass_on(raw);
-  const Owned statement(*raw);
+  auto statement = prepare(sql, values);
+  if (!statement) return pass_on(statement);
   if (broken_) return tl::unexpected(*broken_);
   int rc = SQLITE_ROW;
-  while (rc == SQLITE_ROW) rc = sqlite3_step(statement.get());
+  while (rc == SQLITE_ROW) rc = sqlite3_step(statement->get());
   if (rc != SQLITE_DONE) return tl::unexpected(write_error());
   return sqlite3_changes(handle_);
 }
 
 Result<> Database::each(const char* sql, std::initializer_list<Value> values,
                         const std::function<void(const Row&)>& row) {
-  auto raw = prepare(sql, values);
-  if (!raw) return pass_on(raw);
-  const Owned statement(*raw);
-  int rc = sqlite3_step(statement.get());
-  for (; rc == SQLITE_ROW; rc = sqlite3_step(statement.get())) row(Row(statement.get()));
+  auto statement = prepare(sql, values);
+  if (!statement) return pass_on(statement);
+  int rc = sqlite3_step(statement->get());
+  for (; rc == SQLITE_ROW; rc = sqlite3_step(statement->get())) row(Row(statement->get()));
   if (rc != SQLITE_DONE) return tl::unexpected(error("the database"));
   return {};
 }

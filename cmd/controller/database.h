@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
-#include <memory>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -64,11 +64,13 @@ class Database {
   const std::optional<Error>& broken() const noexcept { return broken_; }
 
  private:
+  class Statement;
   explicit Database(sqlite3* handle) noexcept : handle_(handle) {}
   Error error(std::string_view what) const;
   Error write_error();
-  Result<sqlite3_stmt*> prepare(const char* sql, std::initializer_list<Value> values);
+  Result<Statement> prepare(const char* sql, std::initializer_list<Value> values);
   sqlite3* handle_ = nullptr;
+  std::map<std::string, sqlite3_stmt*> prepared_;   // by their SQL: those that nobody uses now
   std::optional<Error> broken_;
 };
 
