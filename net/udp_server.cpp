@@ -1,23 +1,11 @@
 #include "net/udp_server.h"
 
-#include <sys/socket.h>
-
-#include <array>
-#include <span>
-#include <vector>
+#include "net/datagrams.h"
 
 namespace tg::net {
 namespace {
 
-constexpr std::size_t kBatch = 32;
 constexpr int kBatchesPerTurn = 4;
-constexpr std::size_t kDatagramMax = 65535;
-
-// Where datagrams are read to, whichever socket they come from. Of memory that was never written to the kernel gives none.
-std::uint8_t* slot(std::size_t number) {
-  static const std::unique_ptr<std::uint8_t[]> bytes(new std::uint8_t[kBatch * kDatagramMax]);
-  return bytes.get() + number * kDatagramMax;
-}
 
 }  // namespace
 
@@ -26,13 +14,7 @@ struct UdpServer::State {
   Received received;
   Watch watch{};               // destroyed before the socket
   bool receiving = false;
-  // Answers that wait for the end of the batch.
-  Buffer bytes{};
-  struct Waiting {
-    std::size_t at = 0, size = 0;
-    SockAddr to;
-  };
-  std::vector<Waiting> waiting{};
+  OutgoingDatagrams answers{};   // that wait for the end of the batch
 
   void receive() {
     for (int i = 0; i < kBatchesPerTurn && receive_batch(); ++i) continue;
@@ -40,64 +22,20 @@ struct UdpServer::State {
 
   // receive_batch returns whether there may be more.
   bool receive_batch() {
-    std::array<mmsghdr, kBatch> messages{};
-    std::array<iovec, kBatch> parts{};
-    std::array<SockAddr, kBatch> from{};
-    for (std::size_t i = 0; i < kBatch; ++i) {
-      parts[i] = {slot(i), kDatagramMax};
-      msghdr& h = messages[i].msg_hdr;
-      h.msg_name = from[i].raw();
-      h.msg_namelen = from[i].size;
-      h.msg_iov = &parts[i];
-      h.msg_iovlen = 1;
-    }
-    const int n = ::recvmmsg(fd.get(), messages.data(), kBatch, 0, nullptr);
-    if (n <= 0) return false;
+    const auto batch = receive_datagrams(fd.get());
+    if (!batch) return false;
     receiving = true;
-    for (std::size_t i = 0; i < static_cast<std::size_t>(n) && watch; ++i) {   // the owner may have destroyed it
-      from[i].size = messages[i].msg_hdr.msg_namelen;
-      received({slot(i), messages[i].msg_len}, from[i]);
+    for (const Datagram& d : *batch) {
+      if (watch) received(d.bytes, d.from);   // the owner may have destroyed it
     }
     receiving = false;
-    send();
-    return watch && static_cast<std::size_t>(n) == kBatch;
-  }
-
-  void send() {
-    std::array<mmsghdr, kBatch> messages{};
-    std::array<iovec, kBatch> parts{};
-    std::size_t count = 0;
-    for (Waiting& w : waiting) {
-      parts[count] = {bytes.data() + w.at, w.size};
-      msghdr& h = messages[count].msg_hdr;
-      h.msg_name = w.to.raw();
-      h.msg_namelen = w.to.size;
-      h.msg_iov = &parts[count];
-      h.msg_iovlen = 1;
-      if (++count < kBatch && &w != &waiting.back()) continue;
-      send_all({messages.data(), count});
-      messages = {};
-      count = 0;
-    }
-    waiting.clear();
-    bytes.clear();
-  }
-
-  // One that is refused, since its receiver is gone, say, does not keep the others.
-  void send_all(std::span<mmsghdr> messages) {
-    while (!messages.empty()) {
-      const int n = ::sendmmsg(fd.get(), messages.data(), static_cast<unsigned>(messages.size()), MSG_NOSIGNAL);
-      messages = messages.subspan(n > 0 ? static_cast<std::size_t>(n) : 1);
-    }
+    answers.send(fd.get());
+    return watch && batch->size() == kDatagramsAtOnce;
   }
 
   void answer(Bytes datagram, const SockAddr& to) {
-    if (!receiving) {
-      ::sendto(fd.get(), datagram.data(), datagram.size(), MSG_NOSIGNAL, to.raw(), to.size);
-      return;
-    }
-    waiting.push_back({bytes.size(), datagram.size(), to});
-    bytes.insert(bytes.end(), datagram.begin(), datagram.end());
+    answers.add(datagram, &to);
+    if (!receiving) answers.send(fd.get());
   }
 };
 

@@ -1,3 +1,6 @@
+#include <ctime>   // which the next needs
+
+#include <linux/errqueue.h>
 #include <netinet/in.h>
 #include <netinet/ip_icmp.h>
 #include <sys/socket.h>
@@ -7,6 +10,7 @@
 
 #include "cmd/connector/flow.h"
 #include "core/checksum.h"
+#include "net/datagrams.h"
 #include "net/far_error.h"
 #include "net/log.h"
 
@@ -15,12 +19,18 @@ namespace {
 
 constexpr std::size_t kWaitingMax = 256 * 1024;   // bytes of datagrams kept until connect(), each counted as
 constexpr std::size_t kWaitingMore = 64;          // so many more
-constexpr std::size_t kDatagramMax = 65535;
+constexpr int kBatchesPerTurn = 2;
 
-// The part that UDP and ping sockets share: a connected datagram socket, what waits for it, and errors of the far side.
-class DatagramFlow : public Flow {
+// The part that UDP and ping sockets share: a connected datagram socket, what waits for it, and errors of the far side. What came
+// by the tunnel together leaves together.
+class DatagramFlow : public Flow, private net::TunnelLink::Batch {
  public:
   explicit DatagramFlow(FlowContext c) : c_(std::move(c)), moved_(net::Loop::now()) {}
+  ~DatagramFlow() override {
+    if (!waits_) return;
+    c_.link.forget_batch(*this);
+    leaving_.send(fd_.get());   // what came before the end is not lost
+  }
 
   void connect(std::vector<Endpoint> targets) override {
     Code why = Code::name_not_found;
@@ -34,9 +44,10 @@ class DatagramFlow : public Flow {
       why = fd.error();
     }
     if (!fd_) return end(why);
-    // With IP_RECVERR the kernel tells of every ICMP error, not only of those that it calls hard (ip(7)).
+    // With these the kernel tells of every ICMP error, not only of those that it calls hard (ip(7), ipv6(7)).
     const int on = 1;
-    ::setsockopt(fd_.get(), IPPROTO_IP, IP_RECVERR, &on, sizeof on);
+    if (target_.address.is_v6()) ::setsockopt(fd_.get(), IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof on);
+    else ::setsockopt(fd_.get(), IPPROTO_IP, IP_RECVERR, &on, sizeof on);
     watch_ = net::Watch(c_.loop, fd_.get(), [this] { receive(); });
     watch_.want_read(true);
     c_.link.tunnel().opened(c_.id);
@@ -44,10 +55,11 @@ class DatagramFlow : public Flow {
     c_.opened();
     for (Buffer& b : waiting_) {
       seal(b);
-      if (!transmit(b)) return;
+      leaving_.add(b);
     }
     waiting_ = {};
     c_.kept = {};
+    transmit();   // may destroy this
   }
   std::span<const Endpoint> targets() const override { return {&target_, fd_ ? 1u : 0u}; }
 
@@ -74,7 +86,9 @@ class DatagramFlow : public Flow {
     moved_ = net::Loop::now();
     if (fd_) {
       carried_.up += payload;
-      transmit(datagram);
+      leaving_.add(datagram);
+      if (!waits_) waits_ = c_.link.wait_for_batch(*this);
+      if (!waits_) transmit();
     } else if (const std::size_t size = datagram.size() + kWaitingMore;
                c_.kept.count() + size <= kWaitingMax && c_.kept.add(size)) {
       carried_.up += payload;
@@ -85,32 +99,32 @@ class DatagramFlow : public Flow {
   FlowContext c_;
 
  private:
-  // transmit returns false when the flow has ended, and this is gone.
-  bool transmit(Bytes b) {
-    if (::send(fd_.get(), b.data(), b.size(), MSG_NOSIGNAL) >= 0 || errno == EAGAIN || errno == ENOBUFS || errno == EMSGSIZE) {
-      return true;
-    }
-    return failed(errno);
+  void batch_over() override {
+    waits_ = false;
+    transmit();
+  }
+
+  // transmit may destroy this.
+  void transmit() {
+    leaving_.send(fd_.get(), [this](int err) { return err == EAGAIN || err == ENOBUFS || err == EMSGSIZE || failed(err); });
   }
 
   void receive() {
-    std::uint8_t datagram[kDatagramMax];
-    for (int i = 0; i < 64; ++i) {
-      const ssize_t n = ::recv(fd_.get(), datagram, sizeof datagram, 0);
-      if (n < 0 && (errno == EAGAIN || errno == EINTR)) break;
-      if (n < 0) {
-        failed(errno);
-        return;
-      }
-      moved_ = net::Loop::now();
-      received({datagram, static_cast<std::size_t>(n)});
+    moved_ = net::Loop::now();
+    for (int i = 0; i < kBatchesPerTurn; ++i) {
+      const auto batch = net::receive_datagrams(fd_.get());
+      const int err = batch ? 0 : batch.error() == EAGAIN && i == 0 ? queued_error() : batch.error();
+      if (err != 0 && err != EAGAIN && err != EINTR && !failed(err)) return;
+      if (!batch) break;
+      for (const net::Datagram& d : *batch) received(d.bytes);
+      if (batch->size() < net::kDatagramsAtOnce) break;
     }
     c_.link.kick();
   }
 
-  // failed reads the details that IP_RECVERR has queued, so that they are not told again, and ends the flow for an error
-  // that an application would have seen.
-  bool failed(int err) {
+  // queued_error returns the errno of an ICMP error, or 0. sendmmsg(2) takes those that come between two datagrams of a batch off the
+  // socket, and tells of none.
+  int queued_error() {
     std::uint8_t sink[64], control[512];
     iovec part{sink, sizeof sink};
     msghdr message{};
@@ -118,7 +132,22 @@ class DatagramFlow : public Flow {
     message.msg_iovlen = 1;
     message.msg_control = control;
     message.msg_controllen = sizeof control;
-    while (::recvmsg(fd_.get(), &message, MSG_ERRQUEUE | MSG_DONTWAIT) >= 0) message.msg_controllen = sizeof control;
+    if (::recvmsg(fd_.get(), &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) return 0;
+    for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
+      const bool ours = (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR) ||
+                        (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR);
+      sock_extended_err said{};
+      if (!ours || c->cmsg_len < CMSG_LEN(sizeof said)) continue;
+      std::memcpy(&said, CMSG_DATA(c), sizeof said);
+      return static_cast<int>(said.ee_errno);
+    }
+    return EIO;
+  }
+
+  // failed takes what IP_RECVERR has queued, so that it is not told again, and ends the flow for an error that an application would
+  // have seen.
+  bool failed(int err) {
+    while (queued_error() != 0) continue;
     if (err == EMSGSIZE) return true;   // path MTU: the kernel cuts into fragments from now on
     end(net::code_of_errno(err));
     return false;
@@ -138,6 +167,8 @@ class DatagramFlow : public Flow {
   Endpoint target_;
   Carried carried_;
   std::vector<Buffer> waiting_;
+  net::OutgoingDatagrams leaving_;
+  bool waits_ = false;          // for the end of the batch: the link knows this
 };
 
 class UdpFlow final : public DatagramFlow {

@@ -82,5 +82,39 @@ TEST_F(ConnectorBatches, the_record_of_a_flow_counts_what_came_right_before_its_
   EXPECT_EQ(events_.back().up, 10u);
 }
 
+TEST_F(ConnectorBatches, datagrams_that_come_together_arrive_in_order_and_also_before_a_reset) {
+  for (const int count : {1, 31, 32, 33, 100}) {
+    const Line line = connect(laptop_, good(laptop_));
+    const StreamId id = line->begin(udp());
+    line->link.kick();
+    ASSERT_TRUE(turner_.until([&] { return line->opened.contains(id); }));
+    for (int i = 0; i < count; ++i) line->link.tunnel().datagram(id, as_bytes(std::to_string(i)));
+    line->link.tunnel().reset(id, Code::reset);
+    line->link.kick();
+    std::vector<std::string> got;
+    ASSERT_TRUE(turner_.until([&] {
+      char bytes[16];
+      ssize_t n;
+      while ((n = ::recv(udp_.get(), bytes, sizeof bytes, 0)) > 0) got.emplace_back(bytes, static_cast<std::size_t>(n));
+      return got.size() >= static_cast<std::size_t>(count);
+    })) << got.size() << " of " << count;
+    for (int i = 0; i < count; ++i) EXPECT_EQ(got[static_cast<std::size_t>(i)], std::to_string(i));
+  }
+}
+
+TEST_F(ConnectorBatches, datagrams_for_a_closed_port_end_the_flow_as_refused_however_many_come_together) {
+  for (const int count : {1, 2, 3, 40}) {
+    const Line line = connect(laptop_, good(laptop_));
+    const StreamId id = line->begin(udp());
+    ASSERT_TRUE(turner_.until([&] { return line->opened.contains(id); }));
+    udp_.reset();
+    for (int i = 0; i < count; ++i) line->link.tunnel().datagram(id, as_bytes("x"));
+    line->link.kick();
+    ASSERT_TRUE(turner_.until([&] { return line->ended.contains(id); })) << count;
+    EXPECT_EQ(line->ended[id], Code::refused) << count;
+    udp_ = must(net::udp_bind(must(Endpoint::parse("0.0.0.0:" + std::to_string(udp_port_)))));
+  }
+}
+
 }  // namespace
 }  // namespace tg::connector
