@@ -176,13 +176,16 @@ class Bench:
                     raise
                 self.cannot_run(dns.NAMED[key], " ".join(str(e).split())[:300])
         self.figures.dns = {server.name: [] for server in servers}
+        self.figures.dns_cost = {server.name: [] for server in servers}
         for count in range(self.size.rounds):
             turn = count % len(servers)
             for server in servers[turn:] + servers[:turn]:
                 found = self.attempt(f"round {count + 1}/{self.size.rounds}  DNS  {server.name}",
                                      lambda: dns.measure(self.lab, server, self.size.seconds),
-                                     server.name == "tg", lambda rate: f"{rate:,.0f} answers/s")
-                self.figures.dns[server.name].append(found)
+                                     server.name == "tg", lambda a: f"{a.rate:,.0f} answers/s, {a.cost * 1e6:.1f} µs each")
+                self.figures.dns[server.name].append(found.rate if found else None)
+                self.figures.dns_cost[server.name].append(found.cost if found else None)
+                self.figures.dns_asker.append(found.asker if found else None)
 
 
 def arguments() -> argparse.Namespace:

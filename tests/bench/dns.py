@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Callable
 
+from processes import scheduled
 from support.lab import NAS, Lab
 from support.netns import Failed, wait_for
-from support.tg import STUB, resource
+from support.tg import STUB, binary, resource
 
 NAMES = [f"host{i:04d}.own.home.int" for i in range(1000)]
 UNBOUND_PORT, DNSMASQ_PORT = 5301, 5302
@@ -21,11 +22,20 @@ class Server:
     name: str
     address: str
     port: int
+    pid: int
+
+
+@dataclass
+class Answered:
+    rate: float                          # answers a second
+    cost: float                          # seconds of the server's processor time for each
+    asker: float                         # of a core, what dnsperf itself took
 
 
 def tg(lab: Lab) -> Server:
     """Its policy must have RESOURCES."""
-    return Server("tg", STUB, 53)
+    [pid] = lab.laptop.pids(binary())
+    return Server("tg", STUB, 53, pid)
 
 
 def unbound(lab: Lab) -> Server:
@@ -35,8 +45,8 @@ def unbound(lab: Lab) -> Server:
                     f'  chroot: ""\n  username: ""\n  directory: "{lab.root}"\n  pidfile: ""\n  use-syslog: no\n'
                     f'  module-config: "iterator"\n  local-zone: "own.home.int." static\n{records}'
                     "remote-control:\n  control-enable: no\n")
-    lab.laptop.start(["unbound", "-d", "-c", conf], "unbound")
-    return Server(NAMED["unbound"], "127.0.0.1", UNBOUND_PORT)
+    process = lab.laptop.start(["unbound", "-d", "-c", conf], "unbound")
+    return Server(NAMED["unbound"], "127.0.0.1", UNBOUND_PORT, process.pid)
 
 
 def dnsmasq(lab: Lab) -> Server:
@@ -44,8 +54,8 @@ def dnsmasq(lab: Lab) -> Server:
     records = "".join(f"host-record={name},{NAS}\n" for name in NAMES)
     conf.write_text(f"keep-in-foreground\nbind-interfaces\nlisten-address=127.0.0.1\nport={DNSMASQ_PORT}\nno-resolv\nno-hosts\n"
                     f"log-facility=-\nuser=root\npid-file\nlocal-ttl=60\n{records}")
-    lab.laptop.start(["dnsmasq", "-C", conf], "dnsmasq")
-    return Server("dnsmasq", "127.0.0.1", DNSMASQ_PORT)
+    process = lab.laptop.start(["dnsmasq", "-C", conf], "dnsmasq")
+    return Server("dnsmasq", "127.0.0.1", DNSMASQ_PORT, process.pid)
 
 
 SERVERS: dict[str, Callable[[Lab], Server]] = {"tg": tg, "dnsmasq": dnsmasq, "unbound": unbound}
@@ -59,14 +69,17 @@ def wait_answers(lab: Lab, server: Server) -> None:
     wait_for(f"{server.name} answers for {NAMES[-1]}", answers, 15, 0.1, lambda: lab.log_tails(8, server.name.split(",")[0]))
 
 
-def measure(lab: Lab, server: Server, seconds: int) -> float:
-    """Answers a second, of which each must be NOERROR and none may be lost."""
+def measure(lab: Lab, server: Server, seconds: int) -> Answered:
+    """Each answer must be NOERROR, and none may be lost."""
     questions = lab.root / "questions"
     if not questions.exists():
         questions.write_text("".join(f"{name} A\n" for name in NAMES))
-    out = lab.laptop.run(["dnsperf", "-s", server.address, "-p", server.port, "-d", questions, "-l", seconds],
-                         seconds + 20).ok().out
-    found = re.search(r"Queries per second:\s+([\d.]+)", out)
+    before = scheduled(server.pid)
+    run = lab.laptop.run(f"dnsperf -s {server.address} -p {server.port} -d {questions} -l {seconds} && times", seconds + 20).ok()
+    took, out = scheduled(server.pid) - before, run.out
+    found = re.search(r"Queries completed:\s+(\d+).*Run time \(s\):\s+([\d.]+)", out, re.DOTALL)
     if not found or "NOERROR" not in out or re.search(r"Queries lost:\s+[1-9]", out) or "NXDOMAIN" in out or "SERVFAIL" in out:
         raise Failed(out)
-    return float(found[1])
+    count, time = int(found[1]), float(found[2])
+    own = sum(int(m) * 60 + float(s) for m, s in re.findall(r"(\d+)m([\d.]+)s", out.strip().splitlines()[-1]))
+    return Answered(count / time, took / count, own / time)

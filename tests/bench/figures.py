@@ -47,7 +47,9 @@ class Figures:
     versions: dict[str, str]
     ways: dict[str, Readings] = field(default_factory=dict)
     carried: dict[str, list[dict[str, Any]]] = field(default_factory=dict)    # by way: bytes, and what they took
-    dns: dict[str, list[float | None]] = field(default_factory=dict)
+    dns: dict[str, list[float | None]] = field(default_factory=dict)          # answers a second
+    dns_cost: dict[str, list[float | None]] = field(default_factory=dict)     # seconds of the server's processor time for each
+    dns_asker: list[float | None] = field(default_factory=list)               # of a core, what dnsperf took meanwhile
     load: dict[str, Any] | None = None
     memory: dict[str, Any] | None = None
     not_run: dict[str, str] = field(default_factory=dict)                     # what this machine cannot run, and why
@@ -104,6 +106,10 @@ class Figures:
 
     def dns_ratios(self, other: str) -> list[float]:
         return [a / b for a, b in zip(self.dns.get("tg", []), self.dns.get(other, [])) if a is not None and b is not None]
+
+    def dns_cost_ratios(self, other: str) -> list[float]:
+        """Above 1: tg takes less."""
+        return [b / a for a, b in zip(self.dns_cost.get("tg", []), self.dns_cost.get(other, [])) if a is not None and b is not None]
 
     def cpu(self, way: str) -> dict[str, float]:
         """Seconds of processor time a gigabyte of each of the way's parts, over all rows of bulk: the medians of the rounds."""

@@ -88,13 +88,14 @@ def processors(f: Figures) -> str:
 
 
 def dns(f: Figures) -> str:
-    rows = [["DNS, names of its own", "answers/s", "tg : it"]]
+    rows = [["DNS, names of its own", "answers/s", "tg : it", "its processor, an answer", "tg : it"]]
     for server, values in f.dns.items():
-        found = [v for v in values if v is not None]
-        rows.append([server, f"{statistics.median(found):,.0f}" if found else "–",
-                     "" if server == "tg" else spread(f.dns_ratios(server))])
-    rows += [[server, "not run", ""] for server in ("dnsmasq", "unbound, one thread") if server in f.not_run]
-    return markdown(rows)
+        found, costs = ([v for v in of if v is not None] for of in (values, f.dns_cost.get(server, [])))
+        rows.append([server, f"{statistics.median(found):,.0f}" if found else "–", "" if server == "tg" else spread(f.dns_ratios(server)),
+                     f"{statistics.median(costs) * 1e6:.1f} µs" if costs else "–", "" if server == "tg" else spread(f.dns_cost_ratios(server))])
+    rows += [[server, "not run", "", "", ""] for server in ("dnsmasq", "unbound, one thread") if server in f.not_run]
+    asker = [v for v in f.dns_asker if v is not None]
+    return markdown(rows) + (f"\ndnsperf itself took {statistics.median(asker):.0%} of a core, and can be the limit.\n" if asker else "")
 
 
 def at_rest(f: Figures) -> str:
