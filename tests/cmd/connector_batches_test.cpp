@@ -89,8 +89,11 @@ TEST_F(ConnectorBatches, datagrams_that_come_together_arrive_in_order_and_also_b
     line->link.kick();
     ASSERT_TRUE(turner_.until([&] { return line->opened.contains(id); }));
     for (int i = 0; i < count; ++i) line->link.tunnel().datagram(id, as_bytes(std::to_string(i)));
-    line->link.tunnel().reset(id, Code::reset);
     line->link.kick();
+    then([&] {
+      line->link.tunnel().reset(id, Code::reset);
+      line->link.kick();
+    });
     std::vector<std::string> got;
     ASSERT_TRUE(turner_.until([&] {
       char bytes[16];
