@@ -22,7 +22,7 @@ import dns      # noqa: E402
 import load      # noqa: E402
 import memory      # noqa: E402
 from figures import METRICS, Figures, Reading, machine, versions      # noqa: E402
-from measures import RELAYED_ROWS, ROWS      # noqa: E402
+from measures import DATAGRAMS, RELAYED_ROWS, ROWS      # noqa: E402
 from peers import PEERS, PROGRAMS      # noqa: E402
 from processes import busy      # noqa: E402
 from report import number, report      # noqa: E402
@@ -151,7 +151,7 @@ class Bench:
             for row in self.rows:
                 turn = count % len(ways)
                 for way in ways[turn:] + ways[:turn]:
-                    if way.name == NAMES["relayed"] and row not in RELAYED_ROWS:
+                    if way.name == NAMES["relayed"] and row not in RELAYED_ROWS or row in DATAGRAMS and way.datagrams is None:
                         continue
                     reading = self.attempt(f"round {count + 1}/{self.size.rounds}  {row:15}  {way.name}",
                                            lambda: ROWS[row](way, self.size.seconds), way.name.startswith("tg"), shown)

@@ -24,7 +24,8 @@ METRICS = {
     "up": Metric("Gbit/s"), "down": Metric("Gbit/s"), "4 flows": Metric("Gbit/s"), "64 flows": Metric("Gbit/s"),
     "keep-alive": Metric("req/s"), "new connections": Metric("conn/s"),
     "p50": Metric("µs", False), "p99": Metric("µs", False), "p99 beside bulk": Metric("µs", False),
-    "requests beside bulk": Metric("req/s"), "bulk beside requests": Metric("Gbit/s")}
+    "requests beside bulk": Metric("req/s"), "bulk beside requests": Metric("Gbit/s"),
+    "datagrams up": Metric("a second"), "datagrams down": Metric("a second")}
 PACKAGES = {"HAProxy": "haproxy", "wireguard-go": "wireguard-go", "nebula": "nebula", "sshuttle": "sshuttle",
             "dnsmasq": "dnsmasq-base", "unbound": "unbound"}
 NOISE = 0.1                      # of the machine in use by others, above which figures say little

@@ -9,17 +9,20 @@ from typing import Any, Callable
 from figures import Reading
 from processes import total_cpu
 from support.netns import Failed, Host, wait_for
-from ways import Way
+from ways import IPERF, Way
 
 BULK = {"up": [], "down": ["-R"], "4 flows": ["-P", "4", "-R"], "64 flows": ["-P", "64", "-R"]}
+DATAGRAM = 64                                          # bytes
+DATAGRAMS = {"datagrams up": [], "datagrams down": ["-R"]}
 UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6}
 Measure = Callable[[Way, int], Reading]                # iperf3 and wrk know whole seconds only
 
 
 # -- bulk ---------------------------------------------------------------------------------------------------------------------
-def wait_server(way: Way) -> None:
+def wait_server(way: Way, port: int = IPERF) -> None:
     """An iperf3 server serves one client, and does not listen while it clears up behind the one before."""
-    (server,) = (p for p in way.laptop.space.processes if p.name == "nas-iperf3")
+    name = "nas-iperf3" if port == IPERF else f"nas-iperf3-{port}"
+    (server,) = (p for p in way.laptop.space.processes if p.name == name)
     def free() -> bool:
         text = server.text()
         return text.rfind("Server listening") > text.rfind("Accepted connection")
@@ -39,6 +42,21 @@ def bulk(row: str) -> Measure:
             raise Failed(f"iperf3: {told.get('error', 'nothing has come')}")
         end = told["end"]["sum_received"]
         return Reading({row: end["bits_per_second"] / 1e9}, end["bytes"], used)
+    return measure
+
+
+def datagrams(row: str) -> Measure:
+    """Datagrams of 64 bytes, as fast as iperf3 sends them: how many a second arrive."""
+    def measure(way: Way, seconds: int) -> Reading:
+        assert way.datagrams
+        wait_server(way, way.datagrams)
+        run = way.laptop.run(["iperf3", "-c", way.address, "-p", way.datagrams, "-t", seconds, "-J", "-u", "-l", DATAGRAM, "-b", "0",
+                              *DATAGRAMS[row]], seconds + 20)
+        told: dict[str, Any] = json.loads(run.out) if run.code in (0, 1) else {"error": str(run)}
+        if "error" in told or not told["end"]["sum_received"]["bytes"]:
+            raise Failed(f"iperf3: {told.get('error', 'nothing has come')}")
+        end = told["end"]["sum_received"]
+        return Reading({row: end["bytes"] / DATAGRAM / end["seconds"]})
     return measure
 
 
@@ -110,5 +128,5 @@ def beside_bulk(way: Way, seconds: int) -> Reading:
 
 ROWS: dict[str, Measure] = {
     **{row: bulk(row) for row in BULK}, "keep-alive": keep_alive, "new connections": new_connections,
-    "one at a time": one_at_a_time, "beside bulk": beside_bulk}
+    "one at a time": one_at_a_time, "beside bulk": beside_bulk, **{row: datagrams(row) for row in DATAGRAMS}}
 RELAYED_ROWS = ["up", "down", "keep-alive"]

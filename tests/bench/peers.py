@@ -8,7 +8,7 @@ from typing import Callable
 from processes import name
 from support.lab import CONNECTOR, LAPTOP, NAS, Lab
 from support.netns import Failed, Host, stops, wait_for
-from ways import IPERF, NEBULA_NAS, SSHUTTLE_NAS, WEB, WIREGUARD_NAS, Way, another_laptop
+from ways import IPERF, NEBULA_NAS, SSHUTTLE_NAS, UDP_SERVERS, WEB, WIREGUARD_NAS, Way, another_laptop
 
 TLS_OFFSET, NEBULA, WIREGUARD = 10000, 4242, 51820
 
@@ -53,7 +53,7 @@ def haproxy(lab: Lab) -> Way:
         conf.write_text(text)
         return host.start(["haproxy", "-db", "-f", conf], "haproxy").pid
     parts = {"laptop's": [start(lab.laptop, near)], "connector's": [start(lab.connector, far)]}
-    return Way("HAProxy TLS pair", lab.laptop, "127.0.0.1", parts, TLS_OFFSET)
+    return Way("HAProxy TLS pair", lab.laptop, "127.0.0.1", parts, TLS_OFFSET, datagrams=None)
 
 
 # -- wireguard-go -------------------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def wireguard(lab: Lab) -> Way:
         "connector's": [start(lab.connector, "10.77.0.2", far, near, "AllowedIPs = 10.77.0.1/32")]}
     lab.laptop.ip(f"route add {WIREGUARD_NAS}/32 dev wg0")
     lab.nas.ip(f"route add 10.77.0.0/24 via {CONNECTOR}")
-    return Way("wireguard-go", lab.laptop, WIREGUARD_NAS, parts)
+    return Way("wireguard-go", lab.laptop, WIREGUARD_NAS, parts, datagrams=UDP_SERVERS[WIREGUARD_NAS])
 
 
 # -- nebula -------------------------------------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def nebula(lab: Lab) -> Way:
         "connector's": [start(lab.connector, "10.78.0.2", ["-subnets", f"{NEBULA_NAS}/32"],
                               f"listen: {{host: {CONNECTOR}, port: {NEBULA}}}\ntun: {{dev: neb0}}\n")]}
     lab.nas.ip(f"route add 10.78.0.0/24 via {CONNECTOR}")
-    return Way("nebula", lab.laptop, NEBULA_NAS, parts)
+    return Way("nebula", lab.laptop, NEBULA_NAS, parts, datagrams=UDP_SERVERS[NEBULA_NAS])
 
 
 # -- sshuttle -----------------------------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def sshuttle(lab: Lab) -> Way:
            f"-o UserKnownHostsFile={root}/known_hosts -o LogLevel=ERROR")
     laptop.start(["sshuttle", "--method", "nft", "--disable-ipv6", "-e", ssh, "-r", f"alice@{CONNECTOR}", f"{SSHUTTLE_NAS}/32"],
                  "sshuttle", ready="Connected to server", deadline=20)
-    way = Way("sshuttle", laptop, SSHUTTLE_NAS, {})
+    way = Way("sshuttle", laptop, SSHUTTLE_NAS, {}, datagrams=None)
     way.wait_answers()
     near, far = laptop.pids(), lab.connector.pids()
     way.parts = {"sshuttle": [pid for pid in near if name(pid) != "ssh"], "ssh": [pid for pid in near if name(pid) == "ssh"],

@@ -23,6 +23,7 @@ from support.tg import PEOPLE, Tg, resource
 
 IPERF, WEB, DIRECT = 5201, 8080, 8445
 WIREGUARD_NAS, NEBULA_NAS, SSHUTTLE_NAS = "10.99.1.1", "10.99.2.1", "10.99.3.1"
+UDP_SERVERS = {WIREGUARD_NAS: 5202, NEBULA_NAS: 5203}
 NAMES = {"bare": "bare path", "haproxy": "HAProxy TLS pair", "wireguard": "wireguard-go", "nebula": "nebula",
          "sshuttle": "sshuttle", "tg": "tg", "relayed": "tg, relayed"}
 POLICY = PEOPLE + resource("NAS", "nas.home.int")
@@ -37,6 +38,7 @@ class Way:
     address: str
     parts: Parts
     offset: int = 0                  # of its ports
+    datagrams: int | None = IPERF    # the port of the iperf3 server for them; None: it carries none
 
     @property
     def iperf(self) -> int:
@@ -78,7 +80,10 @@ def another_laptop(lab: Lab, name: str, address: str) -> Host:
 
 
 def servers(lab: Lab) -> None:
-    lab.nas.start(["iperf3", "-s", "-p", IPERF, "--forceflush"], "iperf3", ready="listening")
+    iperf = ["iperf3", "-s", "--forceflush"]
+    lab.nas.start([*iperf, "-p", IPERF], "iperf3", ready="listening")
+    for address, port in UDP_SERVERS.items():      # it answers from the address that it is bound to, or from any
+        lab.nas.start([*iperf, "-p", port, "-B", address], f"iperf3-{port}", ready="listening")
     root = lab.root / "bench-nginx"
     root.mkdir()
     (root / "index.html").write_text("x" * 100)
