@@ -49,9 +49,19 @@ void Teller::write(Part& out, const Items& from, const Items& to) {
 
 const Teller::Part& Teller::part(const Common& from, const Common& to) {
   static const Items kNone;
+  if (remembered_ > kRemembered) forget();
   const auto [at, fresh] = known_.try_emplace({from, to});
-  if (fresh) write(at->second, from ? *from : kNone, to ? *to : kNone);
-  return at->second;
+  Part& out = at->second;
+  if (fresh) {
+    write(out, from ? *from : kNone, to ? *to : kNone);
+    remembered_ += out.set.size() + out.remove.size();
+  }
+  return out;
+}
+
+void Teller::forget() {
+  known_.clear();
+  remembered_ = 0;
 }
 
 std::string Teller::snapshot(const ToldView& view, std::uint64_t revision, UnixTime now) {

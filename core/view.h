@@ -40,14 +40,16 @@ struct ToldView {
   Items own;
 };
 
-// Teller writes the messages that carry ToldViews. What is common it works out once for all, and remembers until forget().
+// Teller writes the messages that carry ToldViews. What is common it works out once for all, and remembers until forget(), or until
+// that is more than kRemembered bytes.
 class Teller {
  public:
   // snapshot returns {"type": "snapshot", "revision", "time", "items"} as text.
   std::string snapshot(const ToldView& view, std::uint64_t revision, UnixTime now);
   // delta returns {"type": "delta", "revision", "set", "remove"} as text, or "" when both say the same.
   std::string delta(const ToldView& from, const ToldView& to, std::uint64_t revision);
-  void forget() { known_.clear(); }
+  void forget();
+  static constexpr std::size_t kRemembered = 64u << 20;
 
  private:
   struct Part {
@@ -59,6 +61,7 @@ class Teller {
   const Part& part(const Common& from, const Common& to);
 
   std::map<std::pair<Common, Common>, Part> known_;
+  std::size_t remembered_ = 0;   // bytes of text
 };
 
 // The items. from_json functions check everything: a controller is trusted, its bytes are not.

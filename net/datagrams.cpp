@@ -67,7 +67,8 @@ void OutgoingDatagrams::send(int fd, const std::function<bool(int)>& refused) {
     const int n = ::sendmmsg(fd, messages.data(), static_cast<unsigned>(count), MSG_NOSIGNAL);
     const int err = errno;
     if (n <= 0 && refused && !refused(err)) return;
-    at += n > 0 ? static_cast<std::size_t>(n) : 1;
+    const bool full = err == EAGAIN || err == ENOBUFS;
+    at += n > 0 ? static_cast<std::size_t>(n) : full ? count : 1;
   }
 }
 

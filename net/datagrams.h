@@ -28,7 +28,7 @@ class OutgoingDatagrams {
   void add(Bytes datagram, const SockAddr* to = nullptr);
   bool empty() const noexcept { return kept_.empty(); }
   // send sends all, and keeps none. One that the kernel refuses is lost and does not keep the others, unless `refused`, which hears
-  // of its errno, returns false: then the rest is lost too.
+  // of its errno, returns false: then the rest is lost too. Where there is no room, those that were to leave with it are lost.
   void send(int fd, const std::function<bool(int)>& refused = {});
 
  private:

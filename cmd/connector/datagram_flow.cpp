@@ -110,12 +110,12 @@ class DatagramFlow : public Flow, private net::TunnelLink::Batch {
   }
 
   void receive() {
-    moved_ = net::Loop::now();
     for (int i = 0; i < kBatchesPerTurn; ++i) {
       const auto batch = net::receive_datagrams(fd_.get());
       const int err = batch ? 0 : batch.error() == EAGAIN && i == 0 ? queued_error() : batch.error();
       if (err != 0 && err != EAGAIN && err != EINTR && !failed(err)) return;
       if (!batch) break;
+      moved_ = net::Loop::now();
       for (const net::Datagram& d : *batch) received(d.bytes);
       if (batch->size() < net::kDatagramsAtOnce) break;
     }
@@ -145,9 +145,11 @@ class DatagramFlow : public Flow, private net::TunnelLink::Batch {
   }
 
   // failed takes what IP_RECVERR has queued, so that it is not told again, and ends the flow for an error that an application would
-  // have seen.
+  // have seen. Returns whether it goes on.
   bool failed(int err) {
-    while (queued_error() != 0) continue;
+    while (const int next = queued_error()) {
+      if (err == EMSGSIZE) err = next;
+    }
     if (err == EMSGSIZE) return true;   // path MTU: the kernel cuts into fragments from now on
     end(net::code_of_errno(err));
     return false;

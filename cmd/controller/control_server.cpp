@@ -218,8 +218,6 @@ void ControlServer::look_at_time() {
 void ControlServer::schedule() { push_.at(std::max(net::Loop::now(), last_told_ + settings_.push_interval)); }
 
 void ControlServer::tell_all() {
-  tell_again_ = !to_tell_.empty();   // each round to its end, or in a storm of changes the last would never hear
-  if (tell_again_) return;
   last_told_ = net::Loop::now();
   if (must_reload_ && !reload()) return push_.after(std::chrono::seconds(1));
   const UnixTime now = net::Loop::wall();
@@ -227,6 +225,8 @@ void ControlServer::tell_all() {
     if (auto may = permitted(*s); !may) s->refuse(may.error().code, may.error().text, now);
   }
   update_presence();
+  tell_again_ = !to_tell_.empty();   // each round to its end, or in a storm of changes the last would never hear
+  if (tell_again_) return;
   // Who needs another grant is told before connectors are that the one he has is void: they wait for it for a moment only.
   const auto first = [this](const AgentStream& s) { return s.leases && s.leases->voided(directory_->generation(s.who().id)); };
   std::deque<std::string> rest;
@@ -238,9 +238,11 @@ void ControlServer::tell_all() {
 // While some are told, what others were told before is on its way, and whoever asks meanwhile has his answer.
 void ControlServer::tell_some() {
   Judge judge(net::Loop::wall(), net::utc_offset);
-  for (std::size_t told = 0; told < settings_.told_at_once && !to_tell_.empty(); ++told) {
+  const Instant end = net::Loop::now() + settings_.telling;
+  while (!to_tell_.empty()) {
     if (const auto found = agents_.find(to_tell_.front()); found != agents_.end()) tell(*found->second, judge);
     to_tell_.pop_front();
+    if (net::Loop::now() >= end) break;
   }
   if (!to_tell_.empty()) return tell_more_.after(Duration(0));
   teller_.forget();

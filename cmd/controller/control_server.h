@@ -64,7 +64,7 @@ struct ControlSettings {
   std::size_t sign_ins = 1024;                // people who are signing in, in all: one more ends the oldest
   std::size_t sign_ins_per_source = 128;      // and from one source, likewise
   Duration push_interval = std::chrono::milliseconds(200);   // between two rounds of telling; the first is at once
-  std::size_t told_at_once = 64;              // agents, in one turn of the Loop: some milliseconds
+  Duration telling = std::chrono::milliseconds(50);          // in one turn of the Loop; one agent at least
 };
 
 // OnlineAgent is a connected agent, for status and lists.

@@ -183,7 +183,7 @@ TEST_F(AControlServer, tells_a_change_at_once_and_only_to_those_whom_it_concerns
 TEST_F(AControlServer, tells_everybody_also_in_a_storm_of_changes) {
   ControlSettings settings;
   settings.push_interval = Duration(0);
-  settings.told_at_once = 1;
+  settings.telling = Duration(0);
   start(settings);
   std::vector<std::unique_ptr<Agent>> agents;
   for (int i = 0; i < 6; ++i) agents.push_back(up(enroll("device", "alice@example.com")));

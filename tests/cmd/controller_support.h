@@ -53,7 +53,7 @@ inline std::string enrolled(Store& store, Token::Role role, const std::string& s
 inline View view_of(const ToldView& told) {
   View out;
   for (const Items& items : {told.common ? *told.common : Items(), told.own}) {
-    for (const auto& [key, text] : items) out.emplace(key, parse_json(*text).value());
+    for (const auto& [key, text] : items) EXPECT_TRUE(out.emplace(key, parse_json(*text).value()).second) << key << " is in both parts";
   }
   return out;
 }

@@ -169,6 +169,19 @@ TEST(ATeller, takes_what_it_remembers_for_no_other) {
   EXPECT_EQ(parse_json(teller.delta({before, {}}, {}, 1))->at("remove"), Json::array({"r/a"}));
 }
 
+TEST(ATeller, does_not_remember_more_than_it_may) {
+  Teller teller;
+  const auto large = std::make_shared<const std::string>(json_text(Json(std::string(Teller::kRemembered / 2, 'x'))));
+  std::vector<std::weak_ptr<const Items>> told;
+  for (int i = 0; i < 5; ++i) {
+    const auto common = items({{"r/" + std::to_string(i), large}});
+    told.push_back(common);
+    EXPECT_GT(teller.snapshot({common, {}}, 1, UnixTime()).size(), large->size());
+  }
+  EXPECT_TRUE(told[0].expired());
+  EXPECT_FALSE(told[4].expired());
+}
+
 TEST(View, a_device_is_reminded_before_what_lets_it_in_ends) {
   const UnixTime end(std::chrono::seconds(1'800'000'000));
   const DeviceSelf person{"a@b", "d1", "laptop", false, "company", end};

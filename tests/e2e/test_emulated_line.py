@@ -133,6 +133,7 @@ def test_reordering_lets_packets_overtake_and_loses_none(lab: Lab) -> None:
     assert 10 < len(behind) < 150, "50 of 500, or chance is none"
     others = line[lab.laptop].packets - 500
     assert 0 <= line[lab.laptop].overtaken - len(behind) <= others < 50, "ARP's and IPv6's were overtaken as well"
+    assert line[lab.internet].overtaken == 0
 
 
 def test_bytes_pass_unchanged_whatever_their_size(lab: Lab) -> None:

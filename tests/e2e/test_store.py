@@ -1,7 +1,8 @@
 """The controller's state through kill -9, a full disk and a disk that fails: what was acknowledged is there, what was not is
 said not to be, and the record of it all is whole.
 
-TG_CRASHES=1000 goes on to that number of kills; otherwise as many as fit into 15 seconds."""
+Kills are at any moment, and at any system call. TG_CRASHES=1000 goes on to that number of them; otherwise as many as fit into 15
+seconds. What a power cut could leave is test_crash_images.py's."""
 from __future__ import annotations
 
 import http.client
@@ -22,6 +23,7 @@ from support.netns import Failed, Process, Result, wait_for
 from support.tg import binary
 
 SECONDS, RECOVERY = 15.0, 3.0
+CALLS = "pwrite64,fdatasync,fsync,ftruncate,unlink,rename,openat,close,write,sendto,sendmsg,recvfrom,accept4"
 FAILED = 1
 
 
@@ -146,7 +148,29 @@ def change(asking: Asking, sure: set[str], doubtful: set[str], names: Iterator[i
             sure.add(name)
 
 
-# Row 31 of the threats, with the two tests below.
+def killed_at_a_call(serving: Serving, sure: set[str], names: Iterator[int], chance: random.Random) -> None:
+    """Starts the controller anew, and has it killed at one of its system calls that change something; `sure` is right afterwards."""
+    serving.kill()
+    serving.start(["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={CALLS}",
+                   "-e", f"inject={CALLS}:signal=KILL:when={chance.randint(1, 500)}"])
+    doubtful: set[str] = set()
+    try:
+        with serving.wait() as asking:
+            change(asking, sure, doubtful, names, chance)
+    except (Failed, OSError):
+        if serving.process and serving.process.alive():
+            raise
+    assert serving.process
+    serving.process.wait(20)
+    serving.start()
+    with serving.wait() as asking:
+        there = asking.groups()
+        assert sure <= there <= sure | doubtful, f"lost {sure - there}, never told {there - sure - doubtful}"
+        sure.clear()
+        sure |= there
+
+
+# Row 31 of the threats, with the two tests below and those of test_crash_images.py.
 def test_what_was_acknowledged_outlives_every_kill(serving: Serving) -> None:
     wanted = int(os.environ.get("TG_CRASHES", "0"))
     end, chance, names = time.monotonic() + SECONDS, random.Random(31), iter(range(10**9))
@@ -155,6 +179,10 @@ def test_what_was_acknowledged_outlives_every_kill(serving: Serving) -> None:
     serving.start()
     while kills < wanted or (not wanted and time.monotonic() < end):
         began = time.monotonic()
+        if chance.random() < 0.3:
+            killed_at_a_call(serving, sure, names, chance)
+            kills += 1
+            continue
         if chance.random() < 0.1:       # in the middle of its start
             moment = began + chance.uniform(0, 0.05)
             while time.monotonic() < moment:
