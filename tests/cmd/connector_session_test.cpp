@@ -38,6 +38,7 @@ TEST_F(ConnectorSession, asks_the_private_dns_about_names_that_grant_and_rules_a
 
 TEST_F(ConnectorSession, refuses_everything_without_a_grant) { refused(connect(laptop_), Code::denied); }
 
+// Row 3 of the threats.
 TEST_F(ConnectorSession, refuses_the_grant_of_another_device) {
   refused(connect(laptop_, good(other_)), Code::denied);
   Grant renamed = grant(other_);

@@ -2,9 +2,12 @@
 
 #include <sys/stat.h>
 
+#include <sstream>
+
 #include "cmd/controller/serve.h"
 #include "controller_agent.h"
 #include "core/json.h"
+#include "core/text.h"
 
 namespace tg::controller {
 namespace {
@@ -320,6 +323,36 @@ TEST_F(AControlServer, does_not_let_two_processes_with_one_identity_take_turns) 
   moved->say({{"type", "goodbye"}});
   ASSERT_TRUE(turner.until([&] { return controller->control().online().empty(); }));
   EXPECT_NE(up(laptop, {}, "one")->last("snapshot"), nullptr) << "the other is gone";
+}
+
+// Row 23 of the threats; what a terminal shows: Table.aligns_columns_by_characters_and_escapes_controls.
+TEST_F(AControlServer, writes_no_line_of_its_log_that_a_peer_has_made_up) {
+  const std::string evil = "x\n2026-01-01T00:00:00Z info forged\x1b[2J\r\x7f\u009b31m" + std::string(5000, 'y');
+  testing::internal::CaptureStderr();
+  Json named = enrolment(token(Token::Role::device, "alice@example.com"), "device", Machine().key);
+  named["name"] = evil;
+  for (const Json& said : {named, Json{{"type", evil}}, Json{{"type", "enroll"}, {"role", evil}}}) {
+    const auto stranger = dial(pinned());
+    ASSERT_TRUE(turner.until([&] { return stranger->open; }));
+    stranger->say(said);
+    ASSERT_TRUE(turner.until([&] { return stranger->closed || stranger->last("enrolled") != nullptr; }));
+  }
+  const Machine laptop = enroll("device", "alice@example.com");
+  const auto first = up(laptop, {}, "one");
+  const auto second = up(laptop, {evil}, evil);      // takes its place, which the log tells
+  for (const Json& said : {Json{{"type", "error"}, {"text", evil}}, Json{{"type", evil}}}) {
+    const auto agent = up(laptop, {}, evil);
+    agent->say(said);
+    ASSERT_TRUE(turner.until([&] { return agent->closed; }));
+  }
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("forged"), std::string::npos) << "it is told, as what it is";
+  std::istringstream lines(log);
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_EQ(line, printable(line, line.size())) << "something moves a cursor";
+    EXPECT_FALSE(line.starts_with("2026-01-01")) << line;
+    EXPECT_LT(line.size(), 2500u);
+  }
 }
 
 TEST_F(AControlServer, tells_the_log_of_a_process_that_only_came_for_a_visit) {

@@ -173,6 +173,7 @@ TEST_F(AView, gets_a_grant_that_is_not_void_right_after_a_revocation) {
   EXPECT_EQ(grant(view(m, alice, kNow), "home", kNow).generation, 7u);
 }
 
+// Row 20 of the threats; of certificates: ALeaf, AControlServer and APki, of who is told of it: tests/e2e/test_clock.py.
 TEST_F(AView, gets_another_grant_when_the_clock_was_set_back) {
   view(company(), alice);
   const UnixTime before = kNow - 24 * kHour;

@@ -148,7 +148,7 @@ TEST_F(TlsTest, a_client_of_another_ca_gets_in_nowhere) {
   EXPECT_FALSE(e->server_open);
 }
 
-// Threat: a valid chain of the victim's is put behind the attacker's own leaf. Only the leaf may count.
+// Row 7 of the threats: a valid chain of the victim's is put behind the attacker's own leaf. Only the leaf may count.
 TEST_F(TlsTest, a_filler_certificate_in_the_chain_gives_no_identity) {
   net::Credentials own = must(pki_.own("device", "8899aabbccddeeff", now_));
   own.chain += must(pki_.own("connector", "0011223344556677", now_)).chain;
