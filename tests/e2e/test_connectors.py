@@ -40,7 +40,8 @@ class Connectors:
         return {name: t for name, t in self.all().items() if t["state"] == "up"}
 
     def wait_up(self, *names: str) -> None:
-        wait_for(f"there are tunnels to {names}", lambda: set(names) <= set(self.tunnels()), 15, explain=self.tg.explain)
+        wait_for(f"there are tunnels to {names}", lambda: set(names) <= set(self.tunnels()), 15,
+                 explain=lambda: f"{self.tg.admin('connector list').out}\n{self.tg.explain()}")
 
 
 @pytest.fixture

@@ -153,14 +153,15 @@ def killed_at_a_call(serving: Serving, sure: set[str], names: Iterator[int], cha
     serving.kill()
     serving.start(["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={CALLS}",
                    "-e", f"inject={CALLS}:signal=KILL:when={chance.randint(1, 500)}"])
+    assert serving.process
+    serving.process.may_be_killed()
     doubtful: set[str] = set()
     try:
         with serving.wait() as asking:
             change(asking, sure, doubtful, names, chance)
     except (Failed, OSError):
-        if serving.process and serving.process.alive():
+        if serving.process.alive():
             raise
-    assert serving.process
     serving.process.wait(20)
     serving.start()
     with serving.wait() as asking:

@@ -169,6 +169,10 @@ class Process:
             self._told.add(number)
             self.popen.send_signal(number)
 
+    def may_be_killed(self) -> None:
+        """By others, and that is meant: strace dies of what its program dies of."""
+        self._told.add(signal.SIGKILL)
+
     def wait(self, deadline: float = 10.0) -> int:
         try:
             code = self.popen.wait(deadline)
