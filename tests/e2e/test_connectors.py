@@ -1,6 +1,7 @@
 """A Network with three connectors, of which a client keeps tunnels to two."""
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 from typing import Any, Iterator
@@ -39,6 +40,12 @@ class Connectors:
         """Those that stand."""
         return {name: t for name, t in self.all().items() if t["state"] == "up"}
 
+    def first_two(self) -> set[str]:
+        """Those that the client chooses when it sees all: see core/rendezvous.h."""
+        device = json.loads(self.tg.client("status", "--json").out)["device"]
+        ids = {c["name"]: c["id"] for c in json.loads(self.tg.admin("connector list", "--json").ok().out)["connectors"] if c["name"] in NAMES}
+        return set(sorted(ids, key=lambda name: hashlib.sha256(f"{device}{ids[name]}".encode()).hexdigest())[:2])
+
     def wait_up(self, *names: str) -> None:
         wait_for(f"there are tunnels to {names}", lambda: set(names) <= set(self.tunnels()), 15,
                  explain=lambda: f"{self.tg.admin('connector list').out}\n{self.tg.explain()}")
@@ -60,10 +67,12 @@ def three(tg: Tg, lab: Lab) -> Iterator[Connectors]:
             found = json.loads(tg.admin("connector list", "--json").ok().out)["connectors"]
             return all(c["online"] for c in found if c["name"] in NAMES)
         wait_for("all three are online", all_online, 15, explain=tg.explain)     # or the client's choice would still change
+        wanted = made.first_two()
         def two_by_the_relay() -> bool:
-            return [PUBLIC_WEB in t["address"] for t in made.tunnels().values()] == [True, True]
-        # Where it had chosen before the third came, that tunnel stands idle for a while.
-        wait_for("the client has two tunnels", two_by_the_relay, 45, explain=tg.explain)
+            tunnels = made.tunnels()
+            return set(tunnels) == wanted and all(PUBLIC_WEB in t["address"] for t in tunnels.values())
+        # Where it had chosen before it heard of the third, that tunnel stands idle for a while.
+        wait_for(f"the client has tunnels to {wanted} alone", two_by_the_relay, 45, explain=tg.explain)
         yield made
     finally:
         for process in made.processes.values():
