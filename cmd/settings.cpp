@@ -1,5 +1,6 @@
 #include "cmd/settings.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <set>
