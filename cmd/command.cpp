@@ -54,6 +54,12 @@ void add_json_option(Command command, bool& json) {
   command.add_flag("--json", json, "Print JSON with a schema_version");
 }
 
+void add_threads_option(Command command, unsigned& threads) {
+  command.add_option("--threads", threads, "Threads that carry traffic (default: one for each processor)")
+      .type_name("N")
+      .in_range(1, 256);
+}
+
 void add_timeout_option(Command command, std::chrono::seconds& timeout, std::chrono::seconds standard) {
   timeout = standard;
   command.app()

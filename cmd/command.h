@@ -19,6 +19,8 @@ void add_state_option(Command command, std::string& state, const std::string& ro
 void add_config_option(Command command);
 void add_json_option(Command command, bool& json);
 // --timeout SECONDS: the longest that the command waits for anything.
+// add_threads_option declares --threads; `threads` holds what there is without it.
+void add_threads_option(Command command, unsigned& threads);
 void add_timeout_option(Command command, std::chrono::seconds& timeout, std::chrono::seconds standard);
 
 // print_json prints one line of JSON with "schema_version": 1 added to the object.

@@ -15,6 +15,7 @@ void add_relay_metrics(Metrics& m, const net::Relay& relay) {
   m.gauge("tg_relay_connectors", "Connectors that wait at the relay.").add(std::uint64_t{relay.connectors()});
   m.gauge("tg_relay_connections", "Connections between clients and connectors that are passed on.").add(std::uint64_t{relay.joined()});
   const auto counts = relay.counts();
+  m.gauge("tg_relay_threads", "Threads that pass them on; they start when there are connections.").add(relay.counts().threads);
   m.counter("tg_relay_connections_total", "Connections that were passed on, ever.").add(counts.joined);
   m.counter("tg_relay_bytes_total", "Bytes of ciphertext that were passed on, both ways.").add(counts.bytes);
 }

@@ -20,24 +20,41 @@ DeviceQuota::Limits DeviceQuota::byte_limits(std::uint64_t memory) noexcept {
 }
 
 std::optional<DeviceQuota::Hold> DeviceQuota::take(const std::string& device) {
-  if (open_ >= limits_.total || open_of(device) >= limits_.of_one) return std::nullopt;
-  Hold one = hold(device);
-  one.add(1);
+  const std::lock_guard lock(mutex_);
+  if (open_ >= limits_.total || open_of_locked(device) >= limits_.of_one) return std::nullopt;
+  Hold one = hold_locked(device);
+  one.add_locked(1);
   return one;
 }
 
 DeviceQuota::Hold DeviceQuota::hold(const std::string& device) {
+  const std::lock_guard lock(mutex_);
+  return hold_locked(device);
+}
+
+DeviceQuota::Hold DeviceQuota::hold_locked(const std::string& device) {
   const auto it = devices_.try_emplace(device).first;
   ++it->second.holds;
   return Hold(*this, it);
 }
 
+std::size_t DeviceQuota::open() const {
+  const std::lock_guard lock(mutex_);
+  return open_;
+}
+
 std::size_t DeviceQuota::open_of(const std::string& device) const {
+  const std::lock_guard lock(mutex_);
+  return open_of_locked(device);
+}
+
+std::size_t DeviceQuota::open_of_locked(const std::string& device) const {
   const auto it = devices_.find(device);
   return it == devices_.end() ? 0 : it->second.count;
 }
 
 bool DeviceQuota::worth_saying(Instant now) noexcept {
+  const std::lock_guard lock(mutex_);
   if (said_ && now - *said_ < kQuiet) return false;
   said_ = now;
   return true;
@@ -55,6 +72,11 @@ DeviceQuota::Hold& DeviceQuota::Hold::operator=(Hold&& o) noexcept {
 
 bool DeviceQuota::Hold::add(std::size_t more) noexcept {
   if (quota_ == nullptr) return true;
+  const std::lock_guard lock(quota_->mutex_);
+  return add_locked(more);
+}
+
+bool DeviceQuota::Hold::add_locked(std::size_t more) noexcept {
   const Limits& limits = quota_->limits_;
   std::size_t& of_one = device_->second.count;
   const std::size_t room = limits.total - std::min(quota_->open_, limits.total);
@@ -67,6 +89,11 @@ bool DeviceQuota::Hold::add(std::size_t more) noexcept {
 
 void DeviceQuota::Hold::remove(std::size_t less) noexcept {
   if (quota_ == nullptr) return;
+  const std::lock_guard lock(quota_->mutex_);
+  remove_locked(less);
+}
+
+void DeviceQuota::Hold::remove_locked(std::size_t less) noexcept {
   less = std::min(less, count_);
   quota_->open_ -= less;
   device_->second.count -= less;
@@ -75,7 +102,8 @@ void DeviceQuota::Hold::remove(std::size_t less) noexcept {
 
 void DeviceQuota::Hold::release() noexcept {
   if (quota_ == nullptr) return;
-  remove(count_);
+  const std::lock_guard lock(quota_->mutex_);
+  remove_locked(count_);
   if (--device_->second.holds == 0) quota_->devices_.erase(device_);
   quota_ = nullptr;
 }

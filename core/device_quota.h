@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,7 +14,8 @@
 namespace tg {
 
 // DeviceQuota counts what devices hold: flows or tunnels, which take a descriptor each (and no idle limit ends a TCP flow,
-// so that a device that only opens and holds would otherwise have them all), lookups, or bytes. Not thread-safe. Pure.
+// so that a device that only opens and holds would otherwise have them all), lookups, or bytes. Threads may share one: its lock is
+// taken when something begins or ends, not while it lasts. Pure.
 class DeviceQuota {
  public:
   struct Limits {
@@ -39,7 +41,7 @@ class DeviceQuota {
   static std::size_t window_limit(std::uint64_t memory) noexcept { return byte_limits(memory).of_one / 2; }
 
   // Hold counts what one owner of a device has until it is destroyed, which must be before the DeviceQuota is. One that
-  // was made without a DeviceQuota counts nothing and is never full.
+  // was made without a DeviceQuota counts nothing and is never full. A Hold itself is one thread's.
   class Hold {
    public:
     Hold() = default;
@@ -60,6 +62,8 @@ class DeviceQuota {
     using Devices = std::map<std::string, Device>;
     Hold(DeviceQuota& quota, Devices::iterator device) noexcept : quota_(&quota), device_(device) {}
     void release() noexcept;
+    bool add_locked(std::size_t more) noexcept;
+    void remove_locked(std::size_t less) noexcept;
     DeviceQuota* quota_ = nullptr;
     Devices::iterator device_;
     std::size_t count_ = 0;
@@ -78,11 +82,15 @@ class DeviceQuota {
   static constexpr Duration kQuiet = std::chrono::minutes(1);
 
   const Limits& limits() const noexcept { return limits_; }
-  std::size_t open() const noexcept { return open_; }
+  std::size_t open() const;
   std::size_t open_of(const std::string& device) const;
 
  private:
-  Limits limits_;
+  Hold hold_locked(const std::string& device);
+  std::size_t open_of_locked(const std::string& device) const;
+
+  const Limits limits_;
+  mutable std::mutex mutex_;   // for all that follows
   std::size_t open_ = 0;
   Hold::Devices devices_;   // those that have a Hold
   std::optional<Instant> said_;

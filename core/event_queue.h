@@ -71,6 +71,8 @@ class EventQueue {
   // not_kept says that no answer will come: what is on its way is sent again.
   void not_kept() noexcept { on_its_way_ = false; }
 
+  // lose counts lines that never came to be added.
+  void lose(std::uint64_t lines) noexcept { lost_ += lines; }
   // lost returns how many lines were given up since it was asked last.
   std::uint64_t lost() noexcept;
   std::size_t waiting() const noexcept { return waiting_; }          // lines that the controller does not have

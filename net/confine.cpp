@@ -1,6 +1,7 @@
 #include "net/confine.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <sys/capability.h>
 #include <sys/mman.h>
@@ -25,7 +26,7 @@ constexpr bool kSanitized = false;
 // Calls that no part of tg makes once it runs. Those that this libseccomp does not know are left out.
 constexpr const char* kForbidden[] = {
     // other processes
-    "execve", "execveat", "fork", "vfork", "clone", "clone3", "ptrace", "process_vm_readv", "process_vm_writev", "kcmp",
+    "execve", "execveat", "fork", "vfork", "ptrace", "process_vm_readv", "process_vm_writev", "kcmp",
     "pidfd_getfd",
     // namespaces and mounts
     "setns", "unshare", "chroot", "pivot_root", "mount", "umount2", "move_mount", "open_tree", "fsopen", "fsmount", "fsconfig",
@@ -45,7 +46,8 @@ cap_value_t capability_of(Right r) {
     case Right::net_admin: return CAP_NET_ADMIN;
     case Right::net_bind_service: return CAP_NET_BIND_SERVICE;
     case Right::net_raw: return CAP_NET_RAW;
-    case Right::any_file: break;
+    case Right::any_file:
+    case Right::threads: break;
   }
   return CAP_DAC_OVERRIDE;
 }
@@ -59,6 +61,7 @@ Result<> drop_capabilities(std::initializer_list<Right> keep, const std::string&
     if (cap_get_flag(now.get(), value, CAP_PERMITTED, &has) == 0 && has == CAP_SET) cap_set_flag(less.get(), flag, 1, &value, CAP_SET);
   };
   for (const Right r : keep) {
+    if (r == Right::threads) continue;
     hold(r, CAP_PERMITTED);
     hold(r, CAP_EFFECTIVE);
   }
@@ -78,7 +81,19 @@ tl::unexpected<Error> no_filter(int e) {
   return fail(Errc::unsupported, "the kernel takes no seccomp filter: " + os_error(-e, "load it").text);
 }
 
-Result<> forbid_calls() {
+// With `threads`, clone(2) goes on for what stays in this process. The flags of clone3(2) are where no filter can look: it is said to
+// be unknown, as to old kernels, and glibc takes clone(2) then.
+int forbid_starting(scmp_filter_ctx filter, bool threads) {
+  const int clone = SCMP_SYS(clone), clone3 = SCMP_SYS(clone3);
+  if (!threads) {
+    const int e = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, clone, 0);
+    return e != 0 ? e : seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, clone3, 0);
+  }
+  const int e = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, clone, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
+  return e != 0 ? e : seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), clone3, 0);
+}
+
+Result<> forbid_calls(bool threads) {
   const std::unique_ptr<void, void (*)(scmp_filter_ctx)> filter(seccomp_init(SCMP_ACT_ALLOW), seccomp_release);
   if (!filter) return fail(Errc::unsupported, "there is no memory for a seccomp filter");
   for (const char* name : kForbidden) {
@@ -86,6 +101,7 @@ Result<> forbid_calls() {
     if (call == __NR_SCMP_ERROR) continue;
     if (const int e = seccomp_rule_add(filter.get(), SCMP_ACT_KILL_PROCESS, call, 0); e != 0) return no_filter(e);
   }
+  if (const int e = forbid_starting(filter.get(), threads); e != 0) return no_filter(e);
   for (const char* name : {"mmap", "mprotect", "pkey_mprotect"}) {
     const int e = seccomp_rule_add(filter.get(), SCMP_ACT_KILL_PROCESS, seccomp_syscall_resolve_name(name), 1,
                                    SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));
@@ -101,7 +117,7 @@ Result<> confine(std::initializer_list<Right> keep, const std::string& state) {
   auto dropped = drop_capabilities(keep, state);
   if (kSanitized) return dropped;
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-  auto forbidden = forbid_calls();   // sets no_new_privs, too
+  auto forbidden = forbid_calls(std::find(keep.begin(), keep.end(), Right::threads) != keep.end());   // sets no_new_privs, too
   return dropped ? forbidden : dropped;
 }
 

@@ -12,16 +12,16 @@ namespace {
 
 constexpr std::size_t kDatagramMax = 65535;
 
-// Where datagrams are read to. Of memory that was never written to the kernel gives none.
+// Where a thread reads datagrams to. Of memory that was never written to the kernel gives none.
 std::uint8_t* slot(std::size_t number) {
-  static const std::unique_ptr<std::uint8_t[]> bytes(new std::uint8_t[kDatagramsAtOnce * kDatagramMax]);
+  thread_local const std::unique_ptr<std::uint8_t[]> bytes(new std::uint8_t[kDatagramsAtOnce * kDatagramMax]);
   return bytes.get() + number * kDatagramMax;
 }
 
 }  // namespace
 
 tl::expected<std::span<const Datagram>, int> receive_datagrams(int fd) {
-  static std::array<Datagram, kDatagramsAtOnce> datagrams;
+  thread_local std::array<Datagram, kDatagramsAtOnce> datagrams;
   std::array<mmsghdr, kDatagramsAtOnce> messages{};
   std::array<iovec, kDatagramsAtOnce> parts{};
   for (std::size_t i = 0; i < kDatagramsAtOnce; ++i) {

@@ -18,7 +18,7 @@ struct Datagram {
 };
 
 // receive_datagrams reads what has come to a socket that does not block, at most kDatagramsAtOnce. They are good until it is called
-// again, for whichever socket. The error is errno's value: EAGAIN when there is nothing.
+// again by the same thread, for whichever socket. The error is errno's value: EAGAIN when there is nothing.
 tl::expected<std::span<const Datagram>, int> receive_datagrams(int fd);
 
 // OutgoingDatagrams keeps what is to leave together, in order.

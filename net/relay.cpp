@@ -19,6 +19,7 @@
 #include "net/acceptor.h"
 #include "net/relay_protocol.h"
 #include "net/splice.h"
+#include "net/workers.h"
 
 namespace tg::net {
 namespace {
@@ -39,6 +40,27 @@ void keep_alive(int fd) {
 }  // namespace
 
 struct Relay::State {
+  // What a worker passes on.
+  struct Shard {
+    // `parted` is told, on the relay's thread, that a pair is over.
+    Shard(Worker& w, std::shared_ptr<PipePool> p, std::function<void(std::uint64_t)> parted)
+        : worker(w), pipes(std::move(p)), tell(std::move(parted)) {}
+
+    void pass_on(std::uint64_t number, std::pair<Fd, Fd> fds, const Buffer& first) {
+      auto splice = Splice::start(worker.loop(), *pipes, std::move(fds.first), std::move(fds.second), first, [this, number] { over(number); });
+      if (!splice) return over(number);
+      splices[number] = std::move(*splice);
+    }
+    void over(std::uint64_t number) {
+      splices.erase(number);
+      worker.tell([tell = tell, number] { tell(number); });
+    }
+
+    Worker& worker;
+    std::shared_ptr<PipePool> pipes;   // the relay counts what has moved through them
+    std::function<void(std::uint64_t)> tell;
+    std::unordered_map<std::uint64_t, std::unique_ptr<Splice>> splices;
+  };
   // A connection whose ClientHello has not come yet, or a client that waits for its connector to dial back.
   struct Waiting {
     std::uint64_t number = 0;      // in the crowd
@@ -55,8 +77,12 @@ struct Relay::State {
     Timer silence;
   };
 
-  State(Loop& l, TlsContext c, Buffer key, std::string name)
-      : loop(l), control_context(std::move(c)), ticket_key(std::move(key)), instance(std::move(name)) {}
+  State(Loop& l, TlsContext c, Buffer key, std::string name, std::size_t threads)
+      : loop(l), control_context(std::move(c)), ticket_key(std::move(key)), instance(std::move(name)),
+        workers(l, threads, [this](Worker& w) {
+          pipes.push_back(std::make_shared<PipePool>());
+          return std::make_unique<Shard>(w, pipes.back(), [this](std::uint64_t number) { parted(number); });
+        }) {}
 
   Loop& loop;
   TlsContext control_context;
@@ -69,10 +95,11 @@ struct Relay::State {
   std::unordered_map<std::uint64_t, std::string> rung;          // the labels of those in `waiting`
   std::unordered_map<std::uint64_t, Control> controls;
   std::unordered_map<std::uint64_t, std::vector<std::uint64_t>> online;   // connector -> its controls, the newest last
-  std::unordered_map<std::uint64_t, std::unique_ptr<Splice>> splices;
+  std::vector<std::shared_ptr<PipePool>> pipes;                 // of each worker
+  std::unordered_map<std::uint64_t, std::size_t> joined;        // pairs, and the worker that has each
   std::uint64_t joined_ever = 0;
-  PipePool pipes;
   std::uint64_t next_number = 1;
+  Workers<Shard> workers;
 
   void accepted(Fd fd, const Endpoint& from) {
     const std::uint64_t number = next_number++;
@@ -152,11 +179,16 @@ struct Relay::State {
     crowd.remove(client.number);
     client.deadline = {};
     const std::uint64_t number = client.number;
-    auto splice = Splice::start(loop, pipes, std::move(client.fd), std::move(connector.fd), std::move(client.bytes),
-                                [this, number] { splices.erase(number); });
-    if (!splice) return;
-    splices[number] = std::move(*splice);
+    const auto fds = std::make_shared<std::pair<Fd, Fd>>(std::move(client.fd), std::move(connector.fd));
+    const auto worker = workers.give([number, fds, first = std::move(client.bytes)](Shard& s) { s.pass_on(number, std::move(*fds), first); });
+    if (!worker) return;
+    joined[number] = *worker;
     ++joined_ever;
+  }
+
+  void parted(std::uint64_t number) {
+    workers.done(joined.at(number));
+    joined.erase(number);
   }
 
   void start_control(Waiting w) {
@@ -227,8 +259,8 @@ struct Relay::State {
   }
 };
 
-Relay::Relay(Loop& loop, Fd listener, const TlsContext& control, Buffer ticket_key, std::string instance)
-    : state_(std::make_unique<State>(loop, control, std::move(ticket_key), std::move(instance))) {
+Relay::Relay(Loop& loop, Fd listener, const TlsContext& control, Buffer ticket_key, std::string instance, std::size_t threads)
+    : state_(std::make_unique<State>(loop, control, std::move(ticket_key), std::move(instance), threads)) {
   state_->accepting = Acceptor(loop, std::move(listener), [s = state_.get()](Fd fd, const Endpoint& from) {
     s->accepted(std::move(fd), from);
   });
@@ -239,8 +271,12 @@ void Relay::set_context(const TlsContext& control) { state_->control_context = c
 void Relay::set_ticket_key(Buffer key) { state_->ticket_key = std::move(key); }
 
 std::size_t Relay::connectors() const noexcept { return state_->online.size(); }
-std::size_t Relay::joined() const noexcept { return state_->splices.size(); }
-Relay::Counts Relay::counts() const noexcept { return {state_->joined_ever, state_->pipes.moved()}; }
+std::size_t Relay::joined() const noexcept { return state_->joined.size(); }
+Relay::Counts Relay::counts() const noexcept {
+  Counts counts{state_->joined_ever, 0, state_->workers.started()};
+  for (const auto& pool : state_->pipes) counts.bytes += pool->moved();
+  return counts;
+}
 
 void Relay::goodbye() {
   state_->accepting = {};

@@ -13,15 +13,15 @@ namespace tg::net {
 
 // Relay serves one listener. See net/relay_protocol.h for what is said on it. Bounds: 10 s for a ClientHello and for a dial
 // back; kWaitingMax connections that are not joined or verified yet, kWaitingPerSource of them from one source, and then the
-// oldest goes (core/crowd.h); 4 control streams of one connector, likewise.
+// oldest goes (core/crowd.h); 4 control streams of one connector, likewise. What is joined is passed on by workers.
 class Relay {
  public:
   static constexpr std::size_t kWaitingMax = 4096;
   static constexpr std::size_t kWaitingPerSource = 256;
 
   // `control`: a server context for kAlpnRelay that wants client certificates. `ticket_key`: 32 bytes. `instance`: the name
-  // that connectors' SAN URIs must carry.
-  Relay(Loop& loop, Fd listener, const TlsContext& control, Buffer ticket_key, std::string instance);
+  // that connectors' SAN URIs must carry. `threads`: how many pass on what is joined, at most.
+  Relay(Loop& loop, Fd listener, const TlsContext& control, Buffer ticket_key, std::string instance, std::size_t threads);
   ~Relay();
 
   std::size_t connectors() const noexcept;   // control streams up
@@ -29,6 +29,7 @@ class Relay {
   struct Counts {
     std::uint64_t joined = 0;                // pairs, ever
     std::uint64_t bytes = 0;                 // that were passed on by splice(2), both ways
+    std::uint64_t threads = 0;               // that pass on; they start when there are pairs
   };
   Counts counts() const noexcept;
   // set_context is for a renewed certificate; connections that stand keep theirs.

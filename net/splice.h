@@ -1,6 +1,7 @@
 // Two TCP connections joined byte for byte, inside the kernel.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -22,13 +23,13 @@ class PipePool {
   Result<Pipe> take();
   void give(Pipe empty);
 
-  // moved counts the bytes that have left all its pipes.
-  void count(std::size_t bytes) noexcept { moved_ += bytes; }
-  std::uint64_t moved() const noexcept { return moved_; }
+  // moved counts the bytes that have left all its pipes; it may be asked on any thread.
+  void count(std::size_t bytes) noexcept { moved_.store(moved() + bytes, std::memory_order_relaxed); }
+  std::uint64_t moved() const noexcept { return moved_.load(std::memory_order_relaxed); }
 
  private:
   std::vector<Pipe> spare_;
-  std::uint64_t moved_ = 0;
+  std::atomic<std::uint64_t> moved_{0};   // written by one thread
 };
 
 // Splice moves bytes between two connected sockets with splice(2): they never enter this process. An end of one direction

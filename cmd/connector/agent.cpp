@@ -16,6 +16,7 @@ constexpr std::size_t kStrangersMax = 1024;
 constexpr std::size_t kStrangersOfOne = 256;
 constexpr std::int64_t kProbeMost = 10'000;                      // milliseconds for DNS servers to answer
 constexpr std::size_t kProbesMax = 8;
+constexpr Duration kTogether = std::chrono::milliseconds(100);   // events that workers have recorded are taken at once
 constexpr Duration kSettle = std::chrono::milliseconds(200);     // a network change comes as several messages
 
 // rules_good_for says how long rules may be used by a connector that is started: as long as one that has run on could go by
@@ -30,12 +31,22 @@ std::chrono::seconds rules_good_for(const View& view) {
 
 Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, std::vector<Endpoint> dns)
     : loop_(loop), options_(options), identity_(std::move(identity)), resolver_(loop, std::move(dns)),
-      own_(net::local_addresses().value_or(std::vector<IpAddress>())), own_addresses_([this] { return own_; }),
-      flows_(DeviceQuota::flow_limits(net::descriptors())), tunnels_(DeviceQuota::tunnel_limits(net::descriptors())),
+      flows_(DeviceQuota::flow_limits(net::descriptors())), tunnel_quota_(DeviceQuota::tunnel_limits(net::descriptors())),
       kept_(DeviceQuota::byte_limits(net::memory())),
       events_(loop, options_.state + "/events", options_.events, [this](const Json& m) { controller_->say(m); }),
-      recorder_(net::random_seed(), [this](const ConnectionEvent& e) { events_.record(e); }),
-      strangers_(kStrangersMax, kStrangersOfOne) {}
+      keep_events_(loop, [this] { keep_events(); }), recorder_(net::random_seed(), [this] { events_recorded(); }),
+      common_{flows_, tunnel_quota_, kept_, lines_, recorder_, traffic_}, strangers_(kStrangersMax, kStrangersOfOne),
+      workers_(loop, options_.threads, [this](net::Worker& w) {
+        return std::make_unique<Shard>(w, common_, resolver_.servers(), rules_,
+                                       [this](std::uint64_t number, bool over) { settled(number, over); });
+      }) {
+  rules_.own = net::local_addresses().value_or(std::vector<IpAddress>());
+}
+
+Agent::~Agent() {
+  workers_.end();
+  keep_events();
+}
 
 Result<> Agent::start() {
   auto local = net::LocalServer::start(loop_, options_.state + "/control.sock",
@@ -63,7 +74,7 @@ Result<> Agent::start() {
       loop_, identity_, net::resolve_with(resolver_), [this] { return Json{{"direct", direct_addresses()}}; },
       cmd::ControllerLink::Callbacks{[this] { view_changed(); }, [this] {
                                        rules_.controller_since = controller_->up_since();
-                                       for (auto& [number, s] : sessions_) s->rules_changed();
+                                       tell_rules();
                                        events_ready();
                                      },
                                      [this](const Json& m) {
@@ -82,6 +93,7 @@ Result<> Agent::start() {
 void Agent::view_changed() {
   Rules fresh;
   fresh.controller_since = controller_->up_since();
+  fresh.own = rules_.own;
   std::vector<Resource> resources;
   for (const auto& [key, item] : controller_->view()) {
     if (key == "self") {
@@ -96,14 +108,26 @@ void Agent::view_changed() {
       fresh.revoked[key.substr(8)] = item.get<Generation>();
     }
   }
-  fresh.policy = Policy(std::move(resources));
+  fresh.policy = std::make_shared<const Policy>(std::move(resources));
   rules_ = std::move(fresh);
-  for (auto& [number, s] : sessions_) {
-    s->rules_changed();
-    if (rules_.self.grant_key.empty()) s->close(Code::denied);   // no longer a connector: clients go elsewhere
-  }
+  tell_rules();
   update_relays();
   events_ready();
+}
+
+void Agent::tell_rules() {
+  workers_.post_to_all([rules = std::make_shared<const Rules>(rules_)](Shard& s) { s.set_rules(*rules); });
+}
+
+// Called on the threads of workers.
+void Agent::events_recorded() {
+  loop_.post([this] { keep_events_.after(kTogether); });
+}
+
+void Agent::keep_events() {
+  const Recorder::Taken taken = recorder_.take();
+  for (const ConnectionEvent& e : taken.events) events_.record(e);
+  if (taken.lost > 0) events_.lose(taken.lost);
 }
 
 // A controller is sent events only when it has said that it knows what they are.
@@ -139,18 +163,26 @@ void Agent::take_client(net::Fd fd, const std::string& way, const std::string& p
     tunnel_context_ = std::move(*fresh);
     tunnel_context_until_ = identity_.renewal_due();
   }
-  const std::uint64_t number = next_session_++;
-  for (const auto& [other, s] : sessions_) {
-    if (s->known()) strangers_.remove(other);
+  const std::uint64_t number = next_number_++;
+  if (const auto oldest = strangers_.add(number, way)) {
+    workers_.post(tunnels_.at(*oldest), [stranger = *oldest](Shard& s) { s.drop_stranger(stranger); });
   }
-  if (const auto gone = strangers_.add(number, way)) sessions_.erase(*gone);
-  const Session::Shared shared{loop_, resolver_, rules_, own_addresses_, flows_, tunnels_, kept_, lines_, recorder_};
-  const auto ended = [this, number](const Error& e) {
-    net::log(net::Level::debug, "a tunnel ended: {}", e.text);
-    strangers_.remove(number);
-    sessions_.erase(number);
-  };
-  sessions_[number] = std::make_unique<Session>(shared, path, std::move(fd), *tunnel_context_, ended);
+  const auto worker = workers_.give([number, path, fd = std::make_shared<net::Fd>(std::move(fd)), context = *tunnel_context_](Shard& s) {
+    s.take(number, path, std::move(*fd), context);
+  });
+  if (worker) {
+    tunnels_[number] = *worker;
+    return;
+  }
+  strangers_.remove(number);
+  net::log(net::Level::error, "a client cannot be served: {}", worker.error().text);
+}
+
+void Agent::settled(std::uint64_t number, bool over) {
+  strangers_.remove(number);
+  if (!over) return;
+  workers_.done(tunnels_.at(number));
+  tunnels_.erase(number);
 }
 
 void Agent::watch_network(net::NetworkMonitor monitor) {
@@ -163,8 +195,9 @@ void Agent::watch_network(net::NetworkMonitor monitor) {
 }
 
 void Agent::network_changed() {
-  if (auto now = net::local_addresses()) own_ = std::move(*now);
+  if (auto now = net::local_addresses()) rules_.own = std::move(*now);
   net::log(net::Level::info, "the network has changed");
+  tell_rules();
   if (follow_dns_) follow_dns_->look();
   controller_->hello_again();   // the addresses for direct paths may be others
   controller_->check_now();
@@ -173,6 +206,7 @@ void Agent::network_changed() {
 
 void Agent::dns_changed(std::vector<Endpoint> servers) {
   net::log(net::Level::info, "the system's DNS servers have changed: {}", cmd::servers_text(servers));
+  workers_.post_to_all([servers](Shard& s) { s.set_servers(servers); });
   resolver_.set_servers(std::move(servers));
   if (stopping_) return;
   if (!controller_->up()) controller_->check_now();
@@ -189,7 +223,7 @@ std::vector<std::string> Agent::direct_addresses() const {
   if (at != all4 && at != all6) return {Endpoint{at, port}.to_string()};
   std::vector<std::string> out;
   for (const bool v4 : {true, false}) {   // clients try the first few
-    for (const IpAddress& ip : own_) {
+    for (const IpAddress& ip : rules_.own) {
       const bool listens = ip.is_v4() || at == all6;   // [::] takes IPv4, too
       if (ip.is_v4() == v4 && listens && !forbidden_address(ip, {})) out.push_back(Endpoint{ip, port}.to_string());
     }
@@ -202,7 +236,7 @@ void Agent::stop() {
   stopping_ = true;
   net::log(net::Level::info, "stopping");
   listener_ = {};
-  for (auto& [number, s] : sessions_) s->close(Code::shutting_down);
+  workers_.post_to_all([](Shard& s) { s.close(Code::shutting_down); });
   for (auto& [name, relay] : relays_) relay->close();
   controller_->close();
   farewell_ = net::Timer(loop_, [this] { loop_.stop(); });
@@ -213,7 +247,7 @@ void Agent::stop() {
 void Agent::answer_status(const Json& request, const net::LocalServer::Reply& reply) {
   const auto patience = std::chrono::milliseconds(std::min<std::int64_t>(number_or(request, "probe_ms", 0), kProbeMost));
   if (patience.count() <= 0 || probes_.size() >= kProbesMax) return reply(status());
-  const std::uint64_t number = next_session_++;
+  const std::uint64_t number = next_number_++;
   probes_[number] = std::make_unique<cmd::DnsProbe>(
       loop_, resolver_.servers(), cmd::DnsProbe::root_servers(), false, patience,
       [this, number, reply](const std::vector<cmd::DnsHealth>& found) {
@@ -234,17 +268,17 @@ std::string Agent::not_ready() const {
 }
 
 void Agent::add_metrics(Metrics& m) const {
-  std::map<Protocol, std::uint64_t> live = {{Protocol::tcp, 0}, {Protocol::udp, 0}, {Protocol::icmp, 0}};
-  Carried carried;
-  for (const auto& [number, s] : sessions_) s->add_live(live, carried);
-  const Recorder::Counts& counts = recorder_.counts();
+  const std::pair<Protocol, std::uint64_t> live[] = {
+      {Protocol::tcp, traffic_.tcp}, {Protocol::udp, traffic_.udp}, {Protocol::icmp, traffic_.icmp}};
+  const Recorder::Counts counts = recorder_.counts();
   std::uint64_t up = 0;
   for (const auto& [name, relay] : relays_) up += relay->up() ? 1 : 0;
   m.gauge("tg_connector_controller_connected", "Whether the controller is there.").add(controller_ && controller_->up());
   m.gauge("tg_connector_relays", "Relays, by whether it waits there.")
       .add(up, {{"state", "up"}})
       .add(std::uint64_t{relays_.size() - up}, {{"state", "down"}});
-  m.gauge("tg_connector_tunnels", "Tunnels of clients.").add(std::uint64_t{sessions_.size()});
+  m.gauge("tg_connector_tunnels", "Tunnels of clients.").add(std::uint64_t{tunnels_.size()});
+  m.gauge("tg_connector_threads", "Threads that carry traffic; they start when there are tunnels.").add(std::uint64_t{workers_.started()});
   m.gauge("tg_connector_flows", "Flows that are open, or being opened.");
   for (const auto& [protocol, count] : live) m.add(count, {{"protocol", to_string(protocol)}});
   m.counter("tg_connector_flows_established_total", "Flows that were opened.");
@@ -257,8 +291,8 @@ void Agent::add_metrics(Metrics& m) const {
   m.counter("tg_connector_flows_failed_total", "Flows that came to nothing all the same, by why.");
   for (const auto& [reason, count] : counts.failed) m.add(count, {{"reason", reason}});
   m.counter("tg_connector_bytes_total", "Payload of flows: up, to the private network, and down.")
-      .add(counts.up + carried.up, {{"direction", "up"}})
-      .add(counts.down + carried.down, {{"direction", "down"}});
+      .add(traffic_.up, {{"direction", "up"}})
+      .add(traffic_.down, {{"direction", "down"}});
 }
 
 Json Agent::status() const {
@@ -268,8 +302,6 @@ Json Agent::status() const {
     relays.push_back({{"relay", name}, {"connected", relay->up()}});
     reachable = reachable || relay->up();
   }
-  std::size_t flows = 0;
-  for (const auto& [number, s] : sessions_) flows += s->flows();
   Json servers = Json::array();
   for (const Endpoint& e : resolver_.servers()) servers.push_back({{"server", e.to_string()}});
   Json j = {{"type", "status"},
@@ -283,8 +315,9 @@ Json Agent::status() const {
             {"relays", relays},
             {"direct", direct_addresses()},
             {"dns", servers},
-            {"tunnels", sessions_.size()},
-            {"flows", flows},
+            {"threads", workers_.started()},
+            {"tunnels", tunnels_.size()},
+            {"flows", traffic_.flows()},
             {"events", events_.status()}};
   if (!controller_->clock().empty()) j["clock"] = controller_->clock();
   if (const auto as_of = controller_->kept_as_of()) j["rules_as_of"] = as_of->time_since_epoch().count();

@@ -18,10 +18,11 @@ struct Run {
   cmd::AgentOptions agent;
   std::string listen;
   unsigned events_buffer = 64;   // MiB
+  unsigned threads = net::processors();
 };
 
 Result<int> run(const Run& o) {
-  Options options{o.agent.state, {}, o.agent.dns.empty(), {}, o.agent.metrics};
+  Options options{o.agent.state, {}, o.agent.dns.empty(), {}, o.agent.metrics, o.threads};
   options.events.total = std::size_t{o.events_buffer} << 20;
   if (!o.listen.empty()) {
     auto at = Endpoint::parse(o.listen);
@@ -33,7 +34,7 @@ Result<int> run(const Run& o) {
   net::Loop loop;
   Agent agent(loop, options, std::move(entered->identity), std::move(entered->dns));
   if (auto started = agent.start(); !started) return pass_on(started);
-  cmd::confine({net::Right::net_raw}, options.state);
+  cmd::confine({net::Right::net_raw, net::Right::threads}, options.state);
   loop.run();
   return 0;
 }
@@ -97,6 +98,7 @@ void add_commands(cmd::Command app) {
       .type_name("MIB")
       .in_range(2, 1u << 20)
       .capture_default_str();
+  cmd::add_threads_option(c, o->threads);
 
   cmd::add_ask(connector, "connector", "status",
                "Say how the running connector does, and whether its DNS servers answer", [](const cmd::Ask& ask) {

@@ -5,6 +5,7 @@
 #include <netinet/ip_icmp.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
@@ -191,7 +192,7 @@ class UdpFlow final : public DatagramFlow {
 
 // next_identifier: a raw socket sees every reply from its host, so no two flows may share one.
 std::uint16_t next_identifier() {
-  static auto last = static_cast<std::uint16_t>(net::Loop::now().time_since_epoch().count());
+  static std::atomic<std::uint16_t> last = static_cast<std::uint16_t>(net::Loop::now().time_since_epoch().count());
   return ++last;
 }
 

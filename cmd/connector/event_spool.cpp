@@ -65,6 +65,15 @@ void EventSpool::find() {
 
 void EventSpool::record(const ConnectionEvent& e) {
   queue_.add(event_line(e));
+  added();
+}
+
+void EventSpool::lose(std::uint64_t events) {
+  queue_.lose(events);
+  added();
+}
+
+void EventSpool::added() {
   tell_lost();
   if (!std::exchange(due_, true)) flush_.after(kTogether);
 }

@@ -23,6 +23,8 @@ class EventSpool {
   ~EventSpool();   // writes what is not written yet
 
   void record(const ConnectionEvent& e);
+  // lose has it told, as an event, that so many never came to be recorded.
+  void lose(std::uint64_t events);
   // ready says whether the controller is there, and takes events. Each time that it comes back, what it may not have heard of
   // is said again.
   void ready(bool yes);
@@ -41,6 +43,7 @@ class EventSpool {
   bool write_one(const EventQueue::Unwritten& u);
   void failed(const std::string& what);
   void send_next();
+  void added();
   void tell_lost();
 
   net::Loop& loop_;

@@ -47,14 +47,13 @@ bool Rules::voids(const Grant& grant) const {
   return grant.generation < std::max(self.grant_floor, known == revoked.end() ? 0 : known->second);
 }
 
-Session::Session(Shared shared, std::string path, net::Fd fd, const net::TlsContext& context,
-                 std::function<void(const Error&)> ended)
+Session::Session(Shared shared, std::string path, net::Fd fd, const net::TlsContext& context, Callbacks callbacks)
     : shared_(shared),
       path_(std::move(path)),
-      ended_(std::move(ended)),
+      callbacks_(std::move(callbacks)),
       link_(shared.loop, std::move(fd), context, Tunnel::Side::connector, *this,
             {[this] { opened(); }, [this](const Error& e) {
-               const auto call = std::move(ended_);
+               const auto call = std::move(callbacks_.ended);
                call(e);   // destroys this
              }}) {
   sweep_ = net::Timer(shared_.loop, [this] { sweep(); });
@@ -65,6 +64,7 @@ Session::~Session() {
   for (auto& [id, live] : flows_) {
     if (live.lookup != 0) shared_.resolver.cancel(live.lookup);
     live.flow->reset_by_client();   // the far side learns that its peer is gone
+    uncount(live);
     record_end(live, closing_ == Code::none ? kReasonTunnel : to_string(closing_));
   }
   for (auto& [id, question] : queries_) shared_.resolver.cancel(question.lookup);
@@ -86,13 +86,14 @@ bool Session::is_device() const {
 }
 
 void Session::opened() {
+  callbacks_.known();
   if (!is_device()) return link_.close(Code::denied);
-  auto place = shared_.tunnels.take(link_.identity()->id);
+  auto place = shared_.common.tunnels.take(link_.identity()->id);
   if (place) {
     place_ = std::move(*place);
     return;
   }
-  say_full(shared_.tunnels, link_.identity()->id, "tunnels");
+  say_full(shared_.common.tunnels, link_.identity()->id, "tunnels");
   link_.close(Code::exhausted);
 }
 
@@ -102,7 +103,7 @@ void Session::on_grant(std::string_view jws) {
   if (!is_device() || shared_.rules.self.grant_key.empty()) return;   // what came with the handshake is heard before the end
   shown_ = jws;
   if (const auto held = try_grant(); !held) {
-    say(shared_.lines, device(), net::Level::warning, "a grant of device {} was refused: {}", device(), held.error().text);
+    say(shared_.common.lines, device(), net::Level::warning, "a grant of device {} was refused: {}", device(), held.error().text);
     return;
   }
   rules_changed();
@@ -146,14 +147,13 @@ Code Session::grant_problem() const {
 template <class Request>
 Policy::Decision Session::decide(const Request& request) const {
   if (const Code problem = grant_problem(); problem != Code::none) return {problem, nullptr, {}};
-  return shared_.rules.policy.decide(*grant_, request);
+  return shared_.rules.policy->decide(*grant_, request);
 }
 
 // forbidden says why a flow must not lead to `ip`, or nothing.
-std::optional<std::string_view> Session::forbidden(const OpenRequest& request, const IpAddress& ip,
-                                                   const std::vector<IpAddress>& own) const {
-  const auto why = forbidden_address(ip, own);
-  if (why && grant_ && shared_.rules.policy.names(*grant_, ip, request.protocol, request.port)) return std::nullopt;
+std::optional<std::string_view> Session::forbidden(const OpenRequest& request, const IpAddress& ip) const {
+  const auto why = forbidden_address(ip, shared_.rules.own);
+  if (why && grant_ && shared_.rules.policy->names(*grant_, ip, request.protocol, request.port)) return std::nullopt;
   return why;
 }
 
@@ -180,25 +180,26 @@ void Session::on_open(StreamId id, const OpenRequest& request) {
   if (keep(id, request)) return;
   const auto decision = decide(request);
   if (decision.code != Code::none) {
-    say(shared_.lines, device(), net::Level::info, "denied {} {}:{} to {}: {}", to_string(request.protocol), request.host,
+    say(shared_.common.lines, device(), net::Level::info, "denied {} {}:{} to {}: {}", to_string(request.protocol), request.host,
         request.port, user(), to_string(decision.code));
     record_refusal(ConnectionEvent::Kind::denied, request, decision.code);
     return refuse(id, decision.code);
   }
-  auto place = shared_.flows.take(grant_->device);
+  auto place = shared_.common.flows.take(grant_->device);
   if (!place) {
-    say_full(shared_.flows, grant_->device, "flows");
+    say_full(shared_.common.flows, grant_->device, "flows");
     record_refusal(ConnectionEvent::Kind::failed, request, Code::exhausted);
     return refuse(id, Code::exhausted);
   }
   FlowContext context{shared_.loop, link_, id, [this, id] { finished(id); }, [this, id] { established(id); },
-                      shared_.kept.hold(grant_->device)};
+                      shared_.common.kept.hold(grant_->device)};
   Live& live = flows_[id];
   live.place = std::move(*place);
   live.request = request;
   live.host = decision.host;
   live.resource = decision.resource->name;
   live.since = net::Loop::now();
+  ++shared_.common.traffic.flows(request.protocol);
   switch (request.protocol) {
     case Protocol::tcp: live.flow = make_tcp_flow(std::move(context)); break;
     case Protocol::udp: live.flow = make_udp_flow(std::move(context)); break;
@@ -227,11 +228,10 @@ void Session::resolved(StreamId id, Result<std::vector<IpAddress>> found) {
     refuse(id, code);
     return remove(id, to_string(code));
   }
-  const std::vector<IpAddress> own = shared_.own_addresses();
   std::vector<Endpoint> targets;
   for (const IpAddress& ip : *found) {
-    if (const auto why = forbidden(request, ip, own)) {
-      say(shared_.lines, device(), net::Level::warning, "denied {} to {}: it resolves to {} ({})", request.host, user(),
+    if (const auto why = forbidden(request, ip)) {
+      say(shared_.common.lines, device(), net::Level::warning, "denied {} to {}: it resolves to {} ({})", request.host, user(),
           ip.to_string(), *why);
       continue;
     }
@@ -288,23 +288,23 @@ ConnectionEvent Session::event(const OpenRequest& request) const {
 // A device may name any Resource: the record has it only when there is one.
 void Session::record_refusal(ConnectionEvent::Kind kind, const OpenRequest& request, Code code) {
   ConnectionEvent e = event(request);
-  const Resource* named = shared_.rules.policy.by_id(request.resource);
+  const Resource* named = shared_.rules.policy->by_id(request.resource);
   if (named != nullptr) e.resource_name = named->name;
   else e.resource = 0;
   e.kind = kind;
   e.reason = to_string(code);
-  shared_.recorder.record(std::move(e));
+  shared_.common.recorder.record(std::move(e));
 }
 
 void Session::established(StreamId id) {
   Live& live = flows_.at(id);
   ConnectionEvent e = event(live.request);
-  live.number = e.flow = shared_.recorder.new_flow();
+  live.number = e.flow = shared_.common.recorder.new_flow();
   live.since = net::Loop::now();
   e.resource_name = live.resource;
   if (const auto targets = live.flow->targets(); !targets.empty()) live.dialled = targets.front().to_string();
   e.address = live.dialled;
-  shared_.recorder.record(std::move(e));
+  shared_.common.recorder.record(std::move(e));
 }
 
 // `reason`: what ended it; "" when both sides were done.
@@ -322,27 +322,32 @@ void Session::record_end(const Live& live, std::string_view reason) {
   e.up = stood ? carried.up : 0;
   e.down = carried.down;
   e.duration = std::chrono::duration_cast<Milliseconds>(net::Loop::now() - live.since);
-  shared_.recorder.record(std::move(e));
+  shared_.common.recorder.record(std::move(e));
 }
 
 // remove takes a flow out, and has it recorded unless its end is recorded otherwise, or is none.
 void Session::remove(StreamId id, std::optional<std::string_view> reason) {
   const auto it = flows_.find(id);
   if (it == flows_.end()) return;
-  const Live gone = std::move(it->second);
+  Live gone = std::move(it->second);
   flows_.erase(it);
+  uncount(gone);
   if (gone.lookup != 0) shared_.resolver.cancel(gone.lookup);
   if (reason) record_end(gone, *reason);
 }
 
-void Session::add_live(std::map<Protocol, std::uint64_t>& flows, Carried& carried) const {
-  for (const auto& [id, live] : flows_) {
-    ++flows[live.request.protocol];
-    if (live.number == 0) continue;
-    const Carried one = live.flow->carried();
-    carried.up += one.up;
-    carried.down += one.down;
-  }
+// count adds to Traffic what a flow has carried since it was counted last.
+void Session::count(Live& live) {
+  if (live.number == 0) return;
+  const Carried now = live.flow->carried();
+  shared_.common.traffic.up += now.up - live.counted.up;
+  shared_.common.traffic.down += now.down - live.counted.down;
+  live.counted = now;
+}
+
+void Session::uncount(Live& live) {
+  count(live);
+  --shared_.common.traffic.flows(live.request.protocol);
 }
 
 void Session::finished(StreamId id) {
@@ -353,13 +358,13 @@ void Session::finished(StreamId id) {
 }
 
 // still says what ends a live flow now, or none.
-Code Session::still(const Live& live, const std::vector<IpAddress>& own) const {
+Code Session::still(const Live& live) const {
   const auto decision = decide(live.request);
   if (decision.code != Code::none) return decision.code == Code::denied ? Code::revoked : decision.code;
   if (decision.host != live.host) return Code::revoked;   // the Resource has another address
   const auto targets = live.flow->targets();
   const bool excused = std::none_of(targets.begin(), targets.end(),
-                                    [&](const Endpoint& to) { return forbidden(live.request, to.address, own); });
+                                    [&](const Endpoint& to) { return forbidden(live.request, to.address); });
   return excused ? Code::none : Code::address_forbidden;
 }
 
@@ -383,10 +388,9 @@ void Session::rules_changed() {
     shared_.resolver.cancel(queries_.extract(id).mapped().lookup);
     answer(id, dns::kRcodeRefused, {});
   }
-  const std::vector<IpAddress> own = shared_.own_addresses();
   std::vector<std::pair<StreamId, Code>> over;
   for (const auto& [id, live] : flows_) {
-    if (const Code code = still(live, own); code != Code::none) over.emplace_back(id, code);
+    if (const Code code = still(live); code != Code::none) over.emplace_back(id, code);
   }
   for (const auto& [id, code] : over) {
     net::log(net::Level::info, "ended {} {}:{} of {}: {}", to_string(flows_.at(id).request.protocol),
@@ -404,7 +408,8 @@ void Session::sweep() {
   sweep_.after(kSweep);
   const Instant now = net::Loop::now();
   std::vector<StreamId> over;
-  for (const auto& [id, live] : flows_) {
+  for (auto& [id, live] : flows_) {
+    count(live);
     if (idle(live.flow->idle_since(), now, kIdleAtConnector)) over.push_back(id);
   }
   for (const StreamId id : over) {

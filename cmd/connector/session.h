@@ -11,6 +11,7 @@
 
 #include "cmd/connector/flow.h"
 #include "cmd/connector/recorder.h"
+#include "cmd/connector/traffic.h"
 #include "core/device_quota.h"
 #include "core/log_quota.h"
 #include "core/policy.h"
@@ -19,10 +20,12 @@
 
 namespace tg::connector {
 
-// Rules is what the controller told this connector: shared by all sessions, replaced as a whole when it changes.
+// Rules is what sessions go by: what the controller told this connector, and what it knows itself. Each worker has them, and
+// they are replaced as a whole when something changes.
 struct Rules {
   ConnectorSelf self;
-  Policy policy;
+  std::shared_ptr<const Policy> policy = std::make_shared<const Policy>();   // the same one for all workers
+  std::vector<IpAddress> own;                          // addresses of this host
   std::unordered_map<std::string, Generation> revoked;   // device -> grants of a lower generation are void
   std::optional<Instant> controller_since;             // nothing: the controller is away
 
@@ -36,20 +39,29 @@ struct Rules {
 // Session ends its flows itself when a grant or the rules no longer cover them.
 class Session final : public TunnelHandler {
  public:
-  struct Shared {
-    net::Loop& loop;
-    net::Resolver& resolver;
-    const Rules& rules;
-    const std::function<std::vector<IpAddress>()>& own_addresses;
+  // Common is what all sessions of a connector share, whichever thread they are on.
+  struct Common {
     DeviceQuota& flows;
     DeviceQuota& tunnels;
     DeviceQuota& kept;         // bytes for servers that do not read
     LogQuota& lines;           // of the log, about what devices are refused
     Recorder& recorder;
+    Traffic& traffic;
+  };
+  // Shared is what those of one worker share.
+  struct Shared {
+    net::Loop& loop;
+    net::Resolver& resolver;
+    const Rules& rules;
+    Common& common;
+  };
+  struct Callbacks {
+    std::function<void()> known;               // the client has shown who it is
+    std::function<void(const Error&)> ended;   // called once, when the tunnel is gone; destroys this
   };
 
-  // `path`: the way that the client came by, for the record. `ended` is called once, when the tunnel is gone, and destroys this.
-  Session(Shared shared, std::string path, net::Fd fd, const net::TlsContext& context, std::function<void(const Error&)> ended);
+  // `path`: the way that the client came by, for the record.
+  Session(Shared shared, std::string path, net::Fd fd, const net::TlsContext& context, Callbacks callbacks);
   ~Session() override;
 
   // rules_changed looks at every live flow again: revocation, narrowing, removal, another address. A grant that did not hold
@@ -60,8 +72,6 @@ class Session final : public TunnelHandler {
   // known says that the client has shown its certificate.
   bool known() const noexcept { return link_.identity().has_value(); }
   std::size_t flows() const noexcept { return flows_.size(); }
-  // add_live adds the flows that are alive, by protocol, and what they have carried so far.
-  void add_live(std::map<Protocol, std::uint64_t>& flows, Carried& carried) const;
   const std::string& user() const noexcept;
 
   void on_grant(std::string_view jws) override;
@@ -87,6 +97,7 @@ class Session final : public TunnelHandler {
     std::string resource;                  // its name, and
     std::string dialled{};
     std::uint64_t number = 0;              // the flow's, in the record; 0: it does not stand yet
+    Carried counted{};                     // what of it Traffic has
     Instant since{};                       // when it was opened, or asked for
   };
   struct Question {
@@ -106,9 +117,8 @@ class Session final : public TunnelHandler {
   Code grant_problem() const;
   template <class Request>
   Policy::Decision decide(const Request& request) const;
-  std::optional<std::string_view> forbidden(const OpenRequest& request, const IpAddress& ip,
-                                            const std::vector<IpAddress>& own) const;
-  Code still(const Live& live, const std::vector<IpAddress>& own) const;
+  std::optional<std::string_view> forbidden(const OpenRequest& request, const IpAddress& ip) const;
+  Code still(const Live& live) const;
   void resolved(StreamId id, Result<std::vector<IpAddress>> found);
   void answer(StreamId id, std::uint8_t rcode, Bytes records);
   void refuse(StreamId id, Code code);
@@ -116,6 +126,8 @@ class Session final : public TunnelHandler {
   ConnectionEvent event(const OpenRequest& request) const;
   void record_refusal(ConnectionEvent::Kind kind, const OpenRequest& request, Code code);
   void record_end(const Live& live, std::string_view reason);
+  void count(Live& live);
+  void uncount(Live& live);
   void remove(StreamId id, std::optional<std::string_view> reason);
   void finished(StreamId id);
   void sweep();
@@ -125,7 +137,7 @@ class Session final : public TunnelHandler {
   Shared shared_;
   std::string path_;
   Code closing_ = Code::none;              // what this end has closed the tunnel with
-  std::function<void(const Error&)> ended_;
+  Callbacks callbacks_;
   DeviceQuota::Hold place_;                // among the tunnels
   net::TunnelLink link_;
   std::optional<Grant> grant_;             // the last one that held

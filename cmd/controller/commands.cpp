@@ -64,6 +64,7 @@ void add_serve(cmd::Command controller) {
   command.add_option("--relay-public", options->relay_public,
                       "How agents reach the relay (default: the host of --public, and the port of --relay-listen)")
       .type_name("HOST[:PORT]");
+  cmd::add_threads_option(command, options->threads);
   command.add_option("--ca-bundle", options->ca_bundle,
                       "CA certificates, in PEM, by which identity providers are believed (in the place of the system's)")
       .type_name("FILE")

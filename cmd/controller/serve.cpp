@@ -224,7 +224,7 @@ Result<> Controller::open_relay(UnixTime now) {
   auto context = relay_context(now);
   if (!context) return pass_on(context);
   relay_ = std::make_unique<net::Relay>(loop_, std::move(*listener), *context,
-                                        relay_ticket_key(secrets_.keys.ticket_key, kEmbeddedRelay), instance());
+                                        relay_ticket_key(secrets_.keys.ticket_key, kEmbeddedRelay), instance(), options_.threads);
   return {};
 }
 
@@ -407,7 +407,7 @@ Result<int> serve(ServeOptions options) {
   say("next, in another terminal:");
   say(fmt::format("  tg controller apply FILE.toml{}        # who may reach what", state));
   say(fmt::format("  tg controller connector token NAME{}   # lets in a connector that FILE.toml names", state));
-  cmd::confine({}, directory);
+  cmd::confine({net::Right::threads}, directory);
   loop.run();
   return 0;
 }

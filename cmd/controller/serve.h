@@ -17,6 +17,7 @@
 #include "core/json.h"
 #include "net/loop.h"
 #include "net/relay.h"
+#include "net/workers.h"
 
 namespace tg::controller {
 
@@ -31,6 +32,7 @@ struct ServeOptions {
   std::string relay_public;           // likewise the relay; "": the host of public_address
   std::string ca_bundle = WebRoots::kSystem;   // PEM: whom identity providers are believed by
   std::string password_session;       // a duration; "": that of `control`
+  unsigned threads = net::processors();    // of the relay
   unsigned max_devices = Store::kDevicesMost;    // of a person
   std::string api;                    // "IP[:PORT]" of the HTTP API over TLS; "": on the unix socket alone
   std::string api_public;             // "HOST[:PORT]" at which people find it; "": the host of public_address

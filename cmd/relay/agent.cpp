@@ -79,7 +79,7 @@ Result<> Agent::serve(const RelaySelf& self) {
   auto context = identity_.server_context(net::kAlpnRelay);
   if (!context) return pass_on(context);
   context_until_ = identity_.renewal_due();
-  relay_ = std::make_unique<net::Relay>(loop_, std::move(listener_), *context, self.ticket_key, self.issuer);
+  relay_ = std::make_unique<net::Relay>(loop_, std::move(listener_), *context, self.ticket_key, self.issuer, options_.threads);
   net::log(net::Level::info, "relay {}: serving at {}, which agents reach as {}", self.name, listening_.to_string(),
            self.address);
   return {};

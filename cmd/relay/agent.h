@@ -13,6 +13,7 @@
 #include "net/local_socket.h"
 #include "net/relay.h"
 #include "net/resolver.h"
+#include "net/workers.h"
 
 namespace tg::relay {
 
@@ -21,6 +22,7 @@ struct Options {
   Endpoint listen;
   bool follow_dns = false;           // the DNS servers are those of /etc/resolv.conf, whatever it names
   std::string metrics{};             // IP:PORT; "": nowhere
+  unsigned threads = net::processors();   // that pass traffic on
 };
 
 // Agent is one running relay. It serves from the moment that the controller has told it who it is (or did so in the last

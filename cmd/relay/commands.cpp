@@ -15,6 +15,7 @@ constexpr std::uint16_t kPort = 8444;
 struct Run {
   cmd::AgentOptions agent;
   std::string listen = "0.0.0.0:8444";
+  unsigned threads = net::processors();
 };
 
 Result<int> run(const Run& o) {
@@ -23,9 +24,9 @@ Result<int> run(const Run& o) {
   auto entered = cmd::enter_agent(o.agent, Token::Role::relay);
   if (!entered) return pass_on(entered);
   net::Loop loop;
-  Agent agent(loop, {o.agent.state, *at, o.agent.dns.empty(), o.agent.metrics}, std::move(entered->identity), std::move(entered->dns));
+  Agent agent(loop, {o.agent.state, *at, o.agent.dns.empty(), o.agent.metrics, o.threads}, std::move(entered->identity), std::move(entered->dns));
   if (auto started = agent.start(); !started) return pass_on(started);
-  cmd::confine({net::Right::net_bind_service}, o.agent.state);
+  cmd::confine({net::Right::net_bind_service, net::Right::threads}, o.agent.state);
   loop.run();
   return 0;
 }
@@ -56,6 +57,7 @@ void add_commands(cmd::Command app) {
   c.add_option("--listen", o->listen, "Where clients and connectors connect to")
       .type_name("IP:PORT")
       .capture_default_str();
+  cmd::add_threads_option(c, o->threads);
   c.footer("The controller embeds a relay; this is for more of them, elsewhere. Name it in the desired state, with\n"
            "the address at which agents find it:\n\n"
            "  [[relay]]\n"

@@ -15,7 +15,7 @@ class ConnectorChanges : public ConnectorTest {
   void address_is(const std::string& address) {
     auto all = resources();
     all.push_back({kAlias, "nas", "home", must(Address::parse(address)), "nas.tg", {}});
-    rules_.policy = Policy(std::move(all));
+    rules_.policy = std::make_shared<const Policy>(std::move(all));
   }
   std::string with_alias() const {
     Grant g = grant(laptop_);
@@ -162,7 +162,7 @@ TEST_F(ConnectorChanges, keeps_a_flow_whose_resource_changed_in_nothing_that_con
   auto all = resources();
   const Protocols less{only(tcp_port_), {}, false};
   all.push_back({kAlias, "its name", "home", must(Address::parse("a.home.int")), "nas.tg", less});
-  rules_.policy = Policy(std::move(all));
+  rules_.policy = std::make_shared<const Policy>(std::move(all));
   line.session->rules_changed();
   heard(line);
   EXPECT_FALSE(line->ended.contains(f.id));
@@ -189,7 +189,7 @@ TEST_F(ConnectorChanges, ends_a_flow_to_a_forbidden_address_with_the_resource_th
   ASSERT_TRUE(turner_.until([&] { return line->opened.contains(by_udp); }));
   auto all = resources();
   all[0] = {kAlias, "nas", "home", must(Address::parse("a.home.int")), "nas.tg", {}};   // instead of kBox
-  rules_.policy = Policy(std::move(all));
+  rules_.policy = std::make_shared<const Policy>(std::move(all));
   line.session->rules_changed();
   EXPECT_EQ(end_of(line, by_tcp.id), Code::address_forbidden);
   EXPECT_EQ(end_of(line, by_udp), Code::address_forbidden);
@@ -200,7 +200,7 @@ TEST_F(ConnectorChanges, answers_no_question_about_a_name_that_is_no_longer_gran
   const Line line = connect(laptop_, good(laptop_));
   const StreamId about = line->ask({kNames, "slow.home.int", dns::kTypeTxt});
   ASSERT_TRUE(turner_.until([&] { return !zone_.asked.empty(); }));
-  rules_.policy = Policy();
+  rules_.policy = std::make_shared<const Policy>();
   line.session->rules_changed();
   EXPECT_TRUE(turner_.until([&] { return line->answers.contains(about); }, seconds(1)));
   EXPECT_EQ(line->answers[about], dns::kRcodeRefused);

@@ -150,11 +150,9 @@ TEST_F(ConnectorEvents, has_what_failed_with_the_error) {
   Zone zone(loop_, dns_.get());
   zone.answers["gone.home.int"] = {{}};
   zone.answers["nas.home.int"] = {{"127.0.0.1"}};
-  rules_.policy = Policy([&] {
-    auto all = resources();
-    all[kNames - 1].protocols = {};
-    return all;
-  }());
+  auto all = resources();
+  all[kNames - 1].protocols = {};
+  rules_.policy = std::make_shared<const Policy>(std::move(all));
   const Line line = connect(laptop_, good(laptop_));
   EXPECT_EQ(outcome(line, tcp(kNames, "gone.home.int")), Code::name_not_found);
   ConnectionEvent e = event(Kind::failed);
@@ -164,7 +162,8 @@ TEST_F(ConnectorEvents, has_what_failed_with_the_error) {
   // In the network that kBox is, a port that nobody listens on.
   const net::Fd nobody = must(net::tcp_listen(must(Endpoint::parse("127.0.0.1:0"))));
   const std::uint16_t port = net::local_endpoint(nobody.get()).port;
-  rules_.policy = Policy({Resource{kBox, "box", "home", must(Address::parse("127.0.0.1")), "", {}}});
+  rules_.policy = std::make_shared<const Policy>(
+      std::vector{Resource{kBox, "box", "home", must(Address::parse("127.0.0.1")), "", {}}});
   line.session->rules_changed();
   const_cast<net::Fd&>(nobody).reset();
   EXPECT_EQ(outcome(line, {kBox, Protocol::tcp, port, "127.0.0.1"}), Code::refused);

@@ -148,7 +148,8 @@ class ConnectorTest : public ::testing::Test {
 
   ConnectorTest() {
     rules_.self = {"c0", "home-1", "home", pki_.instance(), ed25519_public_key(seed_), {}, {}};
-    rules_.policy = Policy(resources());
+    rules_.own = {must(IpAddress::parse("10.9.0.1"))};
+    rules_.policy = std::make_shared<const Policy>(resources());
     resolver_.set_servers({net::local_endpoint(dns_.get())});
   }
 
@@ -207,8 +208,9 @@ class ConnectorTest : public ::testing::Test {
   }
   Line join(const Device& d, net::Fd near, net::Fd far) {
     Line line;
-    const Session::Shared shared{loop_, resolver_, rules_, own_addresses_, flows_, tunnels_, kept_, lines_, recorder_};
-    line.session = std::make_unique<Session>(shared, "relay.example.com:8444", std::move(far), server_, [](const Error&) {});
+    const Session::Shared shared{loop_, resolver_, rules_, common_};
+    const Session::Callbacks callbacks{[this] { ++known_; }, [](const Error&) {}};
+    line.session = std::make_unique<Session>(shared, "relay.example.com:8444", std::move(far), server_, callbacks);
     line.client = std::make_unique<Client>(loop_, std::move(near), must(net::TlsContext::client(d.credentials, net::kAlpnTunnel)));
     return line;
   }
@@ -287,13 +289,15 @@ class ConnectorTest : public ::testing::Test {
   const net::TlsContext server_ = must(net::TlsContext::server(must(pki_.own("connector", "c0", now_)), net::kAlpnTunnel));
   net::Resolver resolver_{loop_, lookups(12, 4)};
   Rules rules_;
-  const std::function<std::vector<IpAddress>()> own_addresses_ = [] {
-    return std::vector<IpAddress>{must(IpAddress::parse("10.9.0.1"))};
-  };
   DeviceQuota flows_{{8, 3}}, tunnels_{{8, 3}}, kept_{{24u << 20, 9u << 20}};
   LogQuota lines_;
   std::vector<ConnectionEvent> events_;
-  Recorder recorder_{0, [this](const ConnectionEvent& e) { events_.push_back(e); }};
+  Recorder recorder_{0, [this] {
+                       for (ConnectionEvent& e : recorder_.take().events) events_.push_back(std::move(e));
+                     }};
+  Traffic traffic_;
+  Session::Common common_{flows_, tunnels_, kept_, lines_, recorder_, traffic_};
+  int known_ = 0;   // clients that have shown who they are
   const Device laptop_ = device("d1");
   const Device other_ = device("d2");
 };

@@ -57,7 +57,7 @@ TEST_F(ConnectorNames, an_answer_that_changes_while_the_first_address_is_tried_l
   // 127.0.0.9 is excused by a Resource of its own and refuses; the zone says something else to whoever asks again.
   auto all = resources();
   all.push_back({kNotGranted + 100, "dead", "home", must(Address::parse("127.0.0.9")), "", {}});
-  rules_.policy = Policy(std::move(all));
+  rules_.policy = std::make_shared<const Policy>(std::move(all));
   Grant g = grant(laptop_);
   g.resources.push_back(kNotGranted + 100);
   line_->show(g.sign(seed_));

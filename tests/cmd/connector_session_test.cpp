@@ -154,7 +154,7 @@ TEST_F(ConnectorSession, dials_no_loopback_and_not_itself_for_a_network_around_t
 TEST_F(ConnectorSession, ends_a_live_flow_at_once_when_its_resource_is_removed) {
   const Line line = connect(laptop_, good(laptop_));
   const Flow f = flow(line);
-  rules_.policy = Policy();
+  rules_.policy = std::make_shared<const Policy>();
   line.session->rules_changed();
   EXPECT_LT(ends(f), seconds(1));
   EXPECT_TRUE(turner_.until([&] { return line->ended.contains(f.id); }));
@@ -167,7 +167,7 @@ TEST_F(ConnectorSession, ends_a_live_flow_at_once_when_its_port_is_taken_away) {
   const Flow f = flow(line);
   auto narrower = resources();
   narrower[0].protocols.tcp = Ports::none();
-  rules_.policy = Policy(std::move(narrower));
+  rules_.policy = std::make_shared<const Policy>(std::move(narrower));
   line.session->rules_changed();
   EXPECT_LT(ends(f), seconds(1));
 }

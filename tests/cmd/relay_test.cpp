@@ -29,7 +29,7 @@ class RelayTest : public ::testing::Test {
     net::Fd listener = must(net::tcp_listen(must(Endpoint::parse("127.0.0.1:0"))));
     at_ = net::local_endpoint(listener.get());
     const auto control = must(net::TlsContext::server(must(pki_.own("relay", "aa", now_)), net::kAlpnRelay));
-    relay_ = std::make_unique<net::Relay>(loop_, std::move(listener), control, key_, pki_.instance());
+    relay_ = std::make_unique<net::Relay>(loop_, std::move(listener), control, key_, pki_.instance(), 2);
   }
 
   std::unique_ptr<net::RelayClient> connector(const std::string& role = "connector") {

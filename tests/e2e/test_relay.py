@@ -35,7 +35,7 @@ def test_with_two_relays_one_may_fail(tg: Tg, lab: Lab, port: int) -> None:
                          " tcp dport 8444 ip daddr 203.0.113.10 reject with tcp reset\n }\n}")
         try:
             tg.wait_works(SOON, "one relay failed")
-            assert PUBLIC_WEB in json.dumps(tg.status()["tunnels"])
+            assert PUBLIC_WEB in json.dumps(tg.status()["tunnels"]), tg.status()["tunnels"]
         finally:
             lab.internet.run("nft delete table ip wall")
         assert tg.relay

@@ -9,12 +9,14 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
 #include <functional>
+#include <thread>
 
 #include "net/socket.h"
 #include "tests/support/folder.h"
@@ -102,6 +104,30 @@ TEST(Confine, ends_a_process_that_starts_a_program_or_looks_into_others) {
       return 2;
     });
     EXPECT_EQ(ended, 1000 + SIGSYS) << name;
+  }
+}
+
+TEST(Confine, lets_who_may_have_threads_start_them_and_no_process) {
+  EXPECT_EQ(child([] {
+    if (!confine({Right::threads}, own_folder())) return 1;
+    int done = 0;
+    std::thread([&done] { done = 1; }).join();
+    return done == 1 ? 0 : 2;
+  }), 0);
+  EXPECT_EQ(child([] {
+    if (!confine({}, own_folder())) return 1;
+    std::thread([] {}).join();
+    return 2;
+  }), 1000 + SIGSYS);
+  const std::function<long()> starts[] = {[] { return long{fork()}; }, [] { return long{vfork()}; },
+                                          [] { return long{execl("/bin/true", "true", nullptr)}; },
+                                          [] { return ::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr); }};
+  for (const auto& call : starts) {
+    EXPECT_EQ(child([&] {
+      if (!confine({Right::threads}, own_folder())) return 1;
+      call();
+      return 2;
+    }), 1000 + SIGSYS);
   }
 }
 
