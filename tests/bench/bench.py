@@ -1,7 +1,7 @@
 """How fast tg is, and what it costs, beside the bare path and beside others that take the same way: one run, the same network
-namespaces, rounds that alternate; medians, and the ratios of each round. See ways.py, measures.py, dns.py, memory.py, load.py.
+namespaces, rounds that alternate; medians, and the ratios of each round. See ways.py, measures.py, crowd.py, dns.py, memory.py, load.py.
 
-    bench.py [--quick] [--rounds N] [--seconds S] [--only NAME,…] [--json FILE] [--svg FILE]
+    bench.py --tunnels-program FILE [--quick] [--rounds N] [--seconds S] [--only NAME,…] [--json FILE] [--svg FILE]
 """
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import resource as limits
 import shutil
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Callable, TypeVar
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import chart      # noqa: E402
+import crowd      # noqa: E402
 import dns      # noqa: E402
 import load      # noqa: E402
 import memory      # noqa: E402
@@ -53,7 +54,8 @@ def slug(row: str) -> str:
     return row.replace(" ", "-")
 
 
-CHOICES = [*NAMES, *map(slug, ROWS), "dns", "memory", "load"]
+EXTRAS = ("crowd", "dns", "memory", "load")
+CHOICES = [*NAMES, *map(slug, ROWS), *EXTRAS]
 
 
 def say(text: str) -> None:
@@ -66,12 +68,13 @@ def shown(reading: Reading) -> str:
 
 
 class Bench:
-    def __init__(self, lab: Lab, size: Size, wanted: set[str]) -> None:
+    def __init__(self, lab: Lab, size: Size, wanted: set[str], tunnels_program: pathlib.Path) -> None:
         self.lab, self.size, self.began = lab, size, time.monotonic()
+        self.tunnels_program = tunnels_program
         ways, others = wanted & set(NAMES), wanted - set(NAMES)
         self.ways = [name for name in NAMES if not ways or name in ways or name == "tg"]
         self.rows = [row for row in ROWS if not others or slug(row) in others]
-        self.extras = {extra for extra in ("dns", "memory", "load") if not others or extra in others}
+        self.extras = {extra for extra in EXTRAS if not others or extra in others}
         self.broken = False              # tg could not do something
         self.figures = Figures(size.rounds, size.seconds, machine(), versions(binary()))
 
@@ -87,6 +90,8 @@ class Bench:
             self.rounds(self.make_ways(tg, direct, clients))
         for client in clients:
             client.stop()
+        if "crowd" in self.extras:
+            self.crowd(tg)
         if "dns" in self.extras:
             self.dns(tg)
         if "load" in self.extras:
@@ -158,6 +163,18 @@ class Bench:
                     if reading:
                         self.figures.add(way.name, count, row, reading)
 
+    # -- several clients ------------------------------------------------------------------------------------------------------
+    def crowd(self, tg: Tg) -> None:
+        many = crowd.Crowd(tg, self.tunnels_program)
+        for count in range(self.size.rounds):
+            turn = count % len(crowd.THREADS)
+            for threads in crowd.THREADS[turn:] + crowd.THREADS[:turn]:
+                found = self.attempt(f"round {count + 1}/{self.size.rounds}  {crowd.CLIENTS} clients, threads: {threads}",
+                                     lambda: many.measure(threads, self.size.seconds), True,
+                                     lambda p: f"{p.rate:,.0f} datagrams/s, connector {p.connector:.2f} cores, clients {p.clients:.2f}")
+                self.figures.crowd.setdefault(str(threads), []).append(asdict(found) if found else None)
+        many.end()
+
     # -- DNS ------------------------------------------------------------------------------------------------------------------
     def dns(self, tg: Tg) -> None:
         tg.apply(POLICY + dns.RESOURCES).ok()
@@ -190,6 +207,7 @@ class Bench:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description="tg beside others that take the same way")
+    parser.add_argument("--tunnels-program", type=pathlib.Path, required=True, help="bench_tunnels; see tunnels.cpp")
     parser.add_argument("--quick", action="store_true", help="one round of one second each, and less of the rest")
     parser.add_argument("--rounds", type=int, metavar="N", help="(5; 1 with --quick)")
     parser.add_argument("--seconds", type=int, metavar="S", help="of each figure, whole ones (2; 1 with --quick)")
@@ -216,7 +234,7 @@ def main() -> int:
     limits.setrlimit(limits.RLIMIT_NOFILE, tuple(max(limit, OPEN_FILES) for limit in limits.getrlimit(limits.RLIMIT_NOFILE)))
     try:
         with Lab() as lab:
-            bench = Bench(lab, args.size, args.only)
+            bench = Bench(lab, args.size, args.only, args.tunnels_program)
             try:
                 findings = bench.run()
             except Failed as e:

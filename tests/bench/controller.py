@@ -12,9 +12,7 @@ import os
 import pathlib
 import re
 import resource as limits
-import select
 import statistics
-import subprocess
 import sys
 import time
 from typing import Any, Iterator
@@ -22,8 +20,9 @@ from typing import Any, Iterator
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from processes import cpu      # noqa: E402
+from simulated import Simulated      # noqa: E402
 from table import markdown, write_json      # noqa: E402
-from support.netns import Failed, Host, Process, Result, Space, stops, wait_for      # noqa: E402
+from support.netns import Failed, Host, Process, Result, Space, wait_for      # noqa: E402
 from support.tg import binary, resource      # noqa: E402
 
 PORT, NAME = 8443, "controller.bench"
@@ -98,54 +97,6 @@ class Controller:
         return cpu(self.running.pid)
 
 
-class Agents:
-    """The simulated agents: told by lines, heard by events."""
-
-    def __init__(self, host: Host, program: pathlib.Path, controller: Controller) -> None:
-        own = host.space.root / "agents"
-        own.mkdir()
-        argv, log = host.argv([program, controller.state, own]), host.space.logs / f"{host.name}-agents.log"
-        with log.open("ab") as errors, stops.held():
-            self.popen = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                                          start_new_session=True, cwd=host.space.root)
-            host.space.processes.append(Process(self.popen, f"{host.name}-agents", log, 0, argv, time.monotonic()))
-        self._heard = b""
-
-    def tell(self, line: str) -> None:
-        assert self.popen.stdin
-        try:
-            self.popen.stdin.write(line.encode() + b"\n")
-            self.popen.stdin.flush()
-        except BrokenPipeError:
-            self.hear("nothing: it has ended", 10)
-
-    def hear(self, name: str, deadline: float) -> dict[str, Any]:
-        """The next event of that name."""
-        assert self.popen.stdout
-        end = time.monotonic() + deadline
-        while True:
-            line, newline, rest = self._heard.partition(b"\n")
-            if newline:
-                self._heard = rest
-                event = json.loads(line)
-                if event["event"] == "failed":
-                    raise Failed(f"the simulated agents gave up: {event['text']}")
-                if event["event"] == name:
-                    return event
-                continue
-            left = end - time.monotonic()
-            if left <= 0 or not select.select([self.popen.stdout], [], [], left)[0]:
-                raise Failed(f"not within {deadline:g} s: the simulated agents say \"{name}\"")
-            more = os.read(self.popen.stdout.fileno(), 65536)
-            if not more:
-                raise Failed(f"the simulated agents ended with {self.popen.wait()}")
-            self._heard += more
-
-    def ask(self, line: str, name: str, deadline: float) -> dict[str, Any]:
-        self.tell(line)
-        return self.hear(name, deadline)
-
-
 # -- what is measured ---------------------------------------------------------------------------------------------------------
 @contextlib.contextmanager
 def step(what: str) -> Iterator[None]:
@@ -173,7 +124,7 @@ def quiet(controller: Controller) -> None:
     wait_for("the controller is quiet", still, 30, 0.3)
 
 
-def memory(controller: Controller, agents: Agents, count: int) -> dict[str, Any]:
+def memory(controller: Controller, agents: Simulated, count: int) -> dict[str, Any]:
     """Of a controller that was just started and knows everybody: with its connector alone, and with all the devices."""
     agents.ask("connect 0 1", "up", 30)
     quiet(controller)
@@ -184,7 +135,7 @@ def memory(controller: Controller, agents: Agents, count: int) -> dict[str, Any]
     return {"before": before, "after": after, "each": (after["anonymous"] - before["anonymous"]) / count}
 
 
-def told(controller: Controller, agents: Agents, text: str, alias: str, *more: str) -> dict[str, float]:
+def told(controller: Controller, agents: Simulated, text: str, alias: str, *more: str) -> dict[str, float]:
     """From before the command is typed until half of the agents, and all, have the change in their Views."""
     quiet(controller)    # a change by itself: those that follow one another are told together, now and then
     agents.ask(f"expect {alias}", "expecting", 30)
@@ -195,7 +146,7 @@ def told(controller: Controller, agents: Agents, text: str, alias: str, *more: s
             "controller_cpu": controller.cpu() - used, "agents_cpu": cpu(agents.popen.pid) - theirs}
 
 
-def changes(controller: Controller, agents: Agents, users: list[str], resources: int,
+def changes(controller: Controller, agents: Simulated, users: list[str], resources: int,
             rounds: int) -> dict[str, list[dict[str, float]]]:
     """Another alias for one Resource; one more Resource, for which everybody needs a new grant; and that one taken away
     again, which voids everybody's grants."""
@@ -208,7 +159,7 @@ def changes(controller: Controller, agents: Agents, users: list[str], resources:
     return out
 
 
-def bare(agents: Agents, count: int) -> dict[str, Any]:
+def bare(agents: Simulated, count: int) -> dict[str, Any]:
     """Handshakes of the same agents, with the same kind of certificates, with a thread that does nothing but accept them."""
     before = cpu(agents.popen.pid)
     event = agents.ask(f"bare {count}", "bare", 60)
@@ -224,7 +175,7 @@ def counters(host: Host) -> dict[str, int]:
     return {**read("snmp", {"connections": "Tcp:PassiveOpens"}), **read("netstat", {"overflows": "TcpExt:ListenOverflows"})}
 
 
-def killed(controller: Controller, agents: Agents) -> dict[str, Any]:
+def killed(controller: Controller, agents: Simulated) -> dict[str, Any]:
     """kill -9, a new start, and all agents come back as they do."""
     host = controller.host
     agents.ask("mark", "marked", 30)
@@ -249,7 +200,9 @@ def figures(host: Host, program: pathlib.Path, args: argparse.Namespace) -> dict
     controller = Controller(host, "controller")
     controller.start()
     controller.apply(policy(users, args.resources, "start.bench.tg"))
-    agents = Agents(host, program, controller)
+    own = host.space.root / "agents"
+    own.mkdir()
+    agents = Simulated(host, "agents", program, controller.state, own)
     with step(f"{args.agents:,} agents enrol"):
         out["enrolment"] = agents.ask(f"enrol {args.agents}", "enrolled", 600)
     controller.running.stop()

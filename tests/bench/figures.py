@@ -51,6 +51,7 @@ class Figures:
     dns: dict[str, list[float | None]] = field(default_factory=dict)          # answers a second
     dns_cost: dict[str, list[float | None]] = field(default_factory=dict)     # seconds of the server's processor time for each
     dns_asker: list[float | None] = field(default_factory=list)               # of a core, what dnsperf took meanwhile
+    crowd: dict[str, list[dict[str, float] | None]] = field(default_factory=dict)   # by threads of the connector: crowd.Passed
     load: dict[str, Any] | None = None
     memory: dict[str, Any] | None = None
     not_run: dict[str, str] = field(default_factory=dict)                     # what this machine cannot run, and why
@@ -107,6 +108,10 @@ class Figures:
 
     def dns_ratios(self, other: str) -> list[float]:
         return [a / b for a, b in zip(self.dns.get("tg", []), self.dns.get(other, [])) if a is not None and b is not None]
+
+    def crowd_ratios(self, threads: int) -> list[float]:
+        """What a connector with so many threads passes on, by what one with one does."""
+        return [a["rate"] / b["rate"] for a, b in zip(self.crowd.get(str(threads), []), self.crowd.get("1", [])) if a and b]
 
     def dns_cost_ratios(self, other: str) -> list[float]:
         """Above 1: tg takes less."""

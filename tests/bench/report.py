@@ -98,6 +98,17 @@ def dns(f: Figures) -> str:
     return markdown(rows) + (f"\ndnsperf itself took {statistics.median(asker):.0%} of a core, and can be the limit.\n" if asker else "")
 
 
+def crowd(f: Figures) -> str:
+    rows = [["four clients at once", "datagrams a second", ": one thread", "cores of the connector", "of all clients"]]
+    for threads, every in f.crowd.items():
+        found = [one for one in every if one]
+        if found:
+            rate, served, asked = (statistics.median(one[key] for one in found) for key in ("rate", "connector", "clients"))
+            rows.append([f"connector with `--threads {threads}`", f"{rate:,.0f}",
+                         "" if threads == "1" else spread(f.crowd_ratios(int(threads))), f"{served:.2f}", f"{asked:.2f}"])
+    return markdown(rows)
+
+
 def at_rest(f: Figures) -> str:
     rows = [["at rest, and under load", "figure"]]
     if m := f.memory:
@@ -135,6 +146,8 @@ def report(f: Figures) -> str:
         parts += [absolute(f), f"{ratios}; above 1 is better for tg:", relative(f)]
     if any(f.carried.values()):
         parts.append(processors(f))
+    if f.crowd:
+        parts.append(crowd(f))
     if f.dns:
         parts.append(dns(f))
     if f.memory or f.load:
