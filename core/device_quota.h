@@ -14,8 +14,7 @@
 namespace tg {
 
 // DeviceQuota counts what devices hold: flows or tunnels, which take a descriptor each (and no idle limit ends a TCP flow,
-// so that a device that only opens and holds would otherwise have them all), lookups, or bytes. Threads may share one: its lock is
-// taken when something begins or ends, not while it lasts. Pure.
+// so that a device that only opens and holds would otherwise have them all), lookups, or bytes. Threads may share one. Pure.
 class DeviceQuota {
  public:
   struct Limits {

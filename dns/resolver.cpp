@@ -24,8 +24,7 @@ End end_of(Exchanges::End end) {
 }  // namespace
 
 Resolver::Resolver(Config config)
-    : config_(std::move(config)), exchanges_(config_.servers), cache_(config_.cache_entries),
-      quota_({config_.max_lookups, config_.max_lookups_of_one}) {}
+    : config_(std::move(config)), exchanges_(config_.servers), cache_(config_.cache_entries) {}
 
 Resolver::RequestId Resolver::resolve(const Name& name, Instant now, const std::string& asker) {
   return start({{name, kTypeA}, true}, now, asker);
@@ -105,7 +104,7 @@ void Resolver::ask(Lookup& l, const Name& name, Instant now) {
 
 bool Resolver::may_ask(Lookup& l) {
   if (l.asker.empty() || l.place.count() > 0) return true;
-  auto place = quota_.take(l.asker);
+  auto place = config_.lookups->take(l.asker);
   if (place) l.place = std::move(*place);
   return place.has_value();
 }

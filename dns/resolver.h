@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -22,13 +23,14 @@ namespace tg::dns {
 // Sans-I/O, see Asker. Not thread-safe.
 class Resolver final : public Asker {
  public:
+  static constexpr DeviceQuota::Limits kLookups{1024, 256};
   struct Config {
     Exchanges::Config servers;
     // For one request, everything included; from the last change of the servers on, if there is one meanwhile.
     Duration total = std::chrono::seconds(5);
-    std::size_t max_lookups = 1024;               // different questions in flight
     std::size_t cache_entries = 4096;
-    std::size_t max_lookups_of_one = 256;         // of max_lookups, for the questions of one asker
+    // Different questions in flight, and those of one asker. Resolvers may share one.
+    std::shared_ptr<DeviceQuota> lookups = std::make_shared<DeviceQuota>(kLookups);
   };
   using RequestId = std::uint64_t;
 
@@ -39,7 +41,7 @@ class Resolver final : public Asker {
       failed,        // the servers could not tell, or the CNAMEs go in circles; here and below rcode is SERVFAIL
       timed_out,
       unreachable,   // no server is configured, or none could be reached
-      exhausted,     // max_lookups, or max_lookups_of_one
+      exhausted,     // Config::lookups
     };
     RequestId id = 0;
     End end = End::answered;
@@ -50,7 +52,7 @@ class Resolver final : public Asker {
 
   explicit Resolver(Config config);
 
-  // `asker`, here and below, is whose share of max_lookups a question takes while a server is asked. What the cache knows and
+  // `asker`, here and below, is whose share of Config::lookups a question takes while a server is asked. What the cache knows and
   // what joins another's lookup takes no place; nor does what is asked for nobody (""), which is tg itself.
   // resolve asks for the A records of `name` and, when it exists but has none, for AAAA.
   RequestId resolve(const Name& name, Instant now, const std::string& asker = {});
@@ -108,7 +110,6 @@ class Resolver final : public Asker {
   Config config_;
   Exchanges exchanges_;
   Cache cache_;
-  DeviceQuota quota_;
   RequestId next_id_ = 1;
   std::unordered_map<Key, Lookup, KeyHash> lookups_;
   std::unordered_map<RequestId, Key> requests_;

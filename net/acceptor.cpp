@@ -13,9 +13,10 @@ struct Acceptor::State {
   std::function<void(Fd, const Endpoint&)> accepted;
   Watch watch{};   // destroyed before the listener
   Timer pause{};
+  bool wanted = true;
 
   void accept_some() {
-    for (int i = 0; i < kPerTurn; ++i) {
+    for (int i = 0; i < kPerTurn && wanted; ++i) {
       Endpoint peer;
       Fd fd = accept_from(listener.get(), &peer);
       if (fd) {
@@ -35,8 +36,14 @@ Acceptor::Acceptor(Loop& loop, Fd listener, std::function<void(Fd, const Endpoin
     : state_(new State{std::move(listener), std::move(accepted)}) {
   State* s = state_.get();
   s->watch = Watch(loop, s->listener.get(), [s] { s->accept_some(); });
-  s->pause = Timer(loop, [s] { s->watch.want_read(true); });
+  s->pause = Timer(loop, [s] { s->watch.want_read(s->wanted); });
   s->watch.want_read(true);
+}
+
+void Acceptor::want(bool on) {
+  if (!state_ || state_->wanted == on) return;
+  state_->wanted = on;
+  state_->watch.want_read(on);
 }
 
 int Acceptor::fd() const noexcept { return state_ ? state_->listener.get() : -1; }

@@ -18,6 +18,10 @@ class Acceptor {
   // `accepted` may not destroy the Acceptor.
   Acceptor(Loop& loop, Fd listener, std::function<void(Fd, const Endpoint& peer)> accepted);
 
+  // want(false) leaves connections to the kernel, which keeps so many as the listener's backlog and then refuses; want(true),
+  // as at first, takes them.
+  void want(bool on);
+
   int fd() const noexcept;
   explicit operator bool() const noexcept { return state_ != nullptr; }
 

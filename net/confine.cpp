@@ -89,13 +89,17 @@ int forbid_starting(scmp_filter_ctx filter, bool threads) {
     const int e = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, clone, 0);
     return e != 0 ? e : seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, clone3, 0);
   }
-  const int e = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, clone, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
+  int e = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, clone, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
+  for (const scmp_datum_t other : {CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET}) {
+    if (e == 0) e = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, clone, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, other, other));
+  }
   return e != 0 ? e : seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), clone3, 0);
 }
 
 Result<> forbid_calls(bool threads) {
   const std::unique_ptr<void, void (*)(scmp_filter_ctx)> filter(seccomp_init(SCMP_ACT_ALLOW), seccomp_release);
   if (!filter) return fail(Errc::unsupported, "there is no memory for a seccomp filter");
+  if (const int e = seccomp_attr_set(filter.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS); e != 0) return no_filter(e);
   for (const char* name : kForbidden) {
     const int call = seccomp_syscall_resolve_name(name);
     if (call == __NR_SCMP_ERROR) continue;

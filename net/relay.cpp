@@ -57,7 +57,7 @@ struct Relay::State {
     }
 
     Worker& worker;
-    std::shared_ptr<PipePool> pipes;   // the relay counts what has moved through them
+    std::shared_ptr<PipePool> pipes;
     std::function<void(std::uint64_t)> tell;
     std::unordered_map<std::uint64_t, std::unique_ptr<Splice>> splices;
   };
@@ -80,8 +80,10 @@ struct Relay::State {
   State(Loop& l, TlsContext c, Buffer key, std::string name, std::size_t threads)
       : loop(l), control_context(std::move(c)), ticket_key(std::move(key)), instance(std::move(name)),
         workers(l, threads, [this](Worker& w) {
-          pipes.push_back(std::make_shared<PipePool>());
-          return std::make_unique<Shard>(w, pipes.back(), [this](std::uint64_t number) { parted(number); });
+          const auto pool = std::make_shared<PipePool>();
+          std::erase_if(pipes, [](const auto& p) { return p.expired(); });   // whose thread could not be started
+          pipes.push_back(pool);
+          return std::make_unique<Shard>(w, pool, [this](std::uint64_t number) { parted(number); });
         }) {}
 
   Loop& loop;
@@ -95,7 +97,7 @@ struct Relay::State {
   std::unordered_map<std::uint64_t, std::string> rung;          // the labels of those in `waiting`
   std::unordered_map<std::uint64_t, Control> controls;
   std::unordered_map<std::uint64_t, std::vector<std::uint64_t>> online;   // connector -> its controls, the newest last
-  std::vector<std::shared_ptr<PipePool>> pipes;                 // of each worker
+  std::vector<std::weak_ptr<PipePool>> pipes;                   // of each worker
   std::unordered_map<std::uint64_t, std::size_t> joined;        // pairs, and the worker that has each
   std::uint64_t joined_ever = 0;
   std::uint64_t next_number = 1;
@@ -181,7 +183,7 @@ struct Relay::State {
     const std::uint64_t number = client.number;
     const auto fds = std::make_shared<std::pair<Fd, Fd>>(std::move(client.fd), std::move(connector.fd));
     const auto worker = workers.give([number, fds, first = std::move(client.bytes)](Shard& s) { s.pass_on(number, std::move(*fds), first); });
-    if (!worker) return;
+    if (!worker) return;   // which the log has said
     joined[number] = *worker;
     ++joined_ever;
   }
@@ -274,7 +276,9 @@ std::size_t Relay::connectors() const noexcept { return state_->online.size(); }
 std::size_t Relay::joined() const noexcept { return state_->joined.size(); }
 Relay::Counts Relay::counts() const noexcept {
   Counts counts{state_->joined_ever, 0, state_->workers.started()};
-  for (const auto& pool : state_->pipes) counts.bytes += pool->moved();
+  for (const auto& pool : state_->pipes) {
+    if (const auto alive = pool.lock()) counts.bytes += alive->moved();
+  }
   return counts;
 }
 

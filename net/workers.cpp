@@ -15,6 +15,15 @@ void Worker::tell(std::function<void()> work) {
   });
 }
 
+Result<> Worker::prepare() {
+  try {
+    const Timer first(loop_, [] {});
+  } catch (const std::system_error& e) {
+    return tl::unexpected(os_error(e.code().value(), "start a thread"));
+  }
+  return {};
+}
+
 Result<> Worker::start(std::function<void()> at_end) {
   sigset_t all, before;
   ::sigfillset(&all);

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "net/log.h"
 #include "net/loop.h"
 #include "net/socket.h"
 
@@ -31,6 +32,8 @@ class Worker {
   // tell has `work` done on the Loop at home, unless who has this worker is gone by then. For the worker's thread.
   void tell(std::function<void()> work);
 
+  // prepare takes the descriptors that the Loop needs, before anything is made on it. Errors: exhausted.
+  Result<> prepare();
   // start begins the thread, which is sent no signals; `at_end` is called on it when its Loop has stopped. Errors: exhausted.
   Result<> start(std::function<void()> at_end);
   // stop ends the Loop and waits for the thread. Not for the worker's thread.
@@ -56,15 +59,15 @@ class Workers {
   Workers(Loop& home, std::size_t most, std::function<std::unique_ptr<State>(Worker&)> make)
       : home_(home), most_(std::max<std::size_t>(most, 1)), make_(std::move(make)) {}
 
-  // give has `job` done by the worker that has the least work, counts one piece more for it, and returns its number. Errors:
-  // exhausted, when there is no worker and no thread can be started.
+  // give has `job` done by the worker that has the least work, counts one piece more for it, and returns its number. Where a
+  // thread cannot be started, which the log says, those that run do it all, and it is tried again kAgain later. Errors:
+  // exhausted, when there is no worker at all.
+  static constexpr Duration kAgain = std::chrono::seconds(5);
   Result<std::size_t> give(Job job) {
     auto least = std::min_element(all_.begin(), all_.end(), [](const auto& a, const auto& b) { return a->pieces < b->pieces; });
     const bool another = all_.size() < most_ && (least == all_.end() || (*least)->pieces > 0);
-    if (another) {
-      if (auto started = start(); started) least = all_.end() - 1;
-      else if (all_.empty()) return pass_on(started);
-    }
+    if (another && start()) least = all_.end() - 1;
+    if (all_.empty()) return fail(Errc::exhausted, "there is no thread to carry it");
     ++(*least)->pieces;
     const auto number = static_cast<std::size_t>(least - all_.begin());
     post(number, std::move(job));
@@ -82,7 +85,11 @@ class Workers {
   }
 
   // end waits for the threads to end; nothing may be given or posted afterwards. What they had to tell is not told.
-  void end() { all_.clear(); }
+  void end() {
+    present_.reset();
+    for (auto& one : all_) one->worker.loop().stop();   // at once, so that the slowest is all that is waited for
+    all_.clear();
+  }
 
   std::size_t most() const noexcept { return most_; }
   std::size_t started() const noexcept { return all_.size(); }
@@ -96,12 +103,21 @@ class Workers {
     std::size_t pieces = 0;
   };
 
-  Result<> start() {
+  bool start() {
+    if (Loop::now() < again_) return false;
     auto one = std::make_unique<One>(home_, present_);
-    one->state = make_(one->worker);
-    if (auto begun = one->worker.start([o = one.get()] { o->state.reset(); }); !begun) return begun;
+    auto begun = one->worker.prepare();
+    if (begun) {
+      one->state = make_(one->worker);
+      begun = one->worker.start([o = one.get()] { o->state.reset(); });
+    }
+    if (!begun) {
+      log(Level::error, "{}: {} carry traffic", begun.error().text, all_.size());
+      again_ = Loop::now() + kAgain;
+      return false;
+    }
     all_.push_back(std::move(one));
-    return {};
+    return true;
   }
 
   Loop& home_;
@@ -109,6 +125,7 @@ class Workers {
   std::function<std::unique_ptr<State>(Worker&)> make_;
   std::shared_ptr<void> present_ = std::make_shared<int>();
   std::vector<std::unique_ptr<One>> all_;
+  Instant again_{};   // no thread is started before
 };
 
 }  // namespace tg::net

@@ -8,7 +8,7 @@
 namespace tg::client {
 namespace {
 
-constexpr std::size_t kWaitingMax = 64;
+constexpr std::size_t kWishesMax = 64;
 
 // The Resource that a person means: its name, its address or its alias.
 const Resource* meant(const Targets& targets, const std::string& text) {
@@ -33,7 +33,7 @@ void Wishes::ask(const Json& request, const Targets& targets, const std::functio
   const std::string name = printable(r->name, 64);
   if (access.need == Need::nothing) return refuse(Errc::conflict, fmt::format("{} is ready: there is nothing to ask for", name));
   if (access.need < Need::approval) return refuse(Errc::login_needed, fmt::format("{} needs a sign-in first: sudo tg client login", name));
-  if (waiting_.size() >= kWaitingMax) return refuse(Errc::exhausted, "too many requests at once");
+  if (waiting_.size() >= kWishesMax) return refuse(Errc::exhausted, "too many requests at once");
   const Json message = {{"type", "request_access"}, {"resource", r->id}, {"seconds", number_or(request, "seconds", 0)},
                         {"reason", text_or(request, "reason", "")}};
   if (!say(message)) return refuse(Errc::unreachable, "the controller is away; see: tg client status");

@@ -14,6 +14,9 @@ constexpr Duration kFarewell = std::chrono::milliseconds(300);   // for goodbyes
 // Tunnels whose client has not shown who it is: in all, and by one relay or from one source.
 constexpr std::size_t kStrangersMax = 1024;
 constexpr std::size_t kStrangersOfOne = 256;
+// Tunnels that were given to workers and have not begun there, for each thread: more wait here, where who floods can be sent away,
+// and at the listener. A worker has its tunnels to mind, and rules to hear.
+constexpr std::size_t kBeginning = 64;
 constexpr std::int64_t kProbeMost = 10'000;                      // milliseconds for DNS servers to answer
 constexpr std::size_t kProbesMax = 8;
 constexpr Duration kTogether = std::chrono::milliseconds(100);   // events that workers have recorded are taken at once
@@ -38,7 +41,7 @@ Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identit
       common_{flows_, tunnel_quota_, kept_, lines_, recorder_, traffic_}, strangers_(kStrangersMax, kStrangersOfOne),
       workers_(loop, options_.threads, [this](net::Worker& w) {
         return std::make_unique<Shard>(w, common_, resolver_.servers(), rules_,
-                                       [this](std::uint64_t number, bool over) { settled(number, over); });
+                                       [this](std::uint64_t number, Shard::Stage stage) { heard(number, stage); });
       }) {
   rules_.own = net::local_addresses().value_or(std::vector<IpAddress>());
 }
@@ -94,19 +97,24 @@ void Agent::view_changed() {
   Rules fresh;
   fresh.controller_since = controller_->up_since();
   fresh.own = rules_.own;
-  std::vector<Resource> resources;
+  fresh.policy = rules_.policy;
   for (const auto& [key, item] : controller_->view()) {
     if (key == "self") {
       auto self = connector_self_from_json(item);
       if (!self) return net::log(net::Level::error, "the controller sent nonsense: {}", self.error().text);
       fresh.self = std::move(*self);
-    } else if (key.starts_with("resource/")) {
-      auto resource = resource_from_json(item);
-      if (resource) resources.push_back(std::move(*resource));
-      else net::log(net::Level::error, "the controller sent a Resource that makes no sense: {}", resource.error().text);
     } else if (key.starts_with("revoked/") && item.is_number_unsigned()) {
       fresh.revoked[key.substr(8)] = item.get<Generation>();
     }
+  }
+  rules_ = fresh;
+  tell_rules();   // what is void is heard before the list, which takes a while to make when it is long
+  std::vector<Resource> resources;
+  for (const auto& [key, item] : controller_->view()) {
+    if (!key.starts_with("resource/")) continue;
+    auto resource = resource_from_json(item);
+    if (resource) resources.push_back(std::move(*resource));
+    else net::log(net::Level::error, "the controller sent a Resource that makes no sense: {}", resource.error().text);
   }
   fresh.policy = std::make_shared<const Policy>(std::move(resources));
   rules_ = std::move(fresh);
@@ -164,23 +172,40 @@ void Agent::take_client(net::Fd fd, const std::string& way, const std::string& p
     tunnel_context_until_ = identity_.renewal_due();
   }
   const std::uint64_t number = next_number_++;
-  if (const auto oldest = strangers_.add(number, way)) {
-    workers_.post(tunnels_.at(*oldest), [stranger = *oldest](Shard& s) { s.drop_stranger(stranger); });
-  }
-  const auto worker = workers_.give([number, path, fd = std::make_shared<net::Fd>(std::move(fd)), context = *tunnel_context_](Shard& s) {
-    s.take(number, path, std::move(*fd), context);
-  });
-  if (worker) {
-    tunnels_[number] = *worker;
-    return;
-  }
-  strangers_.remove(number);
-  net::log(net::Level::error, "a client cannot be served: {}", worker.error().text);
+  if (const auto oldest = strangers_.add(number, way)) drop_stranger(*oldest);
+  arrivals_[number] = {path, std::move(fd)};
+  serve_arrivals();
 }
 
-void Agent::settled(std::uint64_t number, bool over) {
+void Agent::serve_arrivals() {
+  while (!arrivals_.empty() && beginning_ < kBeginning * workers_.most()) {
+    auto next = arrivals_.extract(arrivals_.begin());
+    const std::uint64_t number = next.key();
+    const auto worker = workers_.give([number, arrival = std::make_shared<Arrival>(std::move(next.mapped())), context = *tunnel_context_](Shard& s) {
+      s.take(number, arrival->path, std::move(arrival->fd), context);
+    });
+    if (!worker) {   // which the log has said; the client comes again
+      strangers_.remove(number);
+      continue;
+    }
+    tunnels_[number] = *worker;
+    ++beginning_;
+  }
+  listener_.want(arrivals_.empty());
+}
+
+void Agent::drop_stranger(std::uint64_t number) {
+  if (arrivals_.erase(number) > 0) return;
+  workers_.post(tunnels_.at(number), [number](Shard& s) { s.drop_stranger(number); });
+}
+
+void Agent::heard(std::uint64_t number, Shard::Stage stage) {
+  if (stage == Shard::Stage::begun) {
+    --beginning_;
+    return serve_arrivals();
+  }
   strangers_.remove(number);
-  if (!over) return;
+  if (stage == Shard::Stage::known) return;
   workers_.done(tunnels_.at(number));
   tunnels_.erase(number);
 }
@@ -236,6 +261,7 @@ void Agent::stop() {
   stopping_ = true;
   net::log(net::Level::info, "stopping");
   listener_ = {};
+  arrivals_.clear();
   workers_.post_to_all([](Shard& s) { s.close(Code::shutting_down); });
   for (auto& [name, relay] : relays_) relay->close();
   controller_->close();

@@ -52,7 +52,9 @@ class Agent {
   void update_relays();
   // `way`: the relay or the source that it comes by; `path`: likewise, for the record.
   void take_client(net::Fd fd, const std::string& way, const std::string& path);
-  void settled(std::uint64_t number, bool over);
+  void serve_arrivals();
+  void drop_stranger(std::uint64_t number);
+  void heard(std::uint64_t number, Shard::Stage stage);
   void tell_rules();
   void events_ready();
   void events_recorded();
@@ -81,6 +83,12 @@ class Agent {
   net::Acceptor listener_;
   std::optional<net::TlsContext> tunnel_context_;   // made again when the certificate is renewed
   UnixTime tunnel_context_until_{};
+  struct Arrival {
+    std::string path;
+    net::Fd fd;
+  };
+  std::map<std::uint64_t, Arrival> arrivals_;       // connections that no worker has yet, by the number of their tunnel
+  std::size_t beginning_ = 0;                       // that were given to a worker, and have not begun there
   std::map<std::uint64_t, std::size_t> tunnels_;    // and the worker that has each
   Crowd strangers_;                                 // those whose client has not shown who it is
   std::uint64_t next_number_ = 1;                   // of a tunnel, or a probe

@@ -22,7 +22,7 @@
 namespace tg::connector {
 namespace {
 
-constexpr Duration kTogether = std::chrono::milliseconds(500);    // events that are written and sent at once
+constexpr Duration kWrittenTogether = std::chrono::milliseconds(500);    // events that are written and sent at once
 constexpr Duration kBetween = std::chrono::milliseconds(125);     // two batches: a controller takes ten messages a second
 constexpr Duration kDiskAgain = std::chrono::seconds(5);
 constexpr Duration kSayEvery = std::chrono::minutes(1);
@@ -35,7 +35,7 @@ Milliseconds wall() {
 }  // namespace
 
 EventSpool::EventSpool(net::Loop& loop, std::string directory, EventQueue::Limits limits, std::function<void(const Json&)> send)
-    : loop_(loop), directory_(std::move(directory)), queue_(net::random_seed(), limits), send_(std::move(send)) {
+    : loop_(loop), directory_(std::move(directory)), queue_(net::random_seed(), limits), write_at_(limits.unwritten / 2), send_(std::move(send)) {
   flush_ = net::Timer(loop_, [this] { flush(); });
   next_ = net::Timer(loop_, [this] { send_next(); });
   disk_ = net::Timer(loop_, [this] { write(); });
@@ -75,7 +75,8 @@ void EventSpool::lose(std::uint64_t events) {
 
 void EventSpool::added() {
   tell_lost();
-  if (!std::exchange(due_, true)) flush_.after(kTogether);
+  if (queue_.unwritten_bytes() > write_at_) write();
+  if (!std::exchange(due_, true)) flush_.after(kWrittenTogether);
 }
 
 void EventSpool::tell_lost() {

@@ -49,6 +49,7 @@ class EventSpool {
   net::Loop& loop_;
   std::string directory_;
   EventQueue queue_;
+  std::size_t write_at_;               // bytes; they are written at once, so that none is given up while there is a disk
   std::function<void(const Json&)> send_;
   bool ready_ = false;
   Instant send_again_{};               // not before

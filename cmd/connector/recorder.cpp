@@ -34,7 +34,7 @@ void Recorder::record(ConnectionEvent e) {
     e.time = std::chrono::duration_cast<Milliseconds>(std::chrono::system_clock::now().time_since_epoch());
     const bool nothing_before = kept_.events.empty();
     if (kept_.events.size() < kMost) kept_.events.push_back(std::move(e));
-    else ++kept_.lost;
+    else kept_.lost += 1 + e.more;
     if (!nothing_before) return;
   }
   news_();

@@ -17,7 +17,7 @@ constexpr Duration kReturn = std::chrono::seconds(10);   // devices find the con
 constexpr std::chrono::seconds kLeeway(60);              // as Grant::verify
 constexpr std::chrono::hours kEver(24 * 365);
 constexpr std::size_t kQueriesMax = 1024;                // of one tunnel, at once
-constexpr std::size_t kWaitingMax = 256;                 // of one tunnel, at once
+constexpr std::size_t kRequestsWaitingMax = 256;                 // of one tunnel, at once
 
 void say_full(DeviceQuota& quota, const std::string& device, const char* what) {
   if (!quota.worth_saying(net::Loop::now())) return;
@@ -166,7 +166,7 @@ bool Session::awaits_grant() const {
 // keep says whether a request waits for the new grant: take_kept takes it up again. (Datagrams right behind an OPEN are lost.)
 template <class Request>
 bool Session::keep(StreamId id, const Request& request) {
-  return awaits_grant() && waiting_.size() < kWaitingMax && waiting_.emplace(id, request).second;
+  return awaits_grant() && waiting_.size() < kRequestsWaitingMax && waiting_.emplace(id, request).second;
 }
 
 void Session::take_kept() {

@@ -47,6 +47,7 @@ class Session final : public TunnelHandler {
     LogQuota& lines;           // of the log, about what devices are refused
     Recorder& recorder;
     Traffic& traffic;
+    std::shared_ptr<DeviceQuota> lookups = std::make_shared<DeviceQuota>(dns::Resolver::kLookups);   // of all their Resolvers
   };
   // Shared is what those of one worker share.
   struct Shared {

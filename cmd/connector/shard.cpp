@@ -6,17 +6,29 @@
 
 namespace tg::connector {
 
-Shard::Shard(net::Worker& worker, Session::Common& common, std::vector<Endpoint> dns, Rules rules, Settled settled)
-    : worker_(worker), common_(common), resolver_(worker.loop(), std::move(dns)), rules_(std::move(rules)), settled_(std::move(settled)) {}
+namespace {
 
-void Shard::tell(std::uint64_t number, bool over) {
-  worker_.tell([settled = settled_, number, over] { settled(number, over); });
+dns::Resolver::Config asking(std::vector<Endpoint> servers, const Session::Common& common) {
+  dns::Resolver::Config config;
+  config.servers.servers = std::move(servers);
+  config.lookups = common.lookups;
+  return config;
+}
+
+}  // namespace
+
+Shard::Shard(net::Worker& worker, Session::Common& common, std::vector<Endpoint> dns, Rules rules, Tell tell)
+    : worker_(worker), common_(common), resolver_(worker.loop(), asking(std::move(dns), common)), rules_(std::move(rules)), tell_(std::move(tell)) {}
+
+void Shard::say(std::uint64_t number, Stage stage) {
+  worker_.tell([tell = tell_, number, stage] { tell(number, stage); });
 }
 
 void Shard::take(std::uint64_t number, const std::string& path, net::Fd fd, const net::TlsContext& context) {
-  const Session::Callbacks callbacks{[this, number] { tell(number, false); }, [this, number](const Error& e) {
+  say(number, Stage::begun);
+  const Session::Callbacks callbacks{[this, number] { say(number, Stage::known); }, [this, number](const Error& e) {
                                        net::log(net::Level::debug, "a tunnel ended: {}", e.text);
-                                       tell(number, true);
+                                       say(number, Stage::over);
                                        sessions_.erase(number);
                                      }};
   sessions_[number] = std::make_unique<Session>(Session::Shared{worker_.loop(), resolver_, rules_, common_}, path, std::move(fd),
@@ -27,7 +39,7 @@ void Shard::drop_stranger(std::uint64_t number) {
   const auto it = sessions_.find(number);
   if (it == sessions_.end() || it->second->known()) return;
   sessions_.erase(it);
-  tell(number, true);
+  say(number, Stage::over);
 }
 
 void Shard::set_rules(const Rules& rules) {

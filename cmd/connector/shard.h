@@ -15,10 +15,12 @@ namespace tg::connector {
 // Shard lives on its worker's thread. Of other shards it knows nothing: what they have in common is in Common.
 class Shard {
  public:
-  // `settled` is told, on the thread of the Agent, that a client has shown who it is, or that its tunnel is over.
-  using Settled = std::function<void(std::uint64_t number, bool over)>;
+  // Stage is what has become of a tunnel. Each begins and is over, once; `known`: its client has shown who it is.
+  enum class Stage { begun, known, over };
+  // Tell is called on the thread of the Agent.
+  using Tell = std::function<void(std::uint64_t number, Stage stage)>;
 
-  Shard(net::Worker& worker, Session::Common& common, std::vector<Endpoint> dns, Rules rules, Settled settled);
+  Shard(net::Worker& worker, Session::Common& common, std::vector<Endpoint> dns, Rules rules, Tell tell);
 
   // take begins the session of a client. `path`: see Session.
   void take(std::uint64_t number, const std::string& path, net::Fd fd, const net::TlsContext& context);
@@ -29,13 +31,13 @@ class Shard {
   void close(Code code);
 
  private:
-  void tell(std::uint64_t number, bool over);
+  void say(std::uint64_t number, Stage stage);
 
   net::Worker& worker_;
   Session::Common& common_;
   net::Resolver resolver_;
   Rules rules_;
-  Settled settled_;
+  Tell tell_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Session>> sessions_;
 };
 

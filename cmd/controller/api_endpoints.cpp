@@ -27,38 +27,38 @@ const ApiField kChanges = {"changes", "changes", "What was changed", true};
 const ApiField kExpires = {"expires", "text", "How long it is good for, as in 90d", true};
 const ApiField kExpiry = {"expires", "time", "When it ends", true};
 
-using Fields = std::vector<ApiField>;
+using ApiFields = std::vector<ApiField>;
 
-Fields operator+(Fields a, const Fields& b) {
+ApiFields operator+(ApiFields a, const ApiFields& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;
 }
 
-Fields required(Fields fields) {
+ApiFields required(ApiFields fields) {
   for (ApiField& f : fields) f.required = true;
   return fields;
 }
 
-const Fields kProvider = {
+const ApiFields kProvider = {
     {"scopes", "texts", "What is asked for"},
     {"email_claim", "text", "Where it tells the e-mail address"},
     {"trust_email", "flag", "Whether its addresses are taken without its word that they are verified"},
     {"groups_claim", "text", "Where it tells a person's groups; \"\": they are not asked for"},
     {"domains", "texts", "Whose addresses alone it may vouch for, and need not be listed as users"}};
-const Fields kProviderSet = {{"session", "length", "How long a sign-in is good for, as in 12h"},
+const ApiFields kProviderSet = {{"session", "length", "How long a sign-in is good for, as in 12h"},
                              {"mfa_contexts", "texts", "Its words (acr) for a sign-in with a second factor"}};
-const Fields kPolicyFlags = {{"mfa", "flag", "Whether the sign-in must have shown a second factor"},
+const ApiFields kPolicyFlags = {{"mfa", "flag", "Whether the sign-in must have shown a second factor"},
                              {"trusted_device", "flag", "Whether an administrator must trust the device"},
                              {"days", "texts", "On these days only: mon, or mon-fri"},
                              {"hours", "text", "From one time to another, as in 08:00-18:00; \"\": any"},
                              {"time_zone", "text", "Of days and hours, as in Europe/Berlin"}};
-const Fields kPolicySet = {{"session", "length", "The sign-in must be younger, as in 8h; \"\": any"},
+const ApiFields kPolicySet = {{"session", "length", "The sign-in must be younger, as in 8h; \"\": any"},
                            {"until", "moment", "Only until then, as in 2026-12-31T18:00Z; \"\": for ever"},
                            {"approval", "length", "Only after a request was approved, and at most for so long; \"\": without"}};
-const Fields kGroupSet = {{"members", "texts", "Exactly these: e-mail addresses, and names of services"},
+const ApiFields kGroupSet = {{"members", "texts", "Exactly these: e-mail addresses, and names of services"},
                           {"claims", "claims", "Members are also those of whom a provider says one of these"},
                           {"policy", "text", "What it takes to reach something through it; \"\": nothing more"}};
-const Fields kResourceSet = {{"alias", "text", "A second name; \"\": none"},
+const ApiFields kResourceSet = {{"alias", "text", "A second name; \"\": none"},
                              {"groups", "texts", "Who may reach it"},
                              {"tcp", "ports", "TCP ports"},
                              {"udp", "ports", "UDP ports"},
@@ -80,19 +80,19 @@ std::vector<ApiKind> make_kinds() {
         {"resources", "number", "How many are in it"}},
        {kName}, {kRename}, true},
       {"connector", "connectors", "name", "", Role::admin, {id, kName, network, kEnrolled, kCreated, kLastSeen, kOnline, kFrom, kVersion},
-       Fields{kName} + required({network}), {kRename, network}, true, {"id"}},
+       ApiFields{kName} + required({network}), {kRename, network}, true, {"id"}},
       {"relay", "relays", "name", "", Role::admin, {id, kName, address, kEnrolled, kCreated, kLastSeen, kOnline, kFrom, kVersion},
-       Fields{kName} + required({address}), {kRename, address}, true, {"id"}},
+       ApiFields{kName} + required({address}), {kRename, address}, true, {"id"}},
       {"identity-provider", "identity-providers", "name", "", Role::owner,
-       Fields{kName, issuer, client} + kProvider +
-           Fields{{"session", "number", "How long a sign-in is good for, in seconds"}, {"lifetime", "text", "The same, as in 12h"},
+       ApiFields{kName, issuer, client} + kProvider +
+           ApiFields{{"session", "number", "How long a sign-in is good for, in seconds"}, {"lifetime", "text", "The same, as in 12h"},
                   {"mfa_contexts", "texts", "Missing where there are none"}, {"secret", "hidden|none", "Whether tg has its client secret"}},
-       Fields{kName} + required({issuer, client}) + kProvider + kProviderSet, Fields{kRename, issuer, client} + kProvider + kProviderSet, true},
+       ApiFields{kName} + required({issuer, client}) + kProvider + kProviderSet, ApiFields{kRename, issuer, client} + kProvider + kProviderSet, true},
       {"policy", "policies", "name", "", Role::admin,
-       Fields{kName} + kPolicyFlags +
-           Fields{{"session", "number", "In seconds"}, {"until", "time", "When it ends"}, {"approval", "number", "In seconds"},
+       ApiFields{kName} + kPolicyFlags +
+           ApiFields{{"session", "number", "In seconds"}, {"until", "time", "When it ends"}, {"approval", "number", "In seconds"},
                   {"demands", "text", "All of it in a few words"}, {"groups", "texts", "Whose it is"}, {"resources", "texts", "Whose it is"}},
-       Fields{kName} + kPolicyFlags + kPolicySet, Fields{kRename} + kPolicyFlags + kPolicySet, true},
+       ApiFields{kName} + kPolicyFlags + kPolicySet, ApiFields{kRename} + kPolicyFlags + kPolicySet, true},
       {"user", "users", "email", "email", Role::admin,
        {{"email", "text", "The e-mail address", true}, {"groups", "texts", "Of which he is a member now"}, {"devices", "number", "How many he has"},
         {"accounts", "texts", "The identity providers that know him"}, {"password", "flag", "Whether he may sign in with one"},
@@ -111,13 +111,13 @@ std::vector<ApiKind> make_kinds() {
        {kName, {"members", "texts", "Who was named"}, {"claims", "claims", "Of whom a provider says one of these"},
         {"by_claim", "texts", "Who is a member by that now"}, {"resources", "texts", "What they reach"},
         {"policy", "text", "What it takes; \"\": nothing more"}},
-       Fields{kName} + kGroupSet,
-       Fields{kRename} + kGroupSet + Fields{{"add", "texts", "Members more"}, {"remove", "texts", "Members less"}}, true},
+       ApiFields{kName} + kGroupSet,
+       ApiFields{kRename} + kGroupSet + ApiFields{{"add", "texts", "Members more"}, {"remove", "texts", "Members less"}}, true},
       {"resource", "resources", "name", "", Role::admin,
        {{"id", "number", "What it is for agents"}, kName, network, target, {"alias", "text", "A second name, or \"\""},
         {"groups", "texts", "Who may reach it"}, {"protocols", "object", "What is allowed"}, {"rules", "text", "The same for people"},
         {"policy", "text", "What it takes; \"\": nothing more"}},
-       Fields{kName} + required({network, target}) + kResourceSet, Fields{kRename, network, target} + kResourceSet, true, {"id"}},
+       ApiFields{kName} + required({network, target}) + kResourceSet, ApiFields{kRename, network, target} + kResourceSet, true, {"id"}},
       {"device", "devices", "id", "user", Role::admin,
        {id, {"name", "text", "What the machine calls itself"}, {"user", "text", "Whose it is"},
         {"state", "pending|trusted|blocked", "What an administrator thinks of it"},
@@ -163,7 +163,7 @@ void add_kind(std::vector<ApiEndpoint>& all, const ApiKind& k) {
   const std::string name = camel(k.kind);
   const bool owned = *k.owner != '\0';
   const auto question = [&](const char* type) { return Json{{"type", type}, {"kind", k.kind}}; };
-  const Fields changed = {kChanges, {"item", "item", "As it is now; missing with Prefer: return=minimal"}};
+  const ApiFields changed = {kChanges, {"item", "item", "As it is now; missing with Prefer: return=minimal"}};
   all.push_back({.method = "GET", .path = base, .operation = "list" + camel(k.path), .summary = fmt::format("List the {}", words(k.path)),
                  .question = question("list"), .area = k.path, .kind = &k, .own = owned,
                  .query = {{"limit", "number", "How many at most; 1000 when nothing is said"},
@@ -326,7 +326,7 @@ std::optional<std::vector<std::pair<std::string, std::string>>> match_path(const
   return out;
 }
 
-const ApiField* field_named(const Fields& fields, std::string_view name) {
+const ApiField* field_named(const ApiFields& fields, std::string_view name) {
   const auto found = std::find_if(fields.begin(), fields.end(), [&](const ApiField& f) { return f.name == name; });
   return found == fields.end() ? nullptr : &*found;
 }
@@ -365,7 +365,7 @@ std::string write_query(const Json& value) {
   return out;
 }
 
-Result<> check_members(const Fields& known, const Json& body) {
+Result<> check_members(const ApiFields& known, const Json& body) {
   if (!body.is_object()) return fail(Errc::malformed, "the body is not a JSON object");
   for (const auto& [name, value] : body.items()) {
     if (field_named(known, name) != nullptr) continue;

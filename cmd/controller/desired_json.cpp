@@ -15,7 +15,7 @@ constexpr std::int64_t kLineMax = 100'000'000;
 constexpr std::size_t kListMax = 1'000'000;   // check_limits is stricter, and says why
 constexpr std::size_t kUrlMax = 1024;
 constexpr std::uint64_t kSessionMax = 3650ull * 86400;   // as parse_duration
-constexpr std::uint64_t kTimeMax = 253'402'300'799;      // the last second of the year 9999
+constexpr std::uint64_t kLastSecond = 253'402'300'799;      // the last second of the year 9999
 
 // each reads an array of objects with `read`, and stops at the first mistake.
 template <class Spec, class Read>
@@ -117,7 +117,7 @@ Result<PolicySpec> policy(const Json& j) {
     else f.refuse("hours", hours.error().text);
   }
   if (f.has("time_zone")) out.time_zone = f.text("time_zone");
-  if (f.has("until")) out.until = UnixTime(std::chrono::seconds(f.number("until", kTimeMax)));
+  if (f.has("until")) out.until = UnixTime(std::chrono::seconds(f.number("until", kLastSecond)));
   out.approval = length("approval");
   if (!f.ok()) return f.error();
   return out;

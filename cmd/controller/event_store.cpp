@@ -10,7 +10,7 @@
 namespace tg::controller {
 namespace {
 
-constexpr int kVersion = 1;
+constexpr int kSchemaVersion = 1;
 constexpr std::int64_t kSpoolsOfOne = 8;             // that a connector may still send again
 constexpr std::size_t kAnswer = 4u << 20;            // bytes
 
@@ -99,12 +99,12 @@ Result<EventStore> EventStore::open(const std::string& path, Effort effort) {
   EventStore out(std::move(*db), effort);
   auto version = out.number("PRAGMA user_version");
   if (!version) return pass_on(version);
-  if (*version > kVersion) return fail(Errc::unsupported, path + " was written by a newer tg");
+  if (*version > kSchemaVersion) return fail(Errc::unsupported, path + " was written by a newer tg");
   if (*version == 0) {
     auto transaction = Transaction::begin(out.db_);
     if (!transaction) return pass_on(transaction);
     auto made = out.db_.script(kSchema);
-    if (made) made = out.db_.script(fmt::format("PRAGMA user_version = {}", kVersion).c_str());
+    if (made) made = out.db_.script(fmt::format("PRAGMA user_version = {}", kSchemaVersion).c_str());
     if (made) made = transaction->commit();
     if (!made) return pass_on(made);
   }

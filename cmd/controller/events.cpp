@@ -15,12 +15,12 @@ constexpr std::uint64_t kNumberMax = 1ull << 62;
 constexpr std::size_t kBatchMost = 1024;                         // events in one message
 constexpr std::size_t kTurnMost = 1024;                          // and in one transaction, unless one message has more
 constexpr std::size_t kGroupsMost = 32;                          // that one event names
-constexpr std::uint64_t kEntriesMax = 1000;                      // in one answer
+constexpr std::uint64_t kEventsMost = 1000;                      // in one answer
 constexpr std::size_t kPurgeMost = 512;                          // events in one step
-constexpr Duration kUpkeep = std::chrono::seconds(5);
+constexpr Duration kEventsUpkeep = std::chrono::seconds(5);
 constexpr Duration kUpkeepMore = std::chrono::milliseconds(50);  // while there is more to take out
 constexpr Duration kAgain = std::chrono::seconds(5);             // after a failure
-constexpr std::uint64_t kTimeMax = 253'402'300'799;
+constexpr std::uint64_t kLastMoment = 253'402'300'799;
 
 bool has(const std::vector<std::string>& sorted, const std::string& one) {
   return std::binary_search(sorted.begin(), sorted.end(), one);
@@ -56,8 +56,8 @@ Result<EventFilter> filter_of(const Model& model, const Json& request) {
       else f.refuse("kinds", "has an unknown one");
     }
   }
-  if (f.has("since")) out.since = UnixTime(std::chrono::seconds(f.number("since", kTimeMax)));
-  if (f.has("until")) out.until = UnixTime(std::chrono::seconds(f.number("until", kTimeMax)));
+  if (f.has("since")) out.since = UnixTime(std::chrono::seconds(f.number("since", kLastMoment)));
+  if (f.has("until")) out.until = UnixTime(std::chrono::seconds(f.number("until", kLastMoment)));
   if (!f.ok()) return f.error();
   auto id = device_named(model, device);
   if (!id) return pass_on(id);
@@ -116,7 +116,7 @@ Events::Events(net::Loop& loop, std::string path, EventsSettings settings, std::
   turn_ = net::Timer(loop_, [this] { turn(); });
   upkeep_ = net::Timer(loop_, [this] { upkeep(); });
   usable();
-  upkeep_.after(kUpkeep);
+  upkeep_.after(kEventsUpkeep);
 }
 
 // usable opens the database where it is not, now and then.
@@ -190,7 +190,7 @@ void Events::turn() {
 
 // upkeep takes out what is too old or too much, a little at a time.
 void Events::upkeep() {
-  upkeep_.after(kUpkeep);
+  upkeep_.after(kEventsUpkeep);
   if (!usable()) return;
   if (waiting_.empty() && !problem_.empty() && !store_->broken()) problem_.clear();   // nobody is there to try it for
   auto gone = store_->purge(net::Loop::wall() - settings_.keep, settings_.bytes, kPurgeMost);
@@ -203,7 +203,7 @@ Result<Json> Events::query(const Json& request) {
   auto filter = filter_of(model_(), request);
   if (!filter) return pass_on(filter);
   Fields f(request, "events");
-  const std::uint64_t most = f.has("most") ? std::max<std::uint64_t>(f.number("most", kEntriesMax), 1) : kEntriesMax;
+  const std::uint64_t most = f.has("most") ? std::max<std::uint64_t>(f.number("most", kEventsMost), 1) : kEventsMost;
   const bool forward = f.has("after");
   std::uint64_t from = store_->last() + 1;
   if (forward || f.has("before")) from = f.number(forward ? "after" : "before", kNumberMax);

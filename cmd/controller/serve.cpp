@@ -20,7 +20,7 @@
 namespace tg::controller {
 namespace {
 
-constexpr Duration kUpkeep = std::chrono::seconds(60);
+constexpr Duration kLongestUpkeep = std::chrono::seconds(60);
 constexpr std::chrono::seconds kShortestLife(10);   // of a certificate
 constexpr std::size_t kStranger = 16 * 1024;       // bytes of a connection that has not shown who it is
 constexpr std::size_t kStrangersLeast = 4096, kStrangersMost = 65536;
@@ -325,7 +325,7 @@ void Controller::add_metrics(Metrics& m) const {
 }
 
 Duration Controller::upkeep_every() const {
-  return std::clamp<Duration>(secrets_.pki.lifetimes().leaf / 20, std::chrono::seconds(1), kUpkeep);
+  return std::clamp<Duration>(secrets_.pki.lifetimes().leaf / 20, std::chrono::seconds(1), kLongestUpkeep);
 }
 
 // renew_api takes a certificate for browsers as soon as it is there: whoever renews it changes the files.
@@ -407,7 +407,8 @@ Result<int> serve(ServeOptions options) {
   say("next, in another terminal:");
   say(fmt::format("  tg controller apply FILE.toml{}        # who may reach what", state));
   say(fmt::format("  tg controller connector token NAME{}   # lets in a connector that FILE.toml names", state));
-  cmd::confine({net::Right::threads}, directory);
+  if (controller.has_relay()) cmd::confine({net::Right::threads}, directory);
+  else cmd::confine({}, directory);
   loop.run();
   return 0;
 }

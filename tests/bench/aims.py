@@ -47,7 +47,7 @@ def aims(f: Figures) -> list[Aim]:
         at_least(1.3, "keep-alive", "HAProxy TLS pair"),
         Aim("p50", "≤", 1, "× HAProxy TLS pair", [1 / ratio for ratio in f.ratios("tg", "HAProxy TLS pair", "p50")]),
         Aim("p99 beside bulk", "≤", 3, "× its own p99", f.beside_bulk("tg")),
-        Aim("four clients at once, two threads", "≥", 1.8, "× one thread", f.crowd_ratios(2)),
+        Aim("four clients at once, two threads", "≥", 1.7, "× one thread", f.crowd_ratios(2)),
         Aim("DNS answers", "≥", 1.5, "× unbound, one thread", f.dns_ratios("unbound, one thread")),
         Aim("memory of an idle client", "<", 15, "MB", [f.memory["client"] / 1e6] if f.memory else []),
         Aim("memory of the connector, an idle flow", "<", 6, "KiB", at_rest("flow", "connector_each", 1024)),

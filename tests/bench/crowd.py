@@ -42,7 +42,7 @@ def sink(lab: Lab) -> socket.socket:
 
 class Crowd:
     def __init__(self, tg: Tg, program: pathlib.Path) -> None:
-        self.tg, self.program = tg, program
+        self.tg, self.program = tg, program.resolve()
         self.host = another_laptop(tg.lab, "laptop-crowd", "198.18.4.1")
         self.tokens = [tg.token("device", "alice@example.com") for _ in range(CLIENTS)]
         self.state = tg.lab.root / "crowd"

@@ -193,8 +193,7 @@ class ConnectorTest : public ::testing::Test {
 
   static dns::Resolver::Config lookups(std::size_t all, std::size_t of_one) {
     dns::Resolver::Config config;
-    config.max_lookups = all;
-    config.max_lookups_of_one = of_one;
+    config.lookups = std::make_shared<DeviceQuota>(DeviceQuota::Limits{all, of_one});
     return config;
   }
 

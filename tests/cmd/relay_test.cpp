@@ -129,6 +129,20 @@ TEST_F(RelayTest, idle_pairs_hold_no_pipe) {
   EXPECT_LE(open_pipes(), before + 4) << "a pipe has two ends, and two were in use at once";
 }
 
+TEST_F(RelayTest, ends_its_pairs_when_it_ends) {
+  const auto c = connector();
+  ASSERT_TRUE(turner_.until([&] { return relay_->connectors() == 1; }));
+  std::vector<net::Fd> clients;
+  for (std::size_t i = 1; i <= 5; ++i) {
+    clients.push_back(dial(ticket(), "early"));
+    ASSERT_TRUE(turner_.until([&] { return rung_.size() == i && relay_->joined() == i; }));
+  }
+  EXPECT_EQ(relay_->counts().threads, 2u);
+  rung_.pop_back();   // one is about to tell that it is over
+  relay_.reset();
+  for (const net::Fd& client : clients) EXPECT_EQ(read_to_end(client.get()), "");
+}
+
 TEST_F(RelayTest, keeps_a_few_control_streams_of_one_connector_and_the_newest) {
   std::vector<decltype(connector())> streams;
   for (int i = 0; i < 6; ++i) {

@@ -13,7 +13,7 @@ using End = Resolver::Outcome::End;
 
 struct Resolving {
   explicit Resolving(int n = 1, std::size_t max_lookups = 1024, std::size_t of_one = 256)
-      : resolver({{servers(n), 400ms, true, seeded()}, 5s, max_lookups, 100, of_one}), wires(resolver) {}
+      : resolver({{servers(n), 400ms, true, seeded()}, 5s, 100, std::make_shared<DeviceQuota>(DeviceQuota::Limits{max_lookups, of_one})}), wires(resolver) {}
 
   Resolver::RequestId resolve(std::string_view text, const std::string& asker = {}) {
     return resolver.resolve(name(text), wires.now, asker);

@@ -10,13 +10,13 @@ from typing import Iterator
 
 import pytest
 from support.dnswire import ask
-from support.lab import NAS
+from support.lab import CONNECTOR, NAS
 from support.netns import Host, Process, wait_for
 from support.tg import PEOPLE, STUB, Tg, resource
 
 POLICY = PEOPLE + resource("NAS", "nas.home.int")
 OTHERS = {"second": "198.18.0.11", "third": "198.18.0.13"}
-SOON = 10.0
+SOON, DIRECT = 10.0, 8445
 
 
 def workers(process: Process | None) -> int:
@@ -44,10 +44,11 @@ def tunnels(tg: Tg) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def started(tg: Tg, threads: int) -> Iterator[list[Host]]:
+def started(tg: Tg, threads: int, *more: str) -> Iterator[list[Host]]:
     """Everything with so many threads, and three clients, one after the other: (first, the laptop)."""
     tg.stop()
-    tg.controller_arguments = tg.connector_arguments = ["--threads", str(threads)]
+    tg.controller_arguments = ["--threads", str(threads)]
+    tg.connector_arguments = ["--threads", str(threads), *more]
     hosts = [tg.lab.laptop]
     try:
         tg.start(POLICY)
@@ -73,7 +74,7 @@ def test_threads_start_with_tunnels_and_share_them(cold_tg: Tg, threads: int) ->
     tg = cold_tg
     with started(tg, threads) as hosts:
         assert workers(tg.connector) == workers(tg.controller) == 1
-        assert tunnels(tg) == {"tunnels": 1, "threads": 1, "flows": 0} or tunnels(tg)["flows"] > 0
+        assert (tunnels(tg)["tunnels"], tunnels(tg)["threads"]) == (1, 1)
         for name in OTHERS:
             come(tg, hosts, name)
             assert workers(tg.connector) == workers(tg.controller) == threads
@@ -129,6 +130,27 @@ def test_traffic_goes_on_while_the_thread_of_the_process_is_kept(cold_tg: Tg) ->
                 held.may_be_killed()
                 held.kill()
         tg.wait_works(SOON, "nothing is held any more")
+
+
+# Row 16 of the threats, at a connector.
+def test_who_only_connects_takes_few_of_a_connectors_descriptors(cold_tg: Tg) -> None:
+    """By --listen: 3,000 connections from one machine, as fast as it can, which say nothing. Of one source 256 are kept; and whoever
+    has something to say is served."""
+    tg = cold_tg
+    with started(tg, 2, "--listen", f"{CONNECTOR}:{DIRECT}") as hosts:
+        assert tg.connector
+        folder = pathlib.Path(f"/proc/{tg.connector.pid}/fd")
+        before = len(list(folder.iterdir()))
+        most = 0
+        with contextlib.ExitStack() as idle:
+            for _ in range(3000):
+                s = idle.enter_context(tg.lab.nas.socket(timeout=SOON))
+                s.connect((CONNECTOR, DIRECT))
+                most = max(most, len(list(folder.iterdir())))
+            wait_for("those above 256 are ended", lambda: len(list(folder.iterdir())) <= before + 256 + 8, SOON, explain=tg.explain)
+            come(tg, hosts, "second")
+            assert all(map(reaches, hosts))
+        assert most <= before + 2 * 256 + 64, most
 
 
 @pytest.mark.parametrize("role", ["connector", "controller", "relay"])

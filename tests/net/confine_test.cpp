@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <filesystem>
 #include <functional>
@@ -119,7 +120,14 @@ TEST(Confine, lets_who_may_have_threads_start_them_and_no_process) {
     std::thread([] {}).join();
     return 2;
   }), 1000 + SIGSYS);
-  const std::function<long()> starts[] = {[] { return long{fork()}; }, [] { return long{vfork()}; },
+  EXPECT_EQ(child([] {
+    if (!confine({Right::threads}, own_folder())) return 1;
+    return ::syscall(SYS_clone3, nullptr, 0) == -1 && errno == ENOSYS ? 0 : 2;
+  }), 0) << "or the C library would not take the other";
+  constexpr long kThread = CLONE_THREAD | CLONE_SIGHAND | CLONE_VM;
+  const std::function<long()> starts[] = {[] { return ::syscall(SYS_clone, kThread | CLONE_NEWNET, nullptr, nullptr, nullptr, nullptr); },
+                                          [] { return ::syscall(SYS_clone, kThread | CLONE_NEWNS, nullptr, nullptr, nullptr, nullptr); },
+                                          [] { return long{fork()}; }, [] { return long{vfork()}; },
                                           [] { return long{execl("/bin/true", "true", nullptr)}; },
                                           [] { return ::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr); }};
   for (const auto& call : starts) {

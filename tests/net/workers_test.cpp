@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <csignal>
+#include <future>
 #include <optional>
 #include <set>
 #include <thread>
@@ -93,11 +95,14 @@ TEST_F(WorkersOf, destroy_what_they_have_on_their_threads) {
 
 TEST_F(WorkersOf, a_worker_tells_nothing_to_who_is_gone) {
   bool told = false;
+  std::promise<void> said;
   {
     Workers<Station> workers(loop_, 1, make_);
-    workers.give([&told](Station& s) { s.worker.tell([&told] { told = true; }); }).value();
-    workers.give(use()).value();
-    awaited_ = 0;
+    workers.give([&](Station& s) {
+      s.worker.tell([&told] { told = true; });
+      said.set_value();
+    }).value();
+    said.get_future().wait();
     workers.end();
   }
   loop_.post([this] { loop_.stop(); });
@@ -114,6 +119,41 @@ TEST_F(WorkersOf, jobs_of_one_worker_are_done_in_their_order) {
   run_until_told(1);
   ASSERT_EQ(order.size(), 101u);
   for (int i = 0; i <= 100; ++i) EXPECT_EQ(order[static_cast<std::size_t>(i)], i);
+}
+
+// While it stands, this process can open no descriptor.
+class NoDescriptors {
+ public:
+  NoDescriptors() {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    const rlimit none{0, before_.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &none);
+  }
+  ~NoDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(WorkersOf, where_another_cannot_start_those_that_run_do_it_all) {
+  Workers<Station> workers(loop_, 2, make_);
+  EXPECT_EQ(workers.give(use()).value(), 0u);
+  {
+    const NoDescriptors exhausted;
+    EXPECT_EQ(workers.give(use()).value(), 0u);
+  }
+  EXPECT_EQ(workers.give(use()).value(), 0u) << "it is not tried again at once";
+  EXPECT_EQ(workers.started(), 1u);
+  run_until_told(3);
+}
+
+TEST_F(WorkersOf, where_none_can_start_who_gives_hears_it) {
+  Workers<Station> workers(loop_, 2, make_);
+  const NoDescriptors exhausted;
+  const auto given = workers.give(use());
+  ASSERT_FALSE(given);
+  EXPECT_EQ(given.error().code, Errc::exhausted);
+  EXPECT_EQ(workers.started(), 0u);
 }
 
 TEST_F(WorkersOf, signals_are_for_the_thread_at_home) {
