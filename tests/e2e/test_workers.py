@@ -99,7 +99,7 @@ def test_a_change_is_heard_by_all_threads(cold_tg: Tg) -> None:
             assert far.recv(100) == b"alive"
             live.append((near, far))
         assert tunnels(tg)["flows"] >= 3
-        tg.apply(PEOPLE).ok()                                          # nobody reaches anything any more
+        tg.apply(PEOPLE, "--prune").ok()                                          # nobody reaches anything any more
         for near, far in live:
             with pytest.raises(ConnectionResetError):
                 far.recv(100)
