@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pathlib
+import signal
 import socket
 from typing import Iterator
 
@@ -99,10 +101,19 @@ def test_a_change_is_heard_by_all_threads(cold_tg: Tg) -> None:
             assert far.recv(100) == b"alive"
             live.append((near, far))
         assert tunnels(tg)["flows"] >= 3
-        tg.apply(PEOPLE, "--prune").ok()                                          # nobody reaches anything any more
-        for near, far in live:
-            with pytest.raises(ConnectionResetError):
-                far.recv(100)
+        clients = [pid for host in hosts for pid in host.pids(tg.binary)]
+        assert len(clients) == 3
+        for pid in clients:
+            os.kill(pid, signal.SIGSTOP)                     # they cannot end flows themselves
+        try:
+            tg.apply(PEOPLE, "--prune").ok()                 # nobody reaches anything any more
+            for _, far in live:
+                with pytest.raises(ConnectionResetError):
+                    far.recv(100)
+        finally:
+            for pid in clients:
+                os.kill(pid, signal.SIGCONT)
+        for near, _ in live:
             with pytest.raises(ConnectionResetError):
                 near.recv(100)
         wait_for("no flow is left", lambda: tunnels(tg)["flows"] == 0, SOON, explain=tg.explain)
