@@ -182,6 +182,10 @@ std::size_t Tunnel::produce(MutBytes out, Instant now) {
 }
 
 bool Tunnel::wants_output() const noexcept { return state_->wants_output(); }
+std::size_t Tunnel::credit(StreamId id) const noexcept {
+  const Stream* s = state_->streams.find(id);
+  return s != nullptr && s->opened ? s->send_credit : 0;
+}
 bool Tunnel::alive(StreamId id) const noexcept { return state_->streams.contains(id); }
 std::size_t Tunnel::streams() const noexcept { return state_->streams.size(); }
 bool Tunnel::going_away() const noexcept { return state_->goaway_sent || state_->goaway_received; }

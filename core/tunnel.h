@@ -136,6 +136,8 @@ class Tunnel {
   void progress(Instant when) noexcept;
 
   bool alive(StreamId id) const noexcept;
+  // credit returns how many bytes the peer still takes on a stream; 0 when it is gone, or not opened yet.
+  std::size_t credit(StreamId id) const noexcept;
   std::size_t streams() const noexcept;
   bool going_away() const noexcept;                 // either side has said GOAWAY
   std::optional<Duration> round_trip() const noexcept;   // smoothed, from PINGs

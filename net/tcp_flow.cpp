@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 namespace tg::net {
 namespace {
@@ -16,6 +17,9 @@ namespace {
 constexpr int kAsk = 5 * 60;   // seconds
 constexpr int kAsks = 24;
 constexpr std::size_t kGathered = 64;   // parts that are sent at once
+// What is read ahead of one socket; and what makes it worth while to have memory for that. The memory is given back when the socket
+// has no more.
+constexpr std::size_t kAheadOfOne = 112 * 1024, kAheadLeast = 16 * 1024;
 // How long a stream may take nothing of what was received before the socket failed.
 constexpr Duration kStalled = std::chrono::seconds(3);
 // How often a socket is looked at for errors that always has something else to tell.
@@ -61,16 +65,47 @@ void TcpFlow::on_readable() {
   link_.kick();
 }
 
+// read_ahead returns how much may be read beyond what the tunnel asked for: it goes out without another word of the peer.
+std::size_t TcpFlow::read_ahead(std::size_t asked) const noexcept {
+  const Tunnel& tunnel = link_.tunnel();
+  const std::size_t credit = tunnel.credit(id_);
+  return std::min({kAheadOfOne, kAhead / std::max<std::size_t>(tunnel.streams(), 1), credit - std::min(credit, asked)});
+}
+
+// receive reads what the tunnel asked for and, once a socket had all of that, more at once: each call costs, and has the sender's
+// kernel told of the room. errno as recv(2).
+ssize_t TcpFlow::receive(MutBytes out) {
+  if (ahead_at_ < ahead_end_) {
+    const std::size_t size = std::min(out.size(), ahead_end_ - ahead_at_);
+    std::memcpy(out.data(), ahead_.get() + ahead_at_, size);
+    ahead_at_ += size;
+    return static_cast<ssize_t>(size);
+  }
+  const std::size_t room = ahead_ ? read_ahead(out.size()) : 0;
+  iovec parts[] = {{out.data(), out.size()}, {ahead_.get(), room}};
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = room > 0 ? 2 : 1;
+  const ssize_t n = ::recvmsg(fd_.get(), &message, 0);
+  if (n <= 0) return n;
+  from_socket_ += static_cast<std::uint64_t>(n);
+  const std::size_t taken = std::min(out.size(), static_cast<std::size_t>(n));
+  ahead_at_ = 0;
+  ahead_end_ = static_cast<std::size_t>(n) - taken;
+  if (taken < out.size()) ahead_.reset();
+  else if (!ahead_ && read_ahead(out.size()) >= kAheadLeast) ahead_.reset(new std::uint8_t[kAheadOfOne]);
+  return static_cast<ssize_t>(taken);
+}
+
 Pull TcpFlow::pull(MutBytes out) {
   if (out.empty()) return {.more = true};
-  const ssize_t n = ::recv(fd_.get(), out.data(), out.size(), 0);
+  const ssize_t n = receive(out);
   if (n > 0) {
-    from_socket_ += static_cast<std::uint64_t>(n);
     if (broken_) {
       stalled_.after(kStalled);
       return {.size = static_cast<std::size_t>(n), .more = true};
     }
-    const bool more = static_cast<std::size_t>(n) == out.size();
+    const bool more = static_cast<std::size_t>(n) == out.size() || ahead_ != nullptr;
     if (!more) watch_.want_read(true);
     return {.size = static_cast<std::size_t>(n), .more = more};
   }
@@ -80,6 +115,7 @@ Pull TcpFlow::pull(MutBytes out) {
     return {.fin = true};
   }
   if (n < 0 && (errno == EAGAIN || errno == EINTR) && !broken_) {
+    ahead_.reset();
     watch_.want_read(true);
     return {};
   }
@@ -213,7 +249,8 @@ void TcpFlow::broken() {
   watch_ = {};
   watch_again_ = {};
   std::uint8_t next = 0;
-  if (socket_ended_ || ::recv(fd_.get(), &next, 1, MSG_PEEK) <= 0) return failed();
+  const bool left = ahead_at_ < ahead_end_ || (!socket_ended_ && ::recv(fd_.get(), &next, 1, MSG_PEEK) > 0);
+  if (!left) return failed();
   link_.tunnel().readable(id_);
   link_.kick();
   stalled_ = Timer(loop_, [this] { failed(); });

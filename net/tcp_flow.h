@@ -20,13 +20,16 @@ namespace tg::net {
 // the stream takes nothing. A peer that is silent is asked by the kernel whether it is still there. What the
 // socket does not take at once is kept here, bounded by the stream's credit and by what `kept` allows: with more to keep the
 // flow ends, with RST to the socket's peer and Code::exhausted to the tunnel's. It takes twice as much memory at most. What was
-// received together is sent together.
+// received together is sent together, and of a socket that has much, more is read at once than fits into a record: never more than
+// the peer takes, and kAhead at most over all streams of a tunnel.
 class TcpFlow final : private TunnelLink::Batch {
  public:
   // `ended` is called once, when both directions have ended (from the Loop, so that the FIN is on its way) or the socket has
   // failed (also from within data() and pull()); it destroys the TcpFlow.
   TcpFlow(Loop& loop, Fd fd, TunnelLink& link, StreamId id, std::function<void()> ended, DeviceQuota::Hold kept = {});
   ~TcpFlow() override;
+
+  static constexpr std::size_t kAhead = 256 * 1024;   // bytes
 
   // The tunnel's calls for this stream.
   Pull pull(MutBytes out);
@@ -45,6 +48,8 @@ class TcpFlow final : private TunnelLink::Batch {
 
  private:
   void on_readable();
+  ssize_t receive(MutBytes out);
+  std::size_t read_ahead(std::size_t asked) const noexcept;
   void on_writable();
   void on_error();
   void broken();
@@ -68,6 +73,8 @@ class TcpFlow final : private TunnelLink::Batch {
   DeviceQuota::Hold kept_;
   bool waits_ = false;           // for the end of the batch: the link knows this
   std::vector<iovec> gathered_;  // for the socket, when the batch is over; refers to what the link received
+  std::unique_ptr<std::uint8_t[]> ahead_;   // what was read beyond what the tunnel asked for, from ahead_at_ to ahead_end_
+  std::size_t ahead_at_ = 0, ahead_end_ = 0;
   Buffer pending_;              // for the socket
   std::size_t pending_at_ = 0;
   std::uint64_t from_socket_ = 0;

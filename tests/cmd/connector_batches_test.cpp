@@ -39,6 +39,55 @@ class ConnectorBatches : public ConnectorTest {
   }
 };
 
+// `pour` sends as much of `what` from the far end as its socket takes, from `sent` on.
+void pour(const net::Fd& far, const std::string& what, std::size_t& sent) {
+  const ssize_t n = ::send(far.get(), what.data() + sent, what.size() - sent, MSG_NOSIGNAL);
+  if (n > 0) sent += static_cast<std::size_t>(n);
+}
+
+// pattern returns bytes of which no two stretches are the same.
+std::string pattern(std::size_t size) {
+  std::string out;
+  for (std::uint32_t i = 0; out.size() < size; ++i) out += std::to_string(i * 2654435761u) + " ";
+  out.resize(size);
+  return out;
+}
+
+TEST_F(ConnectorBatches, what_a_server_sends_at_once_arrives_whole_and_in_order) {
+  for (const std::size_t size : {1u, 16'000u, 128u << 10, 300'000u, 5u << 20}) {
+    const Line line = connect(laptop_, good(laptop_));
+    const Flow f = flow(line);
+    const std::string all = pattern(size);
+    std::size_t sent = 0;
+    EXPECT_TRUE(turner_.until([&] {
+      pour(f.far, all, sent);
+      return line->text.size() >= all.size();
+    }));
+    EXPECT_TRUE(line->text == all) << size;
+    EXPECT_TRUE(goes_on(line, f)) << size;
+  }
+}
+
+TEST_F(ConnectorBatches, of_a_server_no_more_is_read_than_the_client_takes) {
+  const Line line = connect(laptop_, good(laptop_));
+  line->takes = false;
+  const Flow f = flow(line);
+  const std::string all = pattern(8u << 20);
+  std::size_t sent = 0, before = 0;
+  const auto settled = [&] {
+    before = line->text.size();
+    pour(f.far, all, sent);
+    heard(line);
+    return line->text.size() == before;
+  };
+  while (!settled() || before == 0) {}
+  EXPECT_LT(before, all.size());
+  line->link.tunnel().reset(f.id, Code::none);
+  line->link.kick();
+  EXPECT_TRUE(turner_.until([&] { return !events_.empty() && events_.back().kind == ConnectionEvent::Kind::closed; }));
+  EXPECT_EQ(events_.back().down, before);
+}
+
 TEST_F(ConnectorBatches, a_reset_right_behind_as_much_as_is_sent_at_once_ends_the_flow_and_nothing_else) {
   for (const std::size_t bytes : {std::size_t{1}, kAtOnce - 1, kAtOnce, kAtOnce + 1, 3 * kAtOnce}) {
     const Line line = connect(laptop_, good(laptop_));

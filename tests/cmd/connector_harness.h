@@ -54,7 +54,7 @@ class Client final : public TunnelHandler {
   void on_answer(StreamId id, std::uint8_t rcode, Bytes) override { answers[id] = rcode; }
   void on_data(StreamId id, Bytes data) override {
     text += as_text(data);
-    link.tunnel().consumed(id, data.size());
+    if (takes) link.tunnel().consumed(id, data.size());
   }
   void on_datagram(StreamId, Bytes datagram) override { text += as_text(datagram); }
   void on_reset(StreamId id, Code code) override { ended[id] = code; }
@@ -84,6 +84,7 @@ class Client final : public TunnelHandler {
   };
   std::map<StreamId, Words> sending;
   std::size_t piece = SIZE_MAX;           // of a DATA frame
+  bool takes = true;                      // gives credit back for what has come
   std::string text;
   std::optional<Code> goodbye;
   net::TunnelLink link;
