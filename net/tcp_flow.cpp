@@ -81,19 +81,18 @@ ssize_t TcpFlow::receive(MutBytes out) {
     ahead_at_ += size;
     return static_cast<ssize_t>(size);
   }
-  const std::size_t room = ahead_ ? read_ahead(out.size()) : 0;
+  const std::size_t room = ahead_ ? std::min(read_ahead(out.size()), ahead_room_) : 0;
   iovec parts[] = {{out.data(), out.size()}, {ahead_.get(), room}};
   msghdr message{};
   message.msg_iov = parts;
   message.msg_iovlen = room > 0 ? 2 : 1;
   const ssize_t n = ::recvmsg(fd_.get(), &message, 0);
   if (n <= 0) return n;
-  from_socket_ += static_cast<std::uint64_t>(n);
   const std::size_t taken = std::min(out.size(), static_cast<std::size_t>(n));
   ahead_at_ = 0;
   ahead_end_ = static_cast<std::size_t>(n) - taken;
   if (taken < out.size()) ahead_.reset();
-  else if (!ahead_ && read_ahead(out.size()) >= kAheadLeast) ahead_.reset(new std::uint8_t[kAheadOfOne]);
+  else if (!ahead_ && (ahead_room_ = read_ahead(out.size())) >= kAheadLeast) ahead_.reset(new std::uint8_t[ahead_room_]);
   return static_cast<ssize_t>(taken);
 }
 
@@ -101,6 +100,7 @@ Pull TcpFlow::pull(MutBytes out) {
   if (out.empty()) return {.more = true};
   const ssize_t n = receive(out);
   if (n > 0) {
+    from_socket_ += static_cast<std::uint64_t>(n);
     if (broken_) {
       stalled_.after(kStalled);
       return {.size = static_cast<std::size_t>(n), .more = true};
@@ -110,6 +110,7 @@ Pull TcpFlow::pull(MutBytes out) {
     return {.size = static_cast<std::size_t>(n), .more = more};
   }
   if (n == 0 && !broken_) {
+    ahead_.reset();
     socket_ended_ = true;
     finish_if_over();
     return {.fin = true};

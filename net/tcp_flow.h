@@ -21,7 +21,7 @@ namespace tg::net {
 // socket does not take at once is kept here, bounded by the stream's credit and by what `kept` allows: with more to keep the
 // flow ends, with RST to the socket's peer and Code::exhausted to the tunnel's. It takes twice as much memory at most. What was
 // received together is sent together, and of a socket that has much, more is read at once than fits into a record: never more than
-// the peer takes, and kAhead at most over all streams of a tunnel.
+// the peer takes, and of each of the N streams of a tunnel kAhead / N at most.
 class TcpFlow final : private TunnelLink::Batch {
  public:
   // `ended` is called once, when both directions have ended (from the Loop, so that the FIN is on its way) or the socket has
@@ -41,6 +41,7 @@ class TcpFlow final : private TunnelLink::Batch {
   // release gives the socket to who destroys this.
   Fd release() noexcept;
 
+  // from_socket counts what the tunnel was given, to_socket what the socket has taken.
   std::uint64_t from_socket() const noexcept { return from_socket_; }
   std::uint64_t to_socket() const noexcept { return to_socket_; }
   // failure is what the stream was reset with; Code::none before, and when both directions have ended.
@@ -74,7 +75,7 @@ class TcpFlow final : private TunnelLink::Batch {
   bool waits_ = false;           // for the end of the batch: the link knows this
   std::vector<iovec> gathered_;  // for the socket, when the batch is over; refers to what the link received
   std::unique_ptr<std::uint8_t[]> ahead_;   // what was read beyond what the tunnel asked for, from ahead_at_ to ahead_end_
-  std::size_t ahead_at_ = 0, ahead_end_ = 0;
+  std::size_t ahead_room_ = 0, ahead_at_ = 0, ahead_end_ = 0;
   Buffer pending_;              // for the socket
   std::size_t pending_at_ = 0;
   std::uint64_t from_socket_ = 0;

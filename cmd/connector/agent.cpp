@@ -14,9 +14,10 @@ constexpr Duration kFarewell = std::chrono::milliseconds(300);   // for goodbyes
 // Tunnels whose client has not shown who it is: in all, and by one relay or from one source.
 constexpr std::size_t kStrangersMax = 1024;
 constexpr std::size_t kStrangersOfOne = 256;
-// Tunnels that were given to workers and have not begun there, for each thread: more wait here, where who floods can be sent away,
-// and at the listener. A worker has its tunnels to mind, and rules to hear.
+// Tunnels that were given to workers and have not begun there, for each thread: a worker has its tunnels to mind, and rules to
+// hear. More wait here, where who floods is sent away like any stranger, and behind these at the listener.
 constexpr std::size_t kBeginning = 64;
+constexpr std::size_t kArrivals = 2 * kStrangersOfOne;
 constexpr std::int64_t kProbeMost = 10'000;                      // milliseconds for DNS servers to answer
 constexpr std::size_t kProbesMax = 8;
 constexpr Duration kTogether = std::chrono::milliseconds(100);   // events that workers have recorded are taken at once
@@ -191,7 +192,7 @@ void Agent::serve_arrivals() {
     tunnels_[number] = *worker;
     ++beginning_;
   }
-  listener_.want(arrivals_.empty());
+  listener_.want(arrivals_.size() < kArrivals);
 }
 
 void Agent::drop_stranger(std::uint64_t number) {
