@@ -20,7 +20,7 @@ DeviceQuota::Limits DeviceQuota::byte_limits(std::uint64_t memory) noexcept {
 }
 
 std::optional<DeviceQuota::Hold> DeviceQuota::take(const std::string& device) {
-  const std::lock_guard lock(mutex_);
+  const Held held(*this);
   if (open_ >= limits_.total || open_of_locked(device) >= limits_.of_one) return std::nullopt;
   Hold one = hold_locked(device);
   one.add_locked(1);
@@ -28,7 +28,7 @@ std::optional<DeviceQuota::Hold> DeviceQuota::take(const std::string& device) {
 }
 
 DeviceQuota::Hold DeviceQuota::hold(const std::string& device) {
-  const std::lock_guard lock(mutex_);
+  const Held held(*this);
   return hold_locked(device);
 }
 
@@ -39,12 +39,12 @@ DeviceQuota::Hold DeviceQuota::hold_locked(const std::string& device) {
 }
 
 std::size_t DeviceQuota::open() const {
-  const std::lock_guard lock(mutex_);
+  const Held held(*this);
   return open_;
 }
 
 std::size_t DeviceQuota::open_of(const std::string& device) const {
-  const std::lock_guard lock(mutex_);
+  const Held held(*this);
   return open_of_locked(device);
 }
 
@@ -54,7 +54,7 @@ std::size_t DeviceQuota::open_of_locked(const std::string& device) const {
 }
 
 bool DeviceQuota::worth_saying(Instant now) noexcept {
-  const std::lock_guard lock(mutex_);
+  const Held held(*this);
   if (said_ && now - *said_ < kQuiet) return false;
   said_ = now;
   return true;
@@ -72,7 +72,7 @@ DeviceQuota::Hold& DeviceQuota::Hold::operator=(Hold&& o) noexcept {
 
 bool DeviceQuota::Hold::add(std::size_t more) noexcept {
   if (quota_ == nullptr) return true;
-  const std::lock_guard lock(quota_->mutex_);
+  const Held held(*quota_);
   return add_locked(more);
 }
 
@@ -89,7 +89,7 @@ bool DeviceQuota::Hold::add_locked(std::size_t more) noexcept {
 
 void DeviceQuota::Hold::remove(std::size_t less) noexcept {
   if (quota_ == nullptr) return;
-  const std::lock_guard lock(quota_->mutex_);
+  const Held held(*quota_);
   remove_locked(less);
 }
 
@@ -102,7 +102,7 @@ void DeviceQuota::Hold::remove_locked(std::size_t less) noexcept {
 
 void DeviceQuota::Hold::release() noexcept {
   if (quota_ == nullptr) return;
-  const std::lock_guard lock(quota_->mutex_);
+  const Held held(*quota_);
   remove_locked(count_);
   if (--device_->second.holds == 0) quota_->devices_.erase(device_);
   quota_ = nullptr;

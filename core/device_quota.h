@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <mutex>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -14,7 +14,8 @@
 namespace tg {
 
 // DeviceQuota counts what devices hold: flows or tunnels, which take a descriptor each (and no idle limit ends a TCP flow,
-// so that a device that only opens and holds would otherwise have them all), lookups, or bytes. Threads may share one. Pure.
+// so that a device that only opens and holds would otherwise have them all), lookups, or bytes. Threads may share one that was made
+// with a Lock. Pure.
 class DeviceQuota {
  public:
   struct Limits {
@@ -68,7 +69,16 @@ class DeviceQuota {
     std::size_t count_ = 0;
   };
 
-  explicit DeviceQuota(Limits limits) noexcept : limits_(limits) {}
+  // Lock keeps threads apart that share a quota (net/mutex.h). As std::mutex.
+  class Lock {
+   public:
+    virtual ~Lock() = default;
+    virtual void lock() = 0;
+    virtual void unlock() = 0;
+  };
+
+  // `lock`: null for a quota of one thread.
+  explicit DeviceQuota(Limits limits, std::unique_ptr<Lock> lock = nullptr) noexcept : limits_(limits), lock_(std::move(lock)) {}
   DeviceQuota(const DeviceQuota&) = delete;
   DeviceQuota& operator=(const DeviceQuota&) = delete;
 
@@ -85,11 +95,26 @@ class DeviceQuota {
   std::size_t open_of(const std::string& device) const;
 
  private:
+  // Held keeps the lock, where there is one, for as long as it lives.
+  class Held {
+   public:
+    explicit Held(const DeviceQuota& q) : lock_(q.lock_.get()) {
+      if (lock_ != nullptr) lock_->lock();
+    }
+    ~Held() {
+      if (lock_ != nullptr) lock_->unlock();
+    }
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+
+   private:
+    Lock* lock_;
+  };
   Hold hold_locked(const std::string& device);
   std::size_t open_of_locked(const std::string& device) const;
 
   const Limits limits_;
-  mutable std::mutex mutex_;   // for all that follows
+  std::unique_ptr<Lock> lock_;   // for all that follows
   std::size_t open_ = 0;
   Hold::Devices devices_;   // those that have a Hold
   std::optional<Instant> said_;

@@ -5,16 +5,10 @@
 namespace tg {
 
 std::optional<std::uint64_t> LogQuota::take(const std::string& device, Instant now) {
-  const std::lock_guard lock(mutex_);
   Device& one = of(device, now);
   if (one.lines.take(now)) return std::exchange(one.left_out, 0);
   ++one.left_out;
   return std::nullopt;
-}
-
-std::size_t LogQuota::size() const {
-  const std::lock_guard lock(mutex_);
-  return devices_.size();
 }
 
 // Who has been quiet until the whole burst was there again makes room; what was left out of his lines is not told then.

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -13,7 +12,7 @@ namespace tg {
 
 // LogQuota lets kBurst lines of a device through at once, and kRate more a second: refusals cost a device nothing and come by
 // the thousand. It knows kDevices at most; those for whom there is no room share one quota, so that many devices are no way
-// around it. Threads may share one. Pure.
+// around it. Pure.
 class LogQuota {
  public:
   static constexpr std::int64_t kBurst = 20;
@@ -23,7 +22,7 @@ class LogQuota {
   // take returns, for a line of `device` that goes through, how many were left out since the last that did; nothing when this
   // one is left out, too.
   std::optional<std::uint64_t> take(const std::string& device, Instant now);
-  std::size_t size() const;
+  std::size_t size() const noexcept { return devices_.size(); }
 
  private:
   struct Device {
@@ -32,7 +31,6 @@ class LogQuota {
   };
   Device& of(const std::string& device, Instant now);
 
-  mutable std::mutex mutex_;   // for all that follows
   std::unordered_map<std::string, Device> devices_;
   Device others_;
   Budget sweeps_{1, 1};   // looking at all devices takes time

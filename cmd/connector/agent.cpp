@@ -35,8 +35,9 @@ std::chrono::seconds rules_good_for(const View& view) {
 
 Agent::Agent(net::Loop& loop, const Options& options, cmd::AgentIdentity identity, std::vector<Endpoint> dns)
     : loop_(loop), options_(options), identity_(std::move(identity)), resolver_(loop, std::move(dns)),
-      flows_(DeviceQuota::flow_limits(net::descriptors())), tunnel_quota_(DeviceQuota::tunnel_limits(net::descriptors())),
-      kept_(DeviceQuota::byte_limits(net::memory())),
+      flows_(DeviceQuota::flow_limits(net::descriptors()), net::Mutex::make()),
+      tunnel_quota_(DeviceQuota::tunnel_limits(net::descriptors()), net::Mutex::make()),
+      kept_(DeviceQuota::byte_limits(net::memory()), net::Mutex::make()),
       events_(loop, options_.state + "/events", options_.events, [this](const Json& m) { controller_->say(m); }),
       keep_events_(loop, [this] { keep_events(); }), recorder_(net::random_seed(), [this] { events_recorded(); }),
       common_{flows_, tunnel_quota_, kept_, lines_, recorder_, traffic_}, strangers_(kStrangersMax, kStrangersOfOne),

@@ -72,7 +72,7 @@ class Agent {
   std::optional<cmd::FollowDns> follow_dns_;
   Rules rules_;
   DeviceQuota flows_, tunnel_quota_, kept_;
-  LogQuota lines_;
+  LogLines lines_;
   Traffic traffic_;
   EventSpool events_;
   net::Timer keep_events_;

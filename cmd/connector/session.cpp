@@ -27,7 +27,7 @@ void say_full(DeviceQuota& quota, const std::string& device, const char* what) {
 
 // say writes a line that a device can cause at will, within its quota.
 template <class... Args>
-void say(LogQuota& quota, const std::string& device, net::Level level, fmt::format_string<Args...> format, Args&&... args) {
+void say(LogLines& quota, const std::string& device, net::Level level, fmt::format_string<Args...> format, Args&&... args) {
   if (!net::logs(level)) return;
   const auto left_out = quota.take(device, net::Loop::now());
   if (!left_out) return;

@@ -10,12 +10,13 @@
 #include <variant>
 
 #include "cmd/connector/flow.h"
+#include "cmd/connector/log_lines.h"
 #include "cmd/connector/recorder.h"
 #include "cmd/connector/traffic.h"
 #include "core/device_quota.h"
-#include "core/log_quota.h"
 #include "core/policy.h"
 #include "core/view.h"
+#include "net/mutex.h"
 #include "net/resolver.h"
 
 namespace tg::connector {
@@ -44,10 +45,10 @@ class Session final : public TunnelHandler {
     DeviceQuota& flows;
     DeviceQuota& tunnels;
     DeviceQuota& kept;         // bytes for servers that do not read
-    LogQuota& lines;           // of the log, about what devices are refused
+    LogLines& lines;           // of the log, about what devices are refused
     Recorder& recorder;
     Traffic& traffic;
-    std::shared_ptr<DeviceQuota> lookups = std::make_shared<DeviceQuota>(dns::Resolver::kLookups);   // of all their Resolvers
+    std::shared_ptr<DeviceQuota> lookups = std::make_shared<DeviceQuota>(dns::Resolver::kLookups, net::Mutex::make());   // of all their Resolvers
   };
   // Shared is what those of one worker share.
   struct Shared {

@@ -290,7 +290,7 @@ class ConnectorTest : public ::testing::Test {
   net::Resolver resolver_{loop_, lookups(12, 4)};
   Rules rules_;
   DeviceQuota flows_{{8, 3}}, tunnels_{{8, 3}}, kept_{{24u << 20, 9u << 20}};
-  LogQuota lines_;
+  LogLines lines_;
   std::vector<ConnectionEvent> events_;
   Recorder recorder_{0, [this] {
                        for (ConnectionEvent& e : recorder_.take().events) events_.push_back(std::move(e));
