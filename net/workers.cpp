@@ -18,7 +18,7 @@ void Worker::tell(std::function<void()> work) {
 Result<> Worker::prepare() {
   try {
     const Timer first(loop_, [] {});
-  } catch (const std::system_error&) {   // looking into it takes a descriptor under UBSan, and there is none
+  } catch (const std::system_error&) {
     return fail(Errc::exhausted, "could not start a thread: no descriptor is left for it");
   }
   return {};

@@ -121,6 +121,8 @@ TEST_F(WorkersOf, jobs_of_one_worker_are_done_in_their_order) {
   for (int i = 0; i <= 100; ++i) EXPECT_EQ(order[static_cast<std::size_t>(i)], i);
 }
 
+#if !defined(__SANITIZE_ADDRESS__)   // UBSan takes two descriptors to look at an exception that is being made, and gives up without
+
 // While it stands, this process can open no descriptor.
 class NoDescriptors {
  public:
@@ -155,6 +157,8 @@ TEST_F(WorkersOf, where_none_can_start_who_gives_hears_it) {
   EXPECT_EQ(given.error().code, Errc::exhausted);
   EXPECT_EQ(workers.started(), 0u);
 }
+
+#endif
 
 TEST_F(WorkersOf, signals_are_for_the_thread_at_home) {
   Workers<Station> workers(loop_, 1, make_);
