@@ -17,7 +17,7 @@ constexpr Duration kReturn = std::chrono::seconds(10);   // devices find the con
 constexpr std::chrono::seconds kLeeway(60);              // as Grant::verify
 constexpr std::chrono::hours kEver(24 * 365);
 constexpr std::size_t kQueriesMax = 1024;                // of one tunnel, at once
-constexpr std::size_t kRequestsWaitingMax = 256;                 // of one tunnel, at once
+constexpr std::size_t kRequestsWaitingMax = 256;         // of one tunnel, at once
 
 void say_full(DeviceQuota& quota, const std::string& device, const char* what) {
   if (!quota.worth_saying(net::Loop::now())) return;
