@@ -8,13 +8,9 @@
 namespace tg {
 namespace {
 
-constexpr std::size_t kLabelMax = 63;   // RFC 1035 section 2.3.4
-
 tl::unexpected<Error> wrong(std::string_view text, std::string_view why) {
-  return fail(Errc::invalid_argument, "\"" + printable(text) + "\" " + std::string(why));
+  return fail(Errc::invalid_argument, in_quotes(text) + " " + std::string(why));
 }
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 // ends_in_number says whether the last label is a number, as no top-level domain is: a mistyped address, or one of the
 // odd forms (10.1, 0x7f.1) that some C libraries take for an address.

@@ -13,7 +13,7 @@ namespace tg {
 namespace {
 
 constexpr std::string_view kKinds[] = {"established", "closed", "denied", "failed", "lost"};
-constexpr std::uint64_t kTimeMax = 253'402'300'799'999;   // the end of 9999
+constexpr std::uint64_t kMillisecondsMax = 253'402'300'799'999;   // the end of 9999
 constexpr std::uint64_t kDurationMax = 100ull * 365 * 86400 * 1000;
 constexpr std::uint64_t kCountMax = (1ull << 63) - 1;     // SQLite and jq have signed numbers
 constexpr std::size_t kIdMax = 64, kReasonMax = 32, kAddressMax = 64, kPathMax = kHostMax + 8, kGroupsMax = 64;
@@ -158,7 +158,7 @@ Result<ConnectionEvent> connection_event_from_json(const Json& j) {
   if (!kind) f.refuse("kind", "is unknown");
   else e.kind = *kind;
   const bool of_flow = e.kind != ConnectionEvent::Kind::lost;
-  e.time = Milliseconds(number(f, "time_ms", kTimeMax));
+  e.time = Milliseconds(number(f, "time_ms", kMillisecondsMax));
   const auto flow = flow_of(f.text_or_empty("flow", 16));
   if (flow) e.flow = *flow;
   else if (f.has("flow") && j["flow"] != "") f.refuse("flow", "is not 16 hexadecimal digits");

@@ -12,7 +12,6 @@
 namespace tg {
 namespace {
 
-std::string quoted(std::string_view s) { return "\"" + printable(s) + "\""; }
 std::string line_of(const Place& p) { return p.line > 0 ? " in line " + std::to_string(p.line) : ""; }
 
 // Names are the entries of one kind by name, with the first place of each.
@@ -89,7 +88,7 @@ class Checker {
   void refer(const Place& place, const std::string& key, const std::string& kind, const std::string& name,
              const Names& known) {
     if (known.find(name) == known.end())
-      add(place, key, "there is no " + kind + " " + quoted(name) + "; add a [[" + kind + "]] for it");
+      add(place, key, "there is no " + kind + " " + in_quotes(name) + "; add a [[" + kind + "]] for it");
   }
 
   template <class Refer>
@@ -97,7 +96,7 @@ class Checker {
     std::set<std::string_view> seen;
     for (const std::string& name : list) {
       refer_one(name);
-      if (!seen.insert(name).second) add(place, key, quoted(name) + " is written twice");
+      if (!seen.insert(name).second) add(place, key, in_quotes(name) + " is written twice");
     }
   }
 
@@ -107,10 +106,10 @@ class Checker {
       const std::string key = "relay " + r.name + ": address";
       const auto parsed = HostPort::parse(r.address);
       if (!parsed || parsed->to_string() != r.address) {
-        add(r.place, key, quoted(r.address) + " is not HOST:PORT, as in relay.example.com:8444");
+        add(r.place, key, in_quotes(r.address) + " is not HOST:PORT, as in relay.example.com:8444");
       }
       const auto [at, fresh] = addresses.try_emplace(r.address, &r);
-      if (!fresh) add(r.place, key, quoted(r.address) + " is also that of relay " + at->second->name);
+      if (!fresh) add(r.place, key, in_quotes(r.address) + " is also that of relay " + at->second->name);
     }
   }
 
@@ -120,14 +119,14 @@ class Checker {
     };
     const bool url = p.issuer.starts_with("https://") && p.issuer.size() > 8 && p.issuer.find_first_of("?#@ \"<>") == std::string::npos &&
                      printable(p.issuer, 1024) == p.issuer;
-    if (!url) wrong("issuer", quoted(p.issuer) + " is no https address, as in https://id.example.com");
+    if (!url) wrong("issuer", in_quotes(p.issuer) + " is no https address, as in https://id.example.com");
     if (p.name == "password") wrong("name", "is what signing in without a provider is called; choose another");
     if (p.client_id.empty()) wrong("client_id", "is needed: by what name does the provider know tg?");
     if (std::find(p.scopes.begin(), p.scopes.end(), "openid") == p.scopes.end()) {
       wrong("scopes", "must have \"openid\" among them");
     }
     for (const std::string& scope : p.scopes) {
-      if (scope.empty() || scope.find_first_of(" \"\\") != std::string::npos) wrong("scopes", quoted(scope) + " is no scope");
+      if (scope.empty() || scope.find_first_of(" \"\\") != std::string::npos) wrong("scopes", in_quotes(scope) + " is no scope");
     }
     if (p.email_claim.empty()) wrong("email_claim", "is empty");
     else if (p.email_claim != "email" && !p.trust_email) {
@@ -135,10 +134,10 @@ class Checker {
     }
     for (const std::string& domain : p.domains) {
       const auto name = canonical_name(domain);
-      if (!name || *name != domain) wrong("domains", quoted(domain) + " is no domain in lower case, as in example.com");
+      if (!name || *name != domain) wrong("domains", in_quotes(domain) + " is no domain in lower case, as in example.com");
     }
     for (const std::string& context : p.mfa_contexts) {
-      if (context.empty() || context.find(' ') != std::string::npos) wrong("mfa_contexts", quoted(context) + " is no acr value");
+      if (context.empty() || context.find(' ') != std::string::npos) wrong("mfa_contexts", in_quotes(context) + " is no acr value");
     }
     if (p.session < kLeastTime) wrong("session", "is too short: 10s is the least");
   }
@@ -149,7 +148,7 @@ class Checker {
     if (p.approval && *p.approval < kLeastTime) wrong("approval", "is too short: 10s is the least");
     if (p.days == 0 || p.days > kEveryDay) wrong("days", "names no day; mon-sun are all of them");
     if (p.until && *p.until < UnixTime()) wrong("until", "is before 1970");
-    if (!is_zone_name(p.time_zone)) wrong("time_zone", quoted(p.time_zone) + " is no time zone such as UTC or Europe/Berlin");
+    if (!is_zone_name(p.time_zone)) wrong("time_zone", in_quotes(p.time_zone) + " is no time zone such as UTC or Europe/Berlin");
   }
 
   void check_claims(const GroupSpec& g, const Names& providers) {
@@ -158,7 +157,7 @@ class Checker {
     for (const Claim& c : g.claims) {
       refer(g.place, key, "identity-provider", c.provider, providers);
       if (c.value.empty()) add(g.place, key, "a value is empty");
-      if (!seen.insert(c).second) add(g.place, key, quoted(c.value) + " is written twice");
+      if (!seen.insert(c).second) add(g.place, key, in_quotes(c.value) + " is written twice");
       const auto by_name = [&](const IdentityProviderSpec& p) { return p.name == c.provider; };
       const auto at = std::find_if(state_.identity_providers.begin(), state_.identity_providers.end(), by_name);
       if (at != state_.identity_providers.end() && at->groups_claim.empty()) {
@@ -187,19 +186,19 @@ class Checker {
       if (!canonical || *canonical != r.alias)
         add(r.place, key, canonical ? "is not in lower case" : canonical.error().text);
       else if (r.alias.find('.') == std::string::npos)
-        add(r.place, key, quoted(r.alias) + " needs a dot, as in nas.tg");
+        add(r.place, key, in_quotes(r.alias) + " needs a dot, as in nas.tg");
       const bool one_host = r.address.kind() == Address::Kind::name ||
                             (r.address.kind() == Address::Kind::network && r.address.network().single());
       if (!one_host)
         add(r.place, key,
-            quoted(r.address.text()) + " is more than one host, which an alias cannot stand for; remove the alias");
+            in_quotes(r.address.text()) + " is more than one host, which an alias cannot stand for; remove the alias");
       if (const auto at = addresses.find(r.alias); at != addresses.end()) {
         add(r.place, key,
-            quoted(r.alias) + " is also the address of resource " + at->second->name + "; choose another");
+            in_quotes(r.alias) + " is also the address of resource " + at->second->name + "; choose another");
       }
       const auto [at, fresh] = aliases.try_emplace(r.alias, &r);
       if (!fresh)
-        add(r.place, key, quoted(r.alias) + " is also the alias of resource " + at->second->name + "; choose another");
+        add(r.place, key, in_quotes(r.alias) + " is also the alias of resource " + at->second->name + "; choose another");
     }
   }
 

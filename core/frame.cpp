@@ -40,7 +40,7 @@ constexpr std::array<Shape, 13> kShapes = {{
 
 std::uint8_t byte_of(std::uint64_t v, int shift) noexcept { return static_cast<std::uint8_t>(v >> shift); }
 
-void put_u32(std::uint8_t* to, std::uint32_t v) noexcept {
+void write_u32(std::uint8_t* to, std::uint32_t v) noexcept {
   to[0] = byte_of(v, 24);
   to[1] = byte_of(v, 16);
   to[2] = byte_of(v, 8);
@@ -115,12 +115,12 @@ void write_header(MutBytes to, const FrameHeader& h) noexcept {
   p[1] = h.flags;
   p[2] = byte_of(h.length, 8);
   p[3] = byte_of(h.length, 0);
-  put_u32(p + 4, h.stream);
+  write_u32(p + 4, h.stream);
 }
 
 void write_window(MutBytes to, StreamId id, std::uint32_t increment) noexcept {
   write_header(to, {FrameType::window, 0, 4, id});
-  put_u32(to.data() + kFrameHeader, increment);
+  write_u32(to.data() + kFrameHeader, increment);
 }
 
 std::string_view header_problem(const FrameHeader& h, bool from_client, bool continuing) noexcept {

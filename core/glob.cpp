@@ -10,7 +10,6 @@ namespace tg {
 namespace {
 
 constexpr std::string_view kWild = "*?";
-constexpr std::size_t kLabelMax = 63;
 
 // ends_agree compares the literal ends of two patterns, which rules out most pairs at once.
 bool ends_agree(std::string_view a, std::string_view b) {

@@ -10,6 +10,9 @@ namespace tg {
 // kHostNameMax is how many characters a host's name has: 255 bytes on the wire, less the first length byte and the root (RFC 1035).
 inline constexpr std::size_t kHostNameMax = 253;
 
+// kLabelMax is how many of them are in one label (RFC 1035 section 2.3.4).
+inline constexpr std::size_t kLabelMax = 63;
+
 // has_wildcard says whether `*` or `?` is in `text`.
 bool has_wildcard(std::string_view text) noexcept;
 

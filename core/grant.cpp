@@ -13,7 +13,7 @@
 namespace tg {
 namespace {
 
-constexpr std::size_t kGrantMax = 1u << 20;   // some 100,000 Resources
+constexpr std::size_t kGrantTextMax = 1u << 20;   // some 100,000 Resources
 constexpr std::chrono::seconds kGrantLeeway(60);
 
 std::string encoded(const Json& j) { return base64url(as_bytes(json_text(j))); }
@@ -27,7 +27,7 @@ struct Jws {
 Result<Jws> cut_grant(std::string_view text) {
   const auto first = text.find('.');
   const auto second = first == std::string_view::npos ? first : text.find('.', first + 1);
-  if (second == std::string_view::npos || text.size() > kGrantMax) return fail(Errc::malformed, "the grant is no JWS");
+  if (second == std::string_view::npos || text.size() > kGrantTextMax) return fail(Errc::malformed, "the grant is no JWS");
   return Jws{text.substr(0, second), text.substr(0, first), text.substr(first + 1, second - first - 1),
              text.substr(second + 1)};
 }

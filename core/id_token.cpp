@@ -10,12 +10,10 @@ namespace tg {
 namespace {
 
 constexpr std::chrono::seconds kLeeway(60);
-constexpr std::uint64_t kTimeMax = 1ull << 40;
+constexpr std::uint64_t kSecondsMax = 1ull << 40;
 constexpr std::size_t kSubjectMax = 255;   // OpenID Connect Core 1.0 section 2
 constexpr std::size_t kMethodsMax = 32, kMethodMax = 64;
 constexpr std::size_t kTextMax = 256, kListMax = 1000;
-
-std::string in_quotes(std::string_view s) { return "\"" + printable(s, 200) + "\""; }
 
 std::string shown(const Json& j) {
   return j.is_string() ? in_quotes(j.get_ref<const std::string&>()) : printable(json_text(j), 200);
@@ -84,10 +82,10 @@ Result<std::optional<UnixTime>> time_claim(const Json& claims, const char* name)
   const Json* j = claim(claims, name);
   if (j == nullptr) return std::nullopt;
   const auto at = [](auto seconds) { return UnixTime(std::chrono::seconds(static_cast<std::int64_t>(seconds))); };
-  if (j->is_number_unsigned() && j->get<std::uint64_t>() <= kTimeMax) return at(j->get<std::uint64_t>());
+  if (j->is_number_unsigned() && j->get<std::uint64_t>() <= kSecondsMax) return at(j->get<std::uint64_t>());
   if (j->is_number_float()) {
     const double seconds = std::floor(j->get<double>());
-    if (seconds >= 0 && seconds <= static_cast<double>(kTimeMax)) return at(seconds);   // never so for NaN
+    if (seconds >= 0 && seconds <= static_cast<double>(kSecondsMax)) return at(seconds);   // never so for NaN
   }
   return misshapen(std::string("time (") + name + ")", *j, "a number of seconds since 1970");
 }

@@ -4,12 +4,12 @@
 #include <charconv>
 #include <optional>
 
+#include "core/text.h"
+
 namespace tg {
 namespace {
 
 using V6 = std::array<std::uint8_t, 16>;
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 int hex_digit(char c) {
   if (is_digit(c)) return c - '0';

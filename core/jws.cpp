@@ -171,13 +171,13 @@ std::optional<Jwk> read_key(const Json& jwk) {
   return out;
 }
 
-// Parts is the compact form cut at its dots and decoded.
-struct Parts {
+// CutJws is the compact form cut at its dots and decoded.
+struct CutJws {
   Bytes signed_part;   // header.payload, as it came
   Buffer header, payload, signature;
 };
 
-Result<Parts> cut(std::string_view compact) {
+Result<CutJws> cut(std::string_view compact) {
   if (compact.size() > kJwsMax) return fail(Errc::malformed, "the ID token is longer than 64 KiB");
   const auto dots = std::count(compact.begin(), compact.end(), '.');
   if (dots == 4) return fail(Errc::malformed, "the ID token is encrypted; the provider must only sign it");
@@ -187,7 +187,7 @@ Result<Parts> cut(std::string_view compact) {
   auto payload = unbase64url(compact.substr(first + 1, second - first - 1));
   auto signature = unbase64url(compact.substr(second + 1));
   if (!header || !payload || !signature) return fail(Errc::malformed, "the ID token is not base64url");
-  return Parts{as_bytes(compact.substr(0, second)), std::move(*header), std::move(*payload), std::move(*signature)};
+  return CutJws{as_bytes(compact.substr(0, second)), std::move(*header), std::move(*payload), std::move(*signature)};
 }
 
 // unique_names says whether no object has a member twice (RFC 7515 section 4, RFC 7519 section 4): two readers could take

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "core/text.h"
+
 namespace tg {
 namespace {
 
@@ -16,8 +18,6 @@ std::optional<std::uint16_t> parse_number(std::string_view text) {
   if (value > 65535) return std::nullopt;
   return static_cast<std::uint16_t>(value);
 }
-
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
 
 }  // namespace
 
@@ -49,10 +49,10 @@ Result<PortRange> Ports::parse(std::string_view text) {
   const auto last = dash == std::string_view::npos ? first : parse_number(text.substr(dash + 1));
   if (!first || !last) {
     return fail(Errc::invalid_argument,
-                quoted(text) + R"( is not a port or range; write "443" or "8000-8100", up to 65535)");
+                in_quotes(text) + R"( is not a port or range; write "443" or "8000-8100", up to 65535)");
   }
   if (*first > *last) {
-    return fail(Errc::invalid_argument, quoted(text) + " runs backwards; write the smaller port first");
+    return fail(Errc::invalid_argument, in_quotes(text) + " runs backwards; write the smaller port first");
   }
   return PortRange{*first, *last};
 }

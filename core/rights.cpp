@@ -16,7 +16,7 @@ struct Word {
   std::string_view deed;
 };
 
-Word split(std::string_view word) {
+Word cut_word(std::string_view word) {
   const auto colon = word.rfind(':');
   if (colon == word.npos) return {word, {}};
   return {word.substr(0, colon), word.substr(colon + 1)};
@@ -45,7 +45,7 @@ Scopes Scopes::everything() {
 Result<Scopes> Scopes::parse(const std::vector<std::string>& words) {
   Scopes all;
   for (const std::string& word : words) {
-    if (known(split(word))) {
+    if (known(cut_word(word))) {
       all.words_.push_back(word);
       continue;
     }
@@ -59,7 +59,7 @@ Result<Scopes> Scopes::parse(const std::vector<std::string>& words) {
   for (const std::string& word : all.words_) {
     Scopes others = all;
     std::erase(others.words_, word);
-    const Word w = split(word);
+    const Word w = cut_word(word);
     if (!others.cover(w.area, w.deed == "write" ? Deed::write : Deed::read)) out.words_.push_back(word);
   }
   return out;
@@ -67,14 +67,14 @@ Result<Scopes> Scopes::parse(const std::vector<std::string>& words) {
 
 bool Scopes::cover(std::string_view area, Deed deed) const {
   return std::any_of(words_.begin(), words_.end(), [&](const std::string& word) {
-    const Word w = split(word);
+    const Word w = cut_word(word);
     return (w.area == "*" || w.area == area) && (w.deed == "write" || deed == Deed::read);
   });
 }
 
 bool Scopes::cover(const Scopes& other) const {
   return std::all_of(other.words_.begin(), other.words_.end(), [&](const std::string& word) {
-    const Word w = split(word);
+    const Word w = cut_word(word);
     return cover(w.area, w.deed == "write" ? Deed::write : Deed::read);
   });
 }

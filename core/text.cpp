@@ -64,6 +64,8 @@ std::string printable(std::string_view s, std::size_t max) {
   return out;
 }
 
+std::string in_quotes(std::string_view s) { return "\"" + printable(s) + "\""; }
+
 std::string utc_text(UnixTime t) {
   const auto day = std::chrono::floor<std::chrono::days>(t);
   const std::chrono::year_month_day date(day);

@@ -12,6 +12,12 @@ namespace tg {
 // with "…" at `max` bytes: nothing that a stranger sends may move a cursor or forge a log line.
 std::string printable(std::string_view s, std::size_t max = 256);
 
+// in_quotes is `printable` between quotation marks.
+std::string in_quotes(std::string_view s);
+
+// is_digit says whether `c` is 0 to 9 of ASCII.
+constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+
 // utc_text writes a moment to the minute: "2026-11-24 19:30 UTC".
 std::string utc_text(UnixTime t);
 

@@ -12,7 +12,7 @@ namespace tg {
 namespace {
 
 constexpr std::size_t kBodySize = 8 + 4 + 8, kMacSize = 16, kKeySize = 32;
-constexpr std::chrono::seconds kLeeway(60);
+constexpr std::chrono::seconds kTicketLeeway(60);
 
 using Mac = std::array<std::uint8_t, 32>;
 
@@ -49,7 +49,7 @@ Result<Ticket> Ticket::open(std::string_view label, Bytes key, UnixTime now) {
   out.connector = r.u64();
   out.expires = UnixTime(std::chrono::seconds(r.u32()));
   out.nonce = r.u64();
-  if (now > out.expires + kLeeway) return fail(Errc::expired, "the ticket has expired");
+  if (now > out.expires + kTicketLeeway) return fail(Errc::expired, "the ticket has expired");
   return out;
 }
 

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::string_view kPrefix = "tg1_";
 constexpr std::size_t kIdSize = 16, kSecretSize = 32, kPinSize = 32, kCheckSize = 4;
-constexpr std::size_t kTextMax = 1024;   // far above the longest name; nobody hashes a megabyte of paste
+constexpr std::size_t kTokenMax = 1024;   // far above the longest name; nobody hashes a megabyte of paste
 
 Buffer check_of(Bytes b) {
   Buffer digest = sha256(b);
@@ -58,7 +58,7 @@ std::string Token::to_string() const {
 }
 
 Result<Token> Token::parse(std::string_view text) {
-  if (!text.starts_with(kPrefix) || text.size() > kTextMax) return no_token();
+  if (!text.starts_with(kPrefix) || text.size() > kTokenMax) return no_token();
   const auto bytes = unbase64url(text.substr(kPrefix.size()));
   if (!bytes || bytes->size() < kCheckSize) return no_token();
   const Bytes body = Bytes(*bytes).first(bytes->size() - kCheckSize);

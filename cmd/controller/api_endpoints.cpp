@@ -296,7 +296,7 @@ std::vector<ApiEndpoint> make_endpoints() {
   return all;
 }
 
-std::vector<std::string_view> split(std::string_view path) {
+std::vector<std::string_view> segments_of(std::string_view path) {
   std::vector<std::string_view> out;
   while (!path.empty()) {
     path.remove_prefix(1);
@@ -311,7 +311,7 @@ std::string parameter(std::string_view part) { return std::string(part.substr(1,
 
 // match_path returns the parts of `path` that the endpoint leaves open, or nothing when it is another one.
 std::optional<std::vector<std::pair<std::string, std::string>>> match_path(const ApiEndpoint& e, const std::vector<std::string_view>& parts) {
-  const auto own = split(e.path);
+  const auto own = segments_of(e.path);
   if (own.size() != parts.size()) return std::nullopt;
   std::vector<std::pair<std::string, std::string>> out;
   for (std::size_t i = 0; i < own.size(); ++i) {
@@ -404,7 +404,7 @@ ApiMatch find_endpoint(std::string_view method, std::string_view path) {
   if (!path.starts_with(kApiBase)) return out;
   path.remove_prefix(kApiBase.size());
   if (!path.starts_with('/')) return out;
-  const auto parts = split(path);
+  const auto parts = segments_of(path);
   for (const ApiEndpoint& e : api_endpoints()) {
     auto found = match_path(e, parts);
     if (!found) continue;
@@ -459,7 +459,7 @@ Result<HttpRequest> request_of(const Json& question) {
   for (const auto& [name, value] : chosen->question.items()) left.erase(name);
   HttpRequest out;
   out.method = chosen->method;
-  for (const std::string_view part : split(chosen->path)) {
+  for (const std::string_view part : segments_of(chosen->path)) {
     out.url += "/" + (is_parameter(part) ? percent_encoded(text_or(left, parameter(part).c_str(), "")) : std::string(part));
     if (is_parameter(part)) left.erase(parameter(part));
   }

@@ -13,12 +13,6 @@ namespace {
 constexpr Duration kAfterTheCode = std::chrono::seconds(60);
 constexpr Duration kBeforeTheCode = 3 * SigningIn::kPatience;
 
-// own_trouble is what a stranger is told of a controller that lacks something: the rest is for its log.
-tl::unexpected<Error> own_trouble(const Error& e) {
-  net::log(net::Level::error, "nobody can sign in: {}", e.text);
-  return fail(Errc::io, "the controller cannot ask its identity provider; its log says why");
-}
-
 }  // namespace
 
 // provider_of returns the identity provider that was asked for: the only one where none was named.

@@ -18,9 +18,9 @@ namespace {
 static_assert((kGrantResourcesMax * 9 + kGrantEndsMost * 16) * 4 / 3 + 2048 <= kGrantMax);
 static_assert(kStateMax <= kControlFrameMax / 4 * 3);
 
-constexpr std::size_t kEntry = 300;        // keys, punctuation, numbers and times of an entry
-constexpr std::size_t kConnector = 2048;   // with its direct addresses
-constexpr std::size_t kTicketMax = 100;    // each connector has one for each relay
+constexpr std::size_t kEntry = 300;          // keys, punctuation, numbers and times of an entry
+constexpr std::size_t kConnectorRow = 2048;  // with its direct addresses
+constexpr std::size_t kTicketMax = 100;      // each connector has one for each relay
 
 // Quotes and backslashes double in JSON; names have no control characters.
 std::size_t text(std::string_view s) {
@@ -39,7 +39,7 @@ std::size_t texts(const std::vector<std::string>& all) {
 std::size_t measure(const DesiredState& state) {
   std::size_t sum = 0;
   for (const NetworkSpec& n : state.networks) sum += kEntry + text(n.name);
-  for (const ConnectorSpec& c : state.connectors) sum += kConnector + text(c.name) + text(c.network);
+  for (const ConnectorSpec& c : state.connectors) sum += kConnectorRow + text(c.name) + text(c.network);
   for (const RelaySpec& r : state.relays) {
     sum += kEntry + text(r.name) + state.connectors.size() * (text(r.address) + kTicketMax);
   }

@@ -147,7 +147,7 @@ constexpr const char* kSteps[] = {R"(
   CREATE INDEX web_session_expires ON web_session (expires);
   CREATE INDEX web_session_user ON web_session (user);
 )"};
-constexpr std::int64_t kVersion = std::size(kSteps);
+constexpr std::int64_t kSchemaSteps = std::size(kSteps);
 
 }  // namespace
 
@@ -158,16 +158,16 @@ Result<> ensure_schema(Database& db) {
   if (auto asked = db.each("PRAGMA user_version", {}, [&](const Row& row) { version = row.number(0); }); !asked) {
     return asked;
   }
-  if (version > kVersion) {
+  if (version > kSchemaSteps) {
     return fail(Errc::unsupported,
                 fmt::format("the state was written by a newer tg (its version is {}, this tg knows {}); "
-                                               "install that one, or a newer one", version, kVersion));
+                                               "install that one, or a newer one", version, kSchemaSteps));
   }
-  if (version == kVersion) return {};
-  for (std::int64_t i = version; i < kVersion; ++i) {
+  if (version == kSchemaSteps) return {};
+  for (std::int64_t i = version; i < kSchemaSteps; ++i) {
     if (auto done = db.script(kSteps[i]); !done) return done;
   }
-  if (auto done = db.script(fmt::format("PRAGMA user_version = {}", kVersion).c_str()); !done) return done;
+  if (auto done = db.script(fmt::format("PRAGMA user_version = {}", kSchemaSteps).c_str()); !done) return done;
   return transaction->commit();
 }
 

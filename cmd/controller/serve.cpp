@@ -35,7 +35,7 @@ std::size_t room_for_strangers() {
   return std::clamp(std::min<std::size_t>(net::memory() / 16 / kStranger, net::descriptors() / 2), kStrangersLeast, kStrangersMost);
 }
 
-void say(const std::string& line) {
+void announce(const std::string& line) {
   if (net::log_format() == net::LogFormat::json) return net::log_line(net::Level::info, line);
   std::fputs((line + "\n").c_str(), stderr);
 }
@@ -142,7 +142,7 @@ Result<std::unique_ptr<Controller>> Controller::start(net::Loop& loop, ServeOpti
   // A log that was altered is said and does not stop the controller: people need their access.
   auto signing = begin_audit(*store, *vault, *secrets);
   if (!signing && signing.error().code != Errc::failed) return pass_on(signing);
-  if (!signing) say("tg: warning: " + signing.error().text);
+  if (!signing) announce("tg: warning: " + signing.error().text);
   std::unique_ptr<Controller> out(
       new Controller(loop, std::move(options), std::move(*dir), std::move(*vault), std::move(*store),
                      std::move(*secrets)));
@@ -248,7 +248,7 @@ Result<net::TlsContext> Controller::api_context(UnixTime now) {
 
 Result<> Controller::open_api() {
   if (options_.api.empty() && !(options_.api_public + options_.api_certificate + options_.api_key).empty()) {
-    return fail(Errc::invalid_argument, "--api-public, --api-certificate and --api-key say nothing without --api");
+    return fail(Errc::invalid_argument, "--api-public, --api-certificate and --api-key announce nothing without --api");
   }
   if (options_.api_certificate.empty() != options_.api_key.empty()) {
     return fail(Errc::invalid_argument, "--api-certificate and --api-key go together");
@@ -339,7 +339,7 @@ void Controller::renew_api(UnixTime now) {
     if (chain && key && *chain == api_shown_.chain && *key == api_shown_.key) return;
   }
   auto context = api_context(now);
-  if (!context) return say("tg: the API's certificate could not be renewed; trying again: " + printable(context.error().text));
+  if (!context) return announce("tg: the API's certificate could not be renewed; trying again: " + printable(context.error().text));
   api_->set_context(*context);
   api_made_ = now;
 }
@@ -347,19 +347,19 @@ void Controller::renew_api(UnixTime now) {
 void Controller::renew_certificates(UnixTime now) {
   renew_api(now);
   for (auto done : {store_.forget_once(now - kOnceKept), store_.end_web_sessions(now)}) {
-    if (!done && !store_.broken()) say("tg: " + printable(done.error().text));
+    if (!done && !store_.broken()) announce("tg: " + printable(done.error().text));
   }
   if (!leaf_due(certificates_made_, now, secrets_.pki.lifetimes().leaf)) return;
   auto renewed = secrets_.pki.renew_issuing(now);
   if (renewed && *renewed) {
     if (auto saved = save_ca(store_, vault_, secrets_.pki); !saved) {
-      say("tg: the CA could not be saved: " + printable(saved.error().text));
+      announce("tg: the CA could not be saved: " + printable(saved.error().text));
     }
   }
   auto context = control_context(now);
   auto relay_tls = relay_context(now);
   if (!context || !relay_tls) {
-    return say("tg: the controller's certificates could not be renewed; trying again in a minute");
+    return announce("tg: the controller's certificates could not be renewed; trying again in a minute");
   }
   control_->set_context(*context);
   if (relay_) relay_->set_context(*relay_tls);
@@ -392,21 +392,21 @@ Result<int> serve(ServeOptions options) {
   if (!made) return pass_on(made);
   started = std::move(*made);
   Controller& controller = *started;
-  say(fmt::format("tg controller {} is {}", controller.instance(), controller.fresh() ? "new, and up" : "up"));
-  say(fmt::format("  agents   {}, which they reach as {}", controller.listening().to_string(),
+  announce(fmt::format("tg controller {} is {}", controller.instance(), controller.fresh() ? "new, and up" : "up"));
+  announce(fmt::format("  agents   {}, which they reach as {}", controller.listening().to_string(),
                   controller.public_address().to_string()));
   if (controller.has_relay()) {
-    say(fmt::format("  relay    {}, which they reach as {}", controller.relay_listening().to_string(),
+    announce(fmt::format("  relay    {}, which they reach as {}", controller.relay_listening().to_string(),
                     controller.relay_address().to_string()));
   } else {
-    say("  relay    none here; see 'tg relay run --help'");
+    announce("  relay    none here; see 'tg relay run --help'");
   }
   if (controller.api_address()) {
-    say(fmt::format("  API      {}, which people reach as https://{}{}/", controller.api_listening().to_string(), controller.api_address()->to_string(), kApiBase));
+    announce(fmt::format("  API      {}, which people reach as https://{}{}/", controller.api_listening().to_string(), controller.api_address()->to_string(), kApiBase));
   }
-  say("next, in another terminal:");
-  say(fmt::format("  tg controller apply FILE.toml{}        # who may reach what", state));
-  say(fmt::format("  tg controller connector token NAME{}   # lets in a connector that FILE.toml names", state));
+  announce("next, in another terminal:");
+  announce(fmt::format("  tg controller apply FILE.toml{}        # who may reach what", state));
+  announce(fmt::format("  tg controller connector token NAME{}   # lets in a connector that FILE.toml names", state));
   if (controller.has_relay()) cmd::confine({net::Right::threads}, directory);
   else cmd::confine({}, directory);
   loop.run();

@@ -56,6 +56,11 @@ SigningIn::SigningIn(net::Loop& loop, std::unique_ptr<OidcSignIn> machine, net::
 }
 SigningIn::~SigningIn() = default;
 
+tl::unexpected<Error> own_trouble(const Error& e) {
+  net::log(net::Level::error, "nobody can sign in: {}", e.text);
+  return fail(Errc::io, "the controller can't ask its identity provider; its log says why");
+}
+
 void SigningIn::go_on() { state_->timer.after(Duration::zero()); }
 
 Result<OidcProvider> provider_to_ask(const IdentityProviderSpec& spec, Store& store, const SignInMeans& means) {

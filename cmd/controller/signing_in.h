@@ -25,6 +25,9 @@ struct SignInMeans {
 // unseal.
 Result<OidcProvider> provider_to_ask(const IdentityProviderSpec& spec, Store& store, const SignInMeans& means);
 
+// own_trouble is what a stranger is told of a controller that lacks something: the rest is for its log, which it is written to.
+tl::unexpected<Error> own_trouble(const Error& e);
+
 // SigningIn drives one sign-in, from the first question to the provider to its last answer. Destroying it gives up.
 class SigningIn {
  public:

@@ -17,7 +17,7 @@ namespace {
 constexpr std::string_view kFront = "/sign-in", kStart = "/sign-in/start", kBack = "/sign-in/callback/", kOut = "/sign-in/out";
 constexpr std::size_t kRandom = 32;          // bytes of everything that nobody may guess, which are
 constexpr std::size_t kRandomText = 43;      // characters
-constexpr std::string_view kAgain = "<p><a class=button href=/sign-in>Sign in again</a>";
+constexpr std::string_view kSignInAgain = "<p><a class=button href=/sign-in>Sign in again</a>";
 
 // in_a_browser is how the audit log calls who shows a session's cookie.
 std::string in_a_browser(const std::string& user) { return user + ", in a browser"; }
@@ -31,7 +31,7 @@ HttpReply page(int status, std::string_view title, const std::string& body) {
 
 // trouble is a page about what went wrong, in words that may be anybody's.
 HttpReply trouble(int status, std::string_view what) {
-  return page(status, "You are not signed in", fmt::format("<p>{}.{}", html_escaped(printable(what, 1024)), kAgain));
+  return page(status, "You are not signed in", fmt::format("<p>{}.{}", html_escaped(printable(what, 1024)), kSignInAgain));
 }
 
 HttpReply see(const std::string& where) { return {303, "text/plain; charset=utf-8", "", {{"Location", where}}}; }
@@ -45,12 +45,6 @@ int status_for(Errc code) {
     case Errc::io: return 503;
     default: return 400;
   }
-}
-
-// own_trouble is what a stranger is told of a controller that lacks something: the rest is for its log.
-tl::unexpected<Error> own_trouble(const Error& e) {
-  net::log(net::Level::error, "nobody can sign in: {}", e.text);
-  return fail(Errc::io, "the controller can't ask its identity provider; its log says why");
 }
 
 std::string value_in(const QueryItems& query, std::string_view name) {

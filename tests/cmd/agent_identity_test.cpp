@@ -6,8 +6,7 @@
 #include "net/files.h"
 #include "net/keys.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::agent_identity_test {
 
 using cmd::AgentIdentity;
 
@@ -111,5 +110,4 @@ TEST(AnIssuingCa, is_renewed_when_it_is_from_the_future) {
   EXPECT_FALSE(must(pki.renew_issuing(kNow)));
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::agent_identity_test

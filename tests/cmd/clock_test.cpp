@@ -10,8 +10,7 @@
 #include "controller_agent.h"
 #include "net/acceptor.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::clock_test {
 
 using cmd::AgentIdentity;
 using cmd::clock_problem;
@@ -189,5 +188,4 @@ TEST_F(AClock, has_nothing_to_do_with_a_message_of_an_unknown_type_which_is_refu
   EXPECT_EQ(controller.refusal(), "unknown message \"dance\\x0a\"");
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::clock_test

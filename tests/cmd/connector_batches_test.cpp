@@ -2,8 +2,7 @@
 // end in the middle of it.
 #include "connector_harness.h"
 
-namespace tg::connector {
-namespace {
+namespace tg::connector::connector_batches_test {
 
 class ConnectorBatches : public ConnectorTest {
  protected:
@@ -168,5 +167,4 @@ TEST_F(ConnectorBatches, datagrams_for_a_closed_port_end_the_flow_as_refused_how
   }
 }
 
-}  // namespace
-}  // namespace tg::connector
+}  // namespace tg::connector::connector_batches_test

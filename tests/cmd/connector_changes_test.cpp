@@ -1,8 +1,7 @@
 // What becomes of grants, flows and questions when the connector is told something new.
 #include "connector_harness.h"
 
-namespace tg::connector {
-namespace {
+namespace tg::connector::connector_changes_test {
 
 class ConnectorChanges : public ConnectorTest {
  protected:
@@ -206,5 +205,4 @@ TEST_F(ConnectorChanges, answers_no_question_about_a_name_that_is_no_longer_gran
   EXPECT_EQ(line->answers[about], dns::kRcodeRefused);
 }
 
-}  // namespace
-}  // namespace tg::connector
+}  // namespace tg::connector::connector_changes_test

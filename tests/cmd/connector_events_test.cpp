@@ -1,8 +1,7 @@
 // What a connector records of its flows.
 #include "connector_harness.h"
 
-namespace tg::connector {
-namespace {
+namespace tg::connector::connector_events_test {
 
 using Kind = ConnectionEvent::Kind;
 
@@ -207,5 +206,4 @@ TEST_F(ConnectorEvents, has_few_of_a_device_that_is_refused_by_the_hundred_and_s
   EXPECT_EQ(events_.back().kind, Kind::established) << "what is let through is always there";
 }
 
-}  // namespace
-}  // namespace tg::connector
+}  // namespace tg::connector::connector_events_test

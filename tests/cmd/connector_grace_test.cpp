@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace tg::connector {
-namespace {
+namespace tg::connector::connector_grace_test {
 
 using std::chrono::hours;
 using std::chrono::seconds;
@@ -26,5 +25,4 @@ TEST(Grace, is_nothing_unless_it_was_set) {
   EXPECT_EQ(rules.grace(kStart), seconds(0));
 }
 
-}  // namespace
-}  // namespace tg::connector
+}  // namespace tg::connector::connector_grace_test

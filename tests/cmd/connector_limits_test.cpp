@@ -5,8 +5,7 @@
 #include "connector_harness.h"
 #include "net/log.h"
 
-namespace tg::connector {
-namespace {
+namespace tg::connector::connector_limits_test {
 
 class ConnectorLimits : public ConnectorTest {
  protected:
@@ -266,5 +265,4 @@ TEST_F(ConnectorLimits, a_device_that_floods_does_not_starve_its_neighbour_and_m
   EXPECT_GT(hostile->ended.size() + again->ended.size(), 1000u) << "it was a flood";
 }
 
-}  // namespace
-}  // namespace tg::connector
+}  // namespace tg::connector::connector_limits_test

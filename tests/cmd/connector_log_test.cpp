@@ -4,8 +4,7 @@
 
 #include "connector_harness.h"
 
-namespace tg::connector {
-namespace {
+namespace tg::connector::connector_log_test {
 
 class ConnectorLog : public ConnectorTest {
  protected:
@@ -73,5 +72,4 @@ TEST_F(ConnectorLog, counts_grants_that_are_refused_and_addresses_that_are_forbi
   expect_few(log, "it resolves to 127.1.2.3 (loopback)", start);
 }
 
-}  // namespace
-}  // namespace tg::connector
+}  // namespace tg::connector::connector_log_test

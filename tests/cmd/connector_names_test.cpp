@@ -1,8 +1,7 @@
 // Names that lead somewhere else each time: what is dialled is what was checked.
 #include "connector_harness.h"
 
-namespace tg::connector {
-namespace {
+namespace tg::connector::connector_names_test {
 
 // A zone of somebody else's below *.home.int. kBox names 127.0.0.1; every other loopback address is forbidden, though
 // whatever it dials here would be answered.
@@ -68,5 +67,4 @@ TEST_F(ConnectorNames, an_answer_that_changes_while_the_first_address_is_tried_l
   EXPECT_EQ(zone_.asked.size(), 1u);
 }
 
-}  // namespace
-}  // namespace tg::connector
+}  // namespace tg::connector::connector_names_test

@@ -1,8 +1,7 @@
 // What a relay can do to the records of a tunnel: nothing that would not end it.
 #include "connector_harness.h"
 
-namespace tg::connector {
-namespace {
+namespace tg::connector::connector_records_test {
 
 enum class Harm : std::uint8_t { none, flip_the_middle, flip_the_end, say_twice };
 
@@ -129,5 +128,4 @@ TEST_F(ConnectorRecords, each_of_which_a_bit_is_flipped_ends_the_tunnel) { every
 TEST_F(ConnectorRecords, each_of_which_the_last_bit_is_flipped_ends_the_tunnel) { every(Harm::flip_the_end); }
 TEST_F(ConnectorRecords, each_that_is_said_twice_ends_the_tunnel) { every(Harm::say_twice); }
 
-}  // namespace
-}  // namespace tg::connector
+}  // namespace tg::connector::connector_records_test

@@ -1,8 +1,7 @@
 // The connector's own checks of every flow, against clients that check nothing themselves.
 #include "connector_harness.h"
 
-namespace tg::connector {
-namespace {
+namespace tg::connector::connector_session_test {
 
 using ConnectorSession = ConnectorTest;
 
@@ -248,5 +247,4 @@ TEST_F(ConnectorSession, counts_no_flow_of_a_tunnel_that_is_gone) {
   EXPECT_EQ(flows_.open(), 0u);
 }
 
-}  // namespace
-}  // namespace tg::connector
+}  // namespace tg::connector::connector_session_test

@@ -18,8 +18,7 @@
 #include "core/json.h"
 #include "net/files.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_admin_test {
 
 std::string error_of(const Result<>& r) {
   return r ? "" : std::string(to_string(r.error().code)) + ": " + r.error().text;
@@ -408,5 +407,4 @@ TEST(Table, aligns_columns_by_characters_and_escapes_controls) {
   EXPECT_EQ(table({"NAME", "ID"}, {{"Büro", "1"}, {"a\x1b[2J", ""}}), "NAME      ID\nBüro      1\na\\x1b[2J  -\n");
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_admin_test

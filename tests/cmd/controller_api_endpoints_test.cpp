@@ -8,8 +8,7 @@
 
 #include "cmd/controller/openapi.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_api_endpoints_test {
 
 Json sample(const ApiField& f) {
   const std::string_view type = f.type;
@@ -122,5 +121,4 @@ TEST(TheOpenApiDocument, has_every_endpoint_and_no_other) {
   EXPECT_EQ(api_page().find("<script"), std::string::npos);
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_api_endpoints_test

@@ -10,8 +10,7 @@
 #include "controller_support.h"
 #include "core/encoding.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_api_test {
 
 // World is a small company with everything that a path can name.
 struct World {
@@ -560,5 +559,4 @@ TEST_F(TheApi, applies_a_state_or_says_why_not) {
   EXPECT_FALSE(body(impossible)["problems"].empty());
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_api_test

@@ -13,8 +13,7 @@
 #include "core/encoding.h"
 #include "core/json.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_api_tokens_test {
 
 using std::chrono::hours;
 using std::chrono::seconds;
@@ -347,5 +346,4 @@ TEST_F(AChangeMadeOnce, has_the_answer_until_it_is_forgotten) {
   EXPECT_EQ(store.audit_last(), entries);
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_api_tokens_test

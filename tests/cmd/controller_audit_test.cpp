@@ -8,8 +8,7 @@
 #include "core/encoding.h"
 #include "core/json.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_audit_test {
 
 struct AuditTest : testing::Test {
   Folder folder;
@@ -240,5 +239,4 @@ TEST_F(AnAuditLog, is_told_in_pieces) {
   EXPECT_EQ(ask({{"type", "verify_audit"}, {"number", 7}, {"hash", "00"}})["type"], "error");
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_audit_test

@@ -10,8 +10,7 @@
 #include "controller_support.h"
 #include "net/files.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_backup_test {
 
 constexpr const char* kPassphrase = "correct horse battery staple";
 
@@ -163,5 +162,4 @@ TEST_F(ABackup, of_a_newer_tg_is_refused) {
   EXPECT_EQ(refused(by_passphrase()).code, Errc::unsupported);
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_backup_test

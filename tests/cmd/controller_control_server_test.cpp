@@ -9,8 +9,7 @@
 #include "core/json.h"
 #include "core/text.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_control_server_test {
 
 struct Machine {
   std::string key = must(net::new_key_pem());
@@ -785,5 +784,4 @@ TEST_F(AControlServer, takes_events_of_nobody_else_and_none_that_are_nonsense) {
   EXPECT_EQ(must(EventStore::open(folder / "state/events.db")).last(), 0u);
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_control_server_test

@@ -2,8 +2,7 @@
 
 #include "controller_support.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_database_test {
 
 struct ADatabase : testing::Test {
   Folder folder;
@@ -58,5 +57,4 @@ TEST_F(ADatabase, takes_what_it_keeps_along_when_it_moves) {
   EXPECT_EQ(rows, 3);
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_database_test

@@ -5,8 +5,7 @@
 #include "core/json.h"
 #include "controller_support.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_desired_file_test {
 
 using Lines = std::vector<std::string>;
 
@@ -422,5 +421,4 @@ TEST(DesiredFile, says_file_line_and_key_of_every_mistake) {
   for (const Bad& bad : kBad) EXPECT_EQ(parse_desired(bad.text, "home.toml").errors, bad.errors) << bad.text;
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_desired_file_test

@@ -9,8 +9,7 @@
 
 #include "tests/cmd/controller_support.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_directory_test {
 
 using std::chrono::hours;
 using std::chrono::minutes;
@@ -179,5 +178,4 @@ RC_GTEST_PROP(Time, changes_nothing_before_it_is_said_to, ()) {
   }
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_directory_test

@@ -12,8 +12,7 @@
 #include "controller_agent.h"
 #include "core/json.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_events_test {
 
 using Kind = ConnectionEvent::Kind;
 constexpr const char* kSpool = "00000000000000aa";
@@ -443,5 +442,4 @@ TEST_F(TheEvents, of_many_connectors_all_have_their_turn) {
   }));
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_events_test

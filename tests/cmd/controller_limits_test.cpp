@@ -8,8 +8,7 @@
 #include "core/json.h"
 #include "core/view.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_limits_test {
 
 std::string numbered(const std::string& text, std::size_t n) { return text + std::to_string(n); }
 
@@ -124,5 +123,4 @@ TEST(AStoreOfMany, refuses_what_it_could_not_tell) {
   EXPECT_TRUE(must(store.model()).resources.empty());
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_limits_test

@@ -9,8 +9,7 @@
 #include "net/files.h"
 #include "net/keys.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_link_test {
 
 using cmd::AgentIdentity;
 using cmd::ControllerLink;
@@ -290,5 +289,4 @@ TEST_F(AControllerLink, keeps_nothing_of_an_agent_that_is_let_in_no_more) {
   EXPECT_FALSE(std::filesystem::exists(folder / "one/view.json"));
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_link_test

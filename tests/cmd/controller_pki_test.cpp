@@ -13,8 +13,7 @@
 #include "core/encoding.h"
 #include "net/keys.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_pki_test {
 
 struct PkiTest : testing::Test {
   Pki pki = must(Pki::create(kNow));
@@ -245,5 +244,4 @@ TEST(Keys, are_p256_and_have_a_stable_thumbprint) {
   EXPECT_EQ(net::key_thumbprint("").error().code, Errc::malformed);
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_pki_test

@@ -10,8 +10,7 @@
 #include "core/text.h"
 #include "tests/cmd/controller_support.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_policy_test {
 
 using std::chrono::hours;
 using std::chrono::minutes;
@@ -436,5 +435,4 @@ TEST_F(ARequestHere, is_in_the_audit_log_with_its_answer) {
   EXPECT_EQ(approved["after"]["until"], (kNow + hours(1)).time_since_epoch().count());
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_policy_test

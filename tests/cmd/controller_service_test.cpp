@@ -13,8 +13,7 @@
 #include "core/encoding.h"
 #include "core/json.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_service_test {
 
 using std::chrono::hours;
 
@@ -277,5 +276,4 @@ TEST_F(AService, is_listed_with_its_keys_and_not_among_people) {
   EXPECT_EQ(list("key", k.expires)[0]["state"], "expired");
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_service_test

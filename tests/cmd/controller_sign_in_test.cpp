@@ -6,8 +6,7 @@
 #include "controller_support.h"
 #include "core/json.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_sign_in_test {
 
 using std::chrono::hours;
 using std::chrono::seconds;
@@ -496,5 +495,4 @@ TEST_F(ASignIn, by_code_takes_each_step_once) {
   EXPECT_TRUE(must(store.model()).users[0].password && must(store.model()).users[0].totp);
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_sign_in_test

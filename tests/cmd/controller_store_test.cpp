@@ -5,8 +5,7 @@
 
 #include "controller_support.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_store_test {
 
 struct StoreTest : testing::Test {
   Folder folder;
@@ -326,5 +325,4 @@ TEST_F(AStore, voids_grants_when_another_group_does_not_make_up_for_what_was_los
   EXPECT_TRUE(voided()) << "the printer is not";
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_store_test

@@ -5,8 +5,7 @@
 
 #include "controller_support.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_tokens_test {
 
 struct TokenTest : testing::Test {
   Folder folder;
@@ -157,5 +156,4 @@ TEST_F(AToken, shown_a_thousand_times_at_once_lets_in_exactly_one) {
   EXPECT_EQ(must(store.model()).devices.size(), 1u);
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_tokens_test

@@ -3,8 +3,7 @@
 #include "controller_support.h"
 #include "core/json.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_views_test {
 
 constexpr std::chrono::seconds kMinute{60};
 constexpr std::chrono::seconds kHour{3600};
@@ -251,5 +250,4 @@ TEST(Directories, share_the_items_of_what_has_not_changed) {
   EXPECT_EQ(now(3), before(2));
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_views_test

@@ -5,8 +5,7 @@
 #include "cmd/controller/html.h"
 #include "cmd/controller/web_sign_in.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_web_request_test {
 
 constexpr const char* kOrigin = "https://tg.example.com:8445";
 using Headers = std::vector<std::pair<std::string, std::string>>;
@@ -134,5 +133,4 @@ TEST(Html, lets_a_browser_run_and_frame_nothing) {
   EXPECT_EQ(header("X-Frame-Options"), "DENY");
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_web_request_test

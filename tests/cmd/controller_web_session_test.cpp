@@ -4,8 +4,7 @@
 #include "core/encoding.h"
 #include "core/json.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_web_session_test {
 
 using std::chrono::hours;
 using std::chrono::seconds;
@@ -165,5 +164,4 @@ TEST_F(AWebSession, takes_the_place_of_the_oldest_where_there_are_too_many) {
   for (int i = 1; i <= Store::kWebSessionsMost; ++i) EXPECT_EQ(user("c" + std::to_string(i)), "alice@example.com") << i;
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_web_session_test

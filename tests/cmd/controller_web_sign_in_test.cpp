@@ -7,8 +7,7 @@
 #include "cmd/controller/pki.h"
 #include "controller_support.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::controller_web_sign_in_test {
 
 // A provider whose name is found when a test says so, or never.
 struct AWebSignIn : testing::Test {
@@ -135,5 +134,4 @@ TEST_F(AWebSignIn, is_asked_as_its_paths_say) {
   EXPECT_EQ(ask("GET", "/sign-in/start", own), 404);
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::controller_web_sign_in_test

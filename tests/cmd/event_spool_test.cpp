@@ -8,8 +8,7 @@
 #include "controller_agent.h"
 #include "core/json.h"
 
-namespace tg::connector {
-namespace {
+namespace tg::connector::event_spool_test {
 
 using controller::Turner;
 
@@ -211,5 +210,4 @@ TEST_F(ASpool, says_no_more_than_a_controller_listens_to) {
   for (const Json& m : said) EXPECT_LE(json_text(m).size(), 70'000u);
 }
 
-}  // namespace
-}  // namespace tg::connector
+}  // namespace tg::connector::event_spool_test

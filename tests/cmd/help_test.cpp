@@ -14,8 +14,7 @@
 #include "net/files.h"
 #include "tests/support/folder.h"
 
-namespace tg::cmd {
-namespace {
+namespace tg::cmd::help_test {
 
 constexpr std::size_t kWidest = 120;
 
@@ -182,5 +181,4 @@ TEST_F(Commands, that_are_mistyped_are_named_with_what_was_meant) {
   }
 }
 
-}  // namespace
-}  // namespace tg::cmd
+}  // namespace tg::cmd::help_test

@@ -9,8 +9,7 @@
 #include "net/loop.h"
 #include "tests/support/folder.h"
 
-namespace tg::client {
-namespace {
+namespace tg::client::lease_file_test {
 
 const Cidr kSmall = Cidr::parse("10.0.0.0/29").value();   // six addresses
 const Instant kStart = net::Loop::now();
@@ -75,5 +74,4 @@ TEST_F(ALeaseFile, lends_also_where_nothing_can_be_written) {
   file.save();
 }
 
-}  // namespace
-}  // namespace tg::client
+}  // namespace tg::client::lease_file_test

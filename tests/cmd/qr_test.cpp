@@ -4,8 +4,7 @@
 
 #include <algorithm>
 
-namespace tg::cmd {
-namespace {
+namespace tg::cmd::qr_test {
 
 TEST(QrText, is_as_large_as_the_standard_says_with_white_around_it) {
   // Version 1 has 21 modules on each side, version 2 has 25 (ISO/IEC 18004); two rows share a line.
@@ -21,5 +20,4 @@ TEST(QrText, begins_with_the_corner_by_which_it_is_found) {
 
 TEST(QrText, is_none_for_what_is_too_long) { EXPECT_EQ(qr_text(std::string(3000, 'x')), ""); }
 
-}  // namespace
-}  // namespace tg::cmd
+}  // namespace tg::cmd::qr_test

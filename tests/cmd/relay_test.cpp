@@ -17,8 +17,7 @@
 #include "net/relay_client.h"
 #include "net/relay_protocol.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::relay_test {
 
 constexpr std::uint64_t kConnector = 0x0011223344556677;
 constexpr const char* kConnectorId = "0011223344556677";
@@ -398,5 +397,4 @@ TEST_F(RelayTest, one_source_cannot_take_all_the_places) {
   EXPECT_TRUE(turner_.until([&] { return relay_->joined() == 1; })) << "and nobody is kept out";
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::relay_test

@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace tg::client {
-namespace {
+namespace tg::client::targets_test {
 
 Cidr net(const char* text) { return Cidr::parse(text).value(); }
 
@@ -94,5 +93,4 @@ TEST(Targets, say_that_no_address_is_left_for_names) {
   EXPECT_TRUE(targets.pool().acquire("nas.home.int", Instant{}));
 }
 
-}  // namespace
-}  // namespace tg::client
+}  // namespace tg::client::targets_test

@@ -8,8 +8,7 @@
 #include "cmd/controller/pki.h"
 #include "controller_agent.h"
 
-namespace tg::controller {
-namespace {
+namespace tg::controller::tls_test {
 
 struct Ends {
   std::unique_ptr<net::Tls> server, client;
@@ -224,5 +223,4 @@ TEST_F(TlsTest, garbage_instead_of_a_handshake_ends_in_an_error) {
   EXPECT_EQ(end->code, Errc::protocol);
 }
 
-}  // namespace
-}  // namespace tg::controller
+}  // namespace tg::controller::tls_test

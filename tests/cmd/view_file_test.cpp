@@ -7,8 +7,7 @@
 #include "core/json.h"
 #include "net/files.h"
 
-namespace tg::cmd {
-namespace {
+namespace tg::cmd::view_file_test {
 
 using controller::must;
 
@@ -91,5 +90,4 @@ TEST_F(AViewFile, that_is_damaged_is_said_to_be_and_not_used) {
   }
 }
 
-}  // namespace
-}  // namespace tg::cmd
+}  // namespace tg::cmd::view_file_test

@@ -6,8 +6,7 @@
 #include "core/moment.h"
 #include "core/text.h"
 
-namespace tg {
-namespace {
+namespace tg::access_test {
 
 using std::chrono::hours;
 using std::chrono::minutes;
@@ -275,5 +274,4 @@ TEST(Needs, have_words) {
   EXPECT_FALSE(need_from("something-new"));
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::access_test

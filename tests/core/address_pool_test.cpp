@@ -7,8 +7,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::address_pool_test {
 
 using std::chrono::seconds;
 const Instant kStart = Instant(std::chrono::hours(1));
@@ -356,5 +355,4 @@ TEST(AddressPool, survives_a_flood_of_a_million_names) {
   EXPECT_EQ(back.size(), capacity);
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::address_pool_test

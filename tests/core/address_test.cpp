@@ -3,8 +3,7 @@
 
 #include "core/resource.h"
 
-namespace tg {
-namespace {
+namespace tg::address_test {
 
 std::string said_of(std::string_view text) {
   const auto a = Address::parse(text);
@@ -127,5 +126,4 @@ RC_GTEST_PROP(Address, parses_its_own_text_to_itself, ()) {
   }
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::address_test

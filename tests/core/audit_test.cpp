@@ -6,8 +6,7 @@
 #include "core/grant.h"
 #include "core/json.h"
 
-namespace tg {
-namespace {
+namespace tg::audit_test {
 
 const Buffer kSeed(32, 7);
 constexpr std::string_view kInstance = "tg-12345678";
@@ -128,5 +127,4 @@ TEST(Audit, shows_a_log_that_was_written_anew_without_the_key) {
   EXPECT_EQ(why(forged), "the end of the audit log is not signed by this controller") << "of another one";
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::audit_test

@@ -6,8 +6,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::authority_test {
 
 DesiredState company() {
   DesiredState s;
@@ -196,5 +195,4 @@ TEST(Authority, is_quick_about_many) {
   EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(1));
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::authority_test

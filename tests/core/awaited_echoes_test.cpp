@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::awaited_echoes_test {
 
 TEST(AwaitedEchoes, take_what_was_asked_for_in_any_order_and_once) {
   AwaitedEchoes echoes;
@@ -37,5 +36,4 @@ TEST(AwaitedEchoes, are_bounded_and_forget_the_oldest) {
   EXPECT_EQ(taken, AwaitedEchoes::kMost) << "a connector that tries them all";
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::awaited_echoes_test

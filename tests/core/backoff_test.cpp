@@ -5,8 +5,7 @@
 #include <map>
 #include <set>
 
-namespace tg {
-namespace {
+namespace tg::backoff_test {
 
 using namespace std::chrono_literals;
 
@@ -54,5 +53,4 @@ TEST(Backoff, with_one_length_differs_only_by_chance) {
   EXPECT_LE(*seen.rbegin(), Duration(1000ms));
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::backoff_test

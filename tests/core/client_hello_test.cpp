@@ -5,8 +5,7 @@
 #include <openssl/ssl.h>
 #include <rapidcheck/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::client_hello_test {
 
 // real_hello is what BoringSSL sends for `name`.
 Buffer real_hello(const char* name) {
@@ -216,5 +215,4 @@ TEST(ClientHello, takes_one_host_name_of_known_characters) {
   EXPECT_EQ(name_in(record(message(extension(0, two_names)))), "refused");
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::client_hello_test

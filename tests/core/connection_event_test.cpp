@@ -6,8 +6,7 @@
 #include "core/json.h"
 #include "core/text.h"
 
-namespace tg {
-namespace {
+namespace tg::connection_event_test {
 
 using Kind = ConnectionEvent::Kind;
 
@@ -136,5 +135,4 @@ RC_GTEST_PROP(ConnectionEvent, is_the_same_after_a_trip_and_its_line_is_its_json
   RC_ASSERT(printable(text, text.size()) == text);
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::connection_event_test

@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::controller_address_test {
 
 TEST(ControllerAddress, comes_back_as_it_was_written) {
   for (const char* host : {"203.0.113.10:8443", "tg.example.com:443", "[2001:db8::1]:8443"}) {
@@ -28,5 +27,4 @@ TEST(ControllerAddress, says_which_part_is_wrong) {
   EXPECT_EQ(why("\x1b[2J").find('\x1b'), std::string::npos);
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::controller_address_test

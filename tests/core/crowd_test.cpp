@@ -3,8 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::crowd_test {
 
 TEST(Crowd, sends_away_the_oldest_of_a_source_that_has_its_share) {
   Crowd crowd(10, 2);
@@ -68,5 +67,4 @@ RC_GTEST_PROP(Crowd, never_has_more_than_it_may_and_forgets_nobody, ()) {
   }
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::crowd_test

@@ -7,8 +7,7 @@
 
 #include "core/matcher.h"
 
-namespace tg {
-namespace {
+namespace tg::desired_state_test {
 
 ResourceSpec resource(std::string name, std::string_view address, int line = 0, std::string alias = "") {
   ResourceSpec r;
@@ -350,5 +349,4 @@ TEST(Plan, removes_from_resources_to_networks_and_only_when_asked) {
                    "- user alice@example.com", "- connector home-1", "- network home"}));
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::desired_state_test

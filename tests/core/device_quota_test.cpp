@@ -4,8 +4,7 @@
 
 #include <vector>
 
-namespace tg {
-namespace {
+namespace tg::device_quota_test {
 
 using std::chrono::seconds;
 
@@ -123,5 +122,4 @@ TEST(DeviceQuota, is_worth_a_word_once_a_minute) {
   EXPECT_FALSE(quota.worth_saying(start + seconds(61)));
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::device_quota_test

@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::duration_test {
 
 using std::chrono::seconds;
 
@@ -31,5 +30,4 @@ TEST(Duration, is_written_as_it_is_read) {
   }
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::duration_test

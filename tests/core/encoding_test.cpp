@@ -3,8 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::encoding_test {
 
 Buffer bytes_of(std::string_view s) { return {s.begin(), s.end()}; }
 
@@ -68,5 +67,4 @@ TEST(Encoding, compares_secrets_of_any_length) {
   EXPECT_FALSE(same_secret(as_bytes("abc"), as_bytes("ab")));
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::encoding_test

@@ -6,8 +6,7 @@
 #include <map>
 #include <set>
 
-namespace tg {
-namespace {
+namespace tg::event_queue_test {
 
 using Segment = EventQueue::Segment;
 constexpr EventQueue::Limits kSmall{1000, 100, 300};
@@ -287,5 +286,4 @@ RC_GTEST_PROP(EventQueue, brings_each_event_once_or_says_that_it_is_lost, ()) {
   RC_ASSERT(arrived.size() + lost + gone >= made);
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::event_queue_test

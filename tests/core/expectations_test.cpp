@@ -2,8 +2,7 @@
 
 #include "core/desired_state.h"
 
-namespace tg {
-namespace {
+namespace tg::expectations_test {
 
 using Lines = std::vector<std::string>;
 
@@ -124,5 +123,4 @@ TEST(Overlaps, are_told_of_what_was_touched_and_stand_at_what_is_in_the_file) {
   EXPECT_EQ(found[1].key, "resource Old: address");
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::expectations_test

@@ -8,8 +8,7 @@
 
 #include "core/free_bits.h"
 
-namespace tg {
-namespace {
+namespace tg::flat_index_test {
 
 RC_GTEST_PROP(FlatIndex, behaves_as_a_map_whatever_comes_and_goes, ()) {
   // Hashes that crowd together at few places, so that probing, wrapping round and moving back happen all the time.
@@ -72,5 +71,4 @@ RC_GTEST_PROP(FreeBits, finds_the_next_free_place, ()) {
   }
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::flat_index_test

@@ -5,13 +5,9 @@
 
 #include <unordered_map>
 
-using namespace tg;
-
-namespace {
+namespace tg::flow_index_test {
 
 FlowKey key(std::uint16_t i) { return {{Ipv4{0xAC101E01}, i}, {Ipv4{0x64600000u + i % 7}, 443}}; }
-
-}  // namespace
 
 TEST(FlowIndex, agrees_with_a_map_through_growth_and_removals) {
   const bool holds = rc::check([](std::uint64_t seed, std::uint32_t random) {
@@ -46,3 +42,5 @@ TEST(FlowIndex, removing_what_is_not_there_changes_nothing) {
   EXPECT_EQ(index.size(), 1u);
   EXPECT_EQ(index.find(key(1)), 5u);
 }
+
+}  // namespace tg::flow_index_test

@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::forbidden_test {
 
 const IpAddress kOwn[] = {IpAddress::parse("192.168.1.88").value(), IpAddress::parse("2001:db8::88").value()};
 
@@ -102,5 +101,4 @@ TEST(ForbiddenAddress, knows_its_own_addresses_in_mapped_form) {
   EXPECT_EQ(forbidden_address(IpAddress::parse("10.0.0.9").value(), {}), std::nullopt);
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::forbidden_test

@@ -6,8 +6,7 @@
 #include <array>
 #include <memory>
 
-namespace tg {
-namespace {
+namespace tg::frame_test {
 
 // Exact is a copy on the heap of exactly its own size, so that a sanitizer sees an overread.
 class Exact {
@@ -269,5 +268,4 @@ TEST(Frame, names_every_code_and_type) {
   EXPECT_EQ(to_string(static_cast<FrameType>(13)), "unknown");
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::frame_test

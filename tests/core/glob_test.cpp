@@ -3,8 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::glob_test {
 
 // The definition, word by word.
 bool slow_match(std::string_view p, std::string_view n) {
@@ -104,5 +103,4 @@ TEST(Glob, overlap_of_what_people_write) {
   EXPECT_TRUE(globs_overlap("a*", "*a"));
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::glob_test

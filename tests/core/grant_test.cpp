@@ -7,8 +7,7 @@
 #include "core/encoding.h"
 #include "core/json.h"
 
-namespace tg {
-namespace {
+namespace tg::grant_test {
 
 using std::chrono::seconds;
 const Buffer kSeed(32, 5);
@@ -192,5 +191,4 @@ TEST(Grant, makes_the_thumbprint_of_a_p256_key_by_rfc_7638) {
   EXPECT_FALSE(jwk_thumbprint(point));
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::grant_test

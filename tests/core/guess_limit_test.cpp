@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::guess_limit_test {
 
 using std::chrono::hours;
 using std::chrono::minutes;
@@ -61,5 +60,4 @@ TEST(GuessLimit, forgets_who_guessed_least_when_there_are_too_many) {
   EXPECT_EQ(limit.size(), 1u) << "whoever may guess again is not remembered";
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::guess_limit_test

@@ -3,8 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::http_reader_test {
 
 constexpr std::size_t kBody = 100;
 
@@ -179,5 +178,4 @@ TEST(AnAnswer, begins_with_what_it_is) {
   EXPECT_STREQ(http_reason(599), "Unknown");
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::http_reader_test

@@ -8,8 +8,7 @@
 #include "core/text.h"
 #include "tests/core/jws_signer.h"
 
-namespace tg {
-namespace {
+namespace tg::id_token_test {
 
 using std::chrono::seconds;
 constexpr std::int64_t kNow = 1'800'000'000, kAsked = kNow - 120;
@@ -391,5 +390,4 @@ TEST(IdToken, leaves_out_entries_that_are_no_names) {
   }
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::id_token_test

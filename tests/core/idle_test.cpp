@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::idle_test {
 
 using std::chrono::hours;
 using std::chrono::milliseconds;
@@ -42,5 +41,4 @@ TEST(Idle, the_connector_waits_longer_than_any_client) {
   EXPECT_TRUE(idle(kMoved, kMoved + milliseconds(60'001), kIdleAtConnector));
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::idle_test

@@ -5,8 +5,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::ip_test {
 
 std::string canonical(std::string_view text) {
   const auto ip = IpAddress::parse(text);
@@ -174,5 +173,4 @@ TEST(HostPort, reads_what_a_person_types) {
   }
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::ip_test

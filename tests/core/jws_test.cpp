@@ -5,8 +5,7 @@
 
 #include "tests/core/jws_signer.h"
 
-namespace tg {
-namespace {
+namespace tg::jws_test {
 
 constexpr const char* kPayload = R"({"sub":"alice"})";
 
@@ -301,5 +300,4 @@ TEST(JwkSet, outlives_what_it_was_copied_from) {
   EXPECT_TRUE(verify_jws(signed_by("RS256", "k"), copy));
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::jws_test

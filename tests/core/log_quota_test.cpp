@@ -7,8 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace tg {
-namespace {
+namespace tg::log_quota_test {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
@@ -112,5 +111,4 @@ RC_GTEST_PROP(LogQuota, tells_of_every_line_and_lets_no_more_through_than_it_may
   }
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::log_quota_test

@@ -3,8 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::matcher_test {
 
 Resource resource(ResourceId id, std::string_view address, std::string alias = "") {
   Resource r;
@@ -231,5 +230,4 @@ TEST(Matcher, copes_with_the_longest_names) {
   EXPECT_EQ(winner(m, longest.substr(0, 252)), 3u);
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::matcher_test

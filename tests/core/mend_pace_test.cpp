@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::mend_pace_test {
 
 using namespace std::chrono_literals;
 
@@ -41,5 +40,4 @@ TEST(MendPace, forgets_after_a_calm_time) {
   EXPECT_EQ(p.calm_at(), kNever);
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::mend_pace_test

@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::metrics_test {
 
 TEST(TheMetrics, are_written_as_prometheus_reads_them) {
   Metrics m;
@@ -16,5 +15,4 @@ TEST(TheMetrics, are_written_as_prometheus_reads_them) {
             "# HELP tg_c_total Of c.\n# TYPE tg_c_total counter\ntg_c_total 1099511627776\n");
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::metrics_test

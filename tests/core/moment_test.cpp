@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::moment_test {
 
 using std::chrono::seconds;
 const UnixTime kNow(seconds(1'800'000'000));   // 2027-01-15 08:00:00
@@ -39,5 +38,4 @@ TEST(Moment, is_nothing_else) {
   }
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::moment_test

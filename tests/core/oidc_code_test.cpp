@@ -5,8 +5,7 @@
 #include "core/oidc.h"
 #include "tests/core/jws_signer.h"
 
-namespace tg {
-namespace {
+namespace tg::oidc_code_test {
 
 using std::chrono::seconds;
 using State = OidcSignIn::State;
@@ -292,5 +291,4 @@ TEST(CodeSignIn, believes_an_id_token_no_more_than_another_way_does) {
   EXPECT_SAYS(other.failure(Errc::denied), "somebody else");
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::oidc_code_test

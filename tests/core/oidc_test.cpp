@@ -5,8 +5,7 @@
 #include "core/json.h"
 #include "tests/core/jws_signer.h"
 
-namespace tg {
-namespace {
+namespace tg::oidc_test {
 
 using std::chrono::seconds;
 using State = DeviceSignIn::State;
@@ -353,5 +352,4 @@ TEST(DeviceSignIn, fails_at_once_when_the_provider_is_down) {
   EXPECT_EQ(m.error().text, "the identity provider company: id.example.com:443: connection refused");
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::oidc_test

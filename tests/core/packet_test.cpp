@@ -7,11 +7,10 @@
 #include "core/offload.h"
 #include "tests/support/packets.h"
 
-using namespace tg;
+namespace tg::packet_test {
+
 using tg::test::Exact;
 using tg::test::tcp_packet;
-
-namespace {
 
 constexpr Ipv4 kApp{0xAC101E01}, kFar{0x64600007};
 
@@ -26,8 +25,6 @@ std::uint16_t slow_sum(Bytes b) {
 bool same_sum(std::uint16_t a, std::uint16_t b) { return a == b || (a == 0 && b == 0xFFFF) || (a == 0xFFFF && b == 0); }
 
 Buffer bytes_of(std::initializer_list<int> list) { return Buffer(list.begin(), list.end()); }
-
-}  // namespace
 
 TEST(Checksum, of_rfc_1071s_example) {
   const Buffer b = bytes_of({0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7});
@@ -308,3 +305,5 @@ TEST(Offload, what_is_no_tcp_is_not_segmented) {
   EXPECT_FALSE(TcpSegments(udp, 100).next(out));
   EXPECT_FALSE(TcpSegments(tcp_packet({kApp, 1}, {kFar, 2}, 0, 0, 0, as_bytes("abc")), 0).next(out));
 }
+
+}  // namespace tg::packet_test

@@ -4,8 +4,7 @@
 
 #include "core/encoding.h"
 
-namespace tg {
-namespace {
+namespace tg::password_test {
 
 TEST(PasswordKey, is_that_of_rfc_7914_section_12) {
   EXPECT_EQ(hex(password_key("pleaseletmein", as_bytes("SodiumChloride"), {16384, 8, 1}).value()),
@@ -39,5 +38,4 @@ TEST(Password, is_long_enough_and_more_than_one_character) {
   }
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::password_test

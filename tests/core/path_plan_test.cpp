@@ -5,8 +5,7 @@
 
 #include "core/path_plan.h"
 
-namespace tg {
-namespace {
+namespace tg::path_plan_test {
 
 using namespace std::chrono_literals;
 using Kind = PathPlan::Kind;
@@ -368,5 +367,4 @@ TEST(PathPlan, knows_nothing_of_a_tunnel_that_has_ended) {
   EXPECT_NE(r.chosen(), t);
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::path_plan_test

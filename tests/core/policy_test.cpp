@@ -5,8 +5,7 @@
 #include <algorithm>
 #include <random>
 
-namespace tg {
-namespace {
+namespace tg::policy_test {
 
 Resource resource(ResourceId id, const std::string& address, Protocols protocols = {}, std::string alias = "") {
   return {id, "r" + std::to_string(id), "home", Address::parse(address).value(), std::move(alias), std::move(protocols)};
@@ -184,5 +183,4 @@ TEST(Policy, a_million_decisions_agree_with_an_oracle) {
   EXPECT_GT(allowed, 10'000u);   // the worlds are not so poor that all is denied
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::policy_test

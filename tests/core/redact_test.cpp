@@ -3,8 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::redact_test {
 
 const std::string kToken = "tg1_" + std::string(180, 'A');
 const std::string kGrant = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl";
@@ -65,5 +64,4 @@ RC_GTEST_PROP(Redactor, takes_any_bytes_and_lets_no_address_pass,
   RC_ASSERT(out.find("198.51.100.77") == std::string::npos);
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::redact_test

@@ -6,8 +6,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::rendezvous_test {
 
 std::vector<Candidate> connectors(std::size_t n) {
   std::vector<Candidate> out;
@@ -57,5 +56,4 @@ TEST(Rendezvous, those_that_cannot_be_seen_are_tried_when_there_is_no_other) {
   EXPECT_TRUE(choose_connectors("d", {}, 2).empty());
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::rendezvous_test

@@ -5,8 +5,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::resource_test {
 
 using Set = std::bitset<65536>;
 
@@ -100,5 +99,4 @@ TEST(Host, is_an_address_where_the_text_is_one) {
   }
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::resource_test

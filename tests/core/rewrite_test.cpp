@@ -9,15 +9,14 @@
 #include "core/offload.h"
 #include "tests/support/packets.h"
 
-using namespace tg;
-using namespace std::chrono_literals;
+namespace tg::rewrite_test {
+
 using tg::test::make_partial;
 using tg::test::tcp_packet;
 using Action = Rewriter::Action;
 using Event = Rewriter::Event;
 using End = Rewriter::End;
-
-namespace {
+using namespace std::chrono_literals;
 
 constexpr Ipv4 kLocal{0xAC101E01}, kPeer{0xAC101E02}, kContainer{0xAC110005}, kFar{0x64600007};
 constexpr std::uint16_t kListen = 7000;
@@ -89,8 +88,6 @@ bool whole(Bytes packet) {
 }
 
 unsigned flags_of(Bytes packet) { return parse_tcp(*parse_ipv4(packet))->flags; }
-
-}  // namespace
 
 TEST(Rewriter, holds_a_syn_and_swallows_its_repetitions) {
   Rig r;
@@ -748,3 +745,5 @@ TEST(Rewriter, agrees_with_a_plain_model) {
   });
   EXPECT_TRUE(holds);
 }
+
+}  // namespace tg::rewrite_test

@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::rights_test {
 
 Scopes scopes(const std::vector<std::string>& words) { return Scopes::parse(words).value(); }
 
@@ -54,5 +53,4 @@ TEST(Rights, what_is_no_scope_is_said) {
   EXPECT_FALSE(Scopes::parse({}));
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::rights_test

@@ -2,10 +2,9 @@
 
 #include <gtest/gtest.h>
 
-using namespace tg;
-using namespace std::chrono_literals;
+namespace tg::send_ahead_test {
 
-namespace {
+using namespace std::chrono_literals;
 
 // after returns the limit when a socket has taken so many bytes each millisecond for a second.
 std::size_t after(std::uint64_t bytes_a_millisecond) {
@@ -14,8 +13,6 @@ std::size_t after(std::uint64_t bytes_a_millisecond) {
   for (std::uint64_t i = 1; i <= 1000; ++i) ahead.taken(i * bytes_a_millisecond, now += 1ms);
   return ahead.limit();
 }
-
-}  // namespace
 
 TEST(SendAhead, begins_with_the_least) { EXPECT_EQ(SendAhead().limit(), SendAhead::kLeast); }
 
@@ -43,3 +40,5 @@ TEST(SendAhead, after_a_pause_nothing_is_assumed) {
   ahead.taken(20'100'000, Instant{2h});
   EXPECT_EQ(ahead.limit(), SendAhead::kLeast);
 }
+
+}  // namespace tg::send_ahead_test

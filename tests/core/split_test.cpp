@@ -8,15 +8,14 @@
 
 #include "tests/support/packets.h"
 
-using namespace tg;
-using namespace std::chrono_literals;
+namespace tg::split_test {
+
 using tg::test::make_partial;
 using tg::test::tcp_packet;
 using Action = FlowCapture::Action;
 using Event = FlowCapture::Event;
 using End = FlowCapture::End;
-
-namespace {
+using namespace std::chrono_literals;
 
 constexpr Ipv4 kLocal{0xAC101E01}, kFar{0x64600007};
 constexpr unsigned kSyn = tcp_flag::syn, kAck = tcp_flag::ack, kRst = tcp_flag::rst;
@@ -51,8 +50,6 @@ struct Rig {
     return flow;
   }
 };
-
-}  // namespace
 
 TEST(Splitter, holds_a_syn_and_swallows_its_repetitions) {
   Rig r;
@@ -261,3 +258,5 @@ TEST(Splitter, agrees_with_a_model) {
     }
   });
 }
+
+}  // namespace tg::split_test

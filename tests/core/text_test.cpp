@@ -3,8 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::text_test {
 
 TEST(Text, escapes_everything_that_moves_a_cursor) {
   EXPECT_EQ(printable("plain, bücher, 日本, 🙂"), "plain, bücher, 日本, 🙂");
@@ -44,5 +43,4 @@ RC_GTEST_PROP(Text, gives_printable_text_within_the_limit, ()) {
 
 TEST(Text, lowers_ascii_only) { EXPECT_EQ(lower("AbZ[@É1"), "abz[@É1"); }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::text_test

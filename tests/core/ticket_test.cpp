@@ -4,8 +4,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::ticket_test {
 
 using std::chrono::seconds;
 const Buffer kKey(32, 7);
@@ -57,5 +56,4 @@ TEST(Ticket, expires_with_a_leeway_of_a_minute) {
   EXPECT_EQ(Ticket::open(label, kKey, kExpires + seconds(61)).error().code, Errc::expired);
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::ticket_test

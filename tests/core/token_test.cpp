@@ -5,8 +5,7 @@
 
 #include "core/encoding.h"
 
-namespace tg {
-namespace {
+namespace tg::token_test {
 
 Buffer some_bytes(std::size_t n) { return *rc::gen::container<Buffer>(n, rc::gen::arbitrary<std::uint8_t>()); }
 
@@ -104,5 +103,4 @@ TEST(Token, names_its_roles) {
   EXPECT_EQ(role_from("unknown"), std::nullopt);
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::token_test

@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::totp_test {
 
 using std::chrono::seconds;
 
@@ -50,5 +49,4 @@ TEST(Totp, is_written_as_authenticator_apps_read_it) {
             "otpauth://totp/tg%20tg-12345678:alice%40example.com?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=tg%20tg-12345678");
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::totp_test

@@ -3,8 +3,7 @@
 
 #include "tests/core/tunnel_peer.h"
 
-namespace tg {
-namespace {
+namespace tg::tunnel_breach_test {
 
 using Lines = std::vector<std::string>;
 
@@ -263,5 +262,4 @@ TEST(TunnelLate, ignores_every_kind_of_frame_on_a_stream_that_is_gone) {
   EXPECT_EQ(l.h.take(), Lines{"open 1 nas"});
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::tunnel_breach_test

@@ -3,8 +3,7 @@
 
 #include "tests/core/tunnel_peer.h"
 
-namespace tg {
-namespace {
+namespace tg::tunnel_credit_test {
 
 using Lines = std::vector<std::string>;
 
@@ -267,5 +266,4 @@ TEST(Tunnel, gives_no_credit_to_a_peer_that_has_ended) {
   EXPECT_EQ(read_header(p.record).type, FrameType::ping);
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::tunnel_credit_test

@@ -3,8 +3,7 @@
 
 #include "tests/core/tunnel_peer.h"
 
-namespace tg {
-namespace {
+namespace tg::tunnel_flood_test {
 
 using Lines = std::vector<std::string>;
 
@@ -173,5 +172,4 @@ TEST(TunnelFlood, lets_windows_through_that_data_earned) {
   EXPECT_GE(p.s.got[id].size(), 600'000u);     // 300,000 WINDOWs at one instant
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::tunnel_flood_test

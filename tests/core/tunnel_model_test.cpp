@@ -7,8 +7,7 @@
 #include "tests/core/tunnel_model.h"
 #include "tests/core/tunnel_peer.h"
 
-namespace tg {
-namespace {
+namespace tg::tunnel_model_test {
 
 model::Dice seeded(std::uint64_t seed) {
   return [generator = std::mt19937_64(seed)](std::uint32_t below) mutable {
@@ -180,5 +179,4 @@ TEST_F(TunnelRoad, keeps_four_fifths_for_a_neighbour_of_an_abuser) {
   EXPECT_GT(r.total[good], 80'000'000u);
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::tunnel_model_test

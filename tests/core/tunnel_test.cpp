@@ -4,8 +4,7 @@
 
 #include "tests/core/tunnel_peer.h"
 
-namespace tg {
-namespace {
+namespace tg::tunnel_test {
 
 using Lines = std::vector<std::string>;
 
@@ -335,5 +334,4 @@ TEST(TunnelStreams, finds_long_lived_streams_among_millions_that_ended) {
   EXPECT_EQ(p.s.take().size(), old.size());
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::tunnel_test

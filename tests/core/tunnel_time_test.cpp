@@ -3,8 +3,7 @@
 
 #include "tests/core/tunnel_peer.h"
 
-namespace tg {
-namespace {
+namespace tg::tunnel_time_test {
 
 using Lines = std::vector<std::string>;
 
@@ -250,5 +249,4 @@ TEST(TunnelSilence, is_the_clients_matter) {
   EXPECT_EQ(p.connector.next_deadline(), p.now + 15s);
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::tunnel_time_test

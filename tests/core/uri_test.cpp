@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace tg {
-namespace {
+namespace tg::uri_test {
 
 TEST(Uri, encodes_all_but_what_is_never_meant_otherwise) {
   EXPECT_EQ(percent_encoded("NAS box/1?é"), "NAS%20box%2F1%3F%C3%A9");
@@ -30,5 +29,4 @@ TEST(Uri, reads_queries_as_forms_write_them) {
   EXPECT_EQ(parse_query("%zz=1"), std::nullopt);
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::uri_test

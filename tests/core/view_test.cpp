@@ -7,8 +7,7 @@
 #include "core/encoding.h"
 #include "core/ticket.h"
 
-namespace tg {
-namespace {
+namespace tg::view_test {
 
 View some_view() {
   View out;
@@ -341,5 +340,4 @@ TEST(ControlFrame, has_brackets_in_strings_and_bytes_that_are_not_utf_8) {
   EXPECT_EQ(message["b"], "\xef\xbf\xbd");
 }
 
-}  // namespace
-}  // namespace tg
+}  // namespace tg::view_test

@@ -5,8 +5,7 @@
 
 #include "tests/dns/asker_harness.h"
 
-namespace tg::dns {
-namespace {
+namespace tg::dns::cache_test {
 
 const Instant kStart{1h};
 Question question(std::string_view text, std::uint16_t type = kTypeA) { return {name(text), type}; }
@@ -108,5 +107,4 @@ RC_GTEST_PROP(Cache, never_answers_from_beyond_a_ttl_or_its_capacity, ()) {
   }
 }
 
-}  // namespace
-}  // namespace tg::dns
+}  // namespace tg::dns::cache_test

@@ -8,8 +8,7 @@
 #include "dns/resolver.h"
 #include "tests/dns/asker_harness.h"
 
-namespace tg::dns {
-namespace {
+namespace tg::dns::exchange_test {
 
 const Question kNas{Name::parse("nas.home.int").value(), kTypeA};
 
@@ -630,5 +629,4 @@ TEST(QuestionSize, counts_name_type_and_class) {
   EXPECT_EQ(question_size(pointer), std::nullopt);
 }
 
-}  // namespace
-}  // namespace tg::dns
+}  // namespace tg::dns::exchange_test

@@ -4,8 +4,7 @@
 
 #include "tests/dns/asker_harness.h"
 
-namespace tg::dns {
-namespace {
+namespace tg::dns::forwarder_test {
 
 struct Forwarding {
   explicit Forwarding(int n = 1, std::size_t max_in_flight = 512)
@@ -413,5 +412,4 @@ TEST(Forwarder, cancel_forgets_a_query) {
   f.expect_nothing_left();
 }
 
-}  // namespace
-}  // namespace tg::dns
+}  // namespace tg::dns::forwarder_test

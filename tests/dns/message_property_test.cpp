@@ -9,8 +9,7 @@
 #include "dns/rdata.h"
 #include "tests/support/dns_wire.h"
 
-namespace tg::dns {
-namespace {
+namespace tg::dns::message_property_test {
 
 Name any_name() {
   // Few and short labels, so that suffixes repeat and compression has something to do.
@@ -140,5 +139,4 @@ RC_GTEST_PROP(MessageProperty, damaged_bytes_are_refused_or_read_stably, ()) {
   RC_ASSERT(again->encode() == once);
 }
 
-}  // namespace
-}  // namespace tg::dns
+}  // namespace tg::dns::message_property_test

@@ -7,8 +7,7 @@
 
 #include "tests/support/dns_wire.h"
 
-namespace tg::dns {
-namespace {
+namespace tg::dns::message_test {
 
 using test::be16;
 using test::be32;
@@ -378,5 +377,4 @@ TEST(Types, are_called_by_their_names) {
   for (const std::uint16_t r : {0, 1, 2, 4, 5, 16}) EXPECT_NE(rcode_text(r).substr(0, 5), "RCODE");
 }
 
-}  // namespace
-}  // namespace tg::dns
+}  // namespace tg::dns::message_test

@@ -7,8 +7,7 @@
 
 #include "tests/support/dns_wire.h"
 
-namespace tg::dns {
-namespace {
+namespace tg::dns::name_test {
 
 Name name(std::string_view text) {
   auto n = Name::parse(text);
@@ -192,5 +191,4 @@ RC_GTEST_PROP(Name, equal_names_have_equal_hashes_whatever_the_case, ()) {
   }
 }
 
-}  // namespace
-}  // namespace tg::dns
+}  // namespace tg::dns::name_test

@@ -8,8 +8,7 @@
 #include "dns/name_writer.h"
 #include "tests/support/dns_wire.h"
 
-namespace tg::dns {
-namespace {
+namespace tg::dns::name_wire_test {
 
 using test::ExactBytes;
 
@@ -192,5 +191,4 @@ TEST(NameWriter, never_points_beyond_what_14_bits_can_say) {
   EXPECT_EQ(out.size(), 0x4000u + 14);
 }
 
-}  // namespace
-}  // namespace tg::dns
+}  // namespace tg::dns::name_wire_test

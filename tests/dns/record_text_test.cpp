@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace tg::dns {
-namespace {
+namespace tg::dns::record_text_test {
 
 Name name(std::string_view text) { return *Name::parse(text); }
 Buffer bytes(std::string_view s) { return {s.begin(), s.end()}; }
@@ -49,5 +48,4 @@ TEST(TypeNumber, reads_back_what_type_text_writes) {
   for (const char* no : {"", "TYPE", "TYPE65536", "AAAAA", "1x", "-1"}) EXPECT_FALSE(type_number(no)) << no;
 }
 
-}  // namespace
-}  // namespace tg::dns
+}  // namespace tg::dns::record_text_test

@@ -3,8 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace tg::dns {
-namespace {
+namespace tg::dns::resolv_conf_test {
 
 IpAddress ip(std::string_view text) { return IpAddress::parse(text).value(); }
 using Words = std::vector<std::string>;
@@ -148,5 +147,4 @@ RC_GTEST_PROP(ResolvConf, survives_any_text, ()) {
   RC_ASSERT(ResolvConf::parse(conf.to_string()) == conf);
 }
 
-}  // namespace
-}  // namespace tg::dns
+}  // namespace tg::dns::resolv_conf_test

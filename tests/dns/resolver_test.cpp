@@ -6,8 +6,7 @@
 
 #include "tests/dns/asker_harness.h"
 
-namespace tg::dns {
-namespace {
+namespace tg::dns::resolver_test {
 
 using End = Resolver::Outcome::End;
 
@@ -569,5 +568,4 @@ TEST(Resolver, ends_every_request_once_whatever_the_network_does) {
   }
 }
 
-}  // namespace
-}  // namespace tg::dns
+}  // namespace tg::dns::resolver_test

@@ -1,8 +1,7 @@
 // What the stub asks of connectors, and what it makes of their answers.
 #include "tests/dns/stub_home.h"
 
-namespace tg::dns {
-namespace {
+namespace tg::dns::stub_ask_test {
 
 class StubAsk : public Home {
  protected:
@@ -281,5 +280,4 @@ TEST(ExistenceCache, the_newest_word_counts) {
   EXPECT_FALSE(cache.find("a", now).has_value());
 }
 
-}  // namespace
-}  // namespace tg::dns
+}  // namespace tg::dns::stub_ask_test

@@ -1,8 +1,7 @@
 // What the stub says to bytes that are no query.
 #include "tests/dns/stub_home.h"
 
-namespace tg::dns {
-namespace {
+namespace tg::dns::stub_malformed_test {
 
 class StubMalformed : public Home {
  protected:
@@ -132,5 +131,4 @@ TEST_F(StubMalformed, a_forwarder_without_an_answer_can_say_servfail_to_any_quer
   EXPECT_FALSE(reply_to_bytes(answer, ExactBytes(bytes({.flags = 0x8000})), kRcodeServFail));
 }
 
-}  // namespace
-}  // namespace tg::dns
+}  // namespace tg::dns::stub_malformed_test

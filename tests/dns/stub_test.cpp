@@ -3,8 +3,7 @@
 
 #include "tests/dns/stub_home.h"
 
-namespace tg::dns {
-namespace {
+namespace tg::dns::stub_test {
 
 class StubTest : public Home {};
 
@@ -252,5 +251,4 @@ TEST_F(StubTest, an_opt_comes_back_exactly_when_one_was_sent) {
   EXPECT_TRUE(ask(QueryBytes{.klass = kClassChaos, .edns = true}).has_opt);
 }
 
-}  // namespace
-}  // namespace tg::dns
+}  // namespace tg::dns::stub_test

@@ -5,10 +5,7 @@
 #include <functional>
 #include <vector>
 
-using namespace tg;
-using namespace tg::net;
-
-namespace {
+namespace tg::net::acceptor_test {
 
 TEST(Accepting, leaves_connections_to_the_kernel_while_they_are_not_wanted) {
   Loop loop;
@@ -40,4 +37,4 @@ TEST(Accepting, leaves_connections_to_the_kernel_while_they_are_not_wanted) {
   EXPECT_EQ(came.size(), 3u);
 }
 
-}  // namespace
+}  // namespace tg::net::acceptor_test

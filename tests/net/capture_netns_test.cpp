@@ -19,11 +19,9 @@
 #include "net/tun.h"
 #include "tests/support/netns.h"
 
-using namespace tg;
-using namespace tg::net;
-using tg::test::in_netns;
+namespace tg::net::capture_netns_test {
 
-namespace {
+using tg::test::in_netns;
 
 constexpr Ipv4 kLocal{0xAC101E01}, kFar{0x64600007};
 const std::vector<Cidr> kPool{*Cidr::parse("100.96.0.0/12")};
@@ -169,8 +167,6 @@ void carries(Rig& rig) {
   EXPECT_TRUE(moves(rig, app, end, 1 << 20));
   EXPECT_TRUE(moves(rig, end, app, 1 << 20));
 }
-
-}  // namespace
 
 TEST(CaptureInNetns, connects_after_the_owner_admits_and_shows_the_dialled_address) {
   by_both([](Way way) {
@@ -520,3 +516,5 @@ TEST(SplitInNetns, mend_puts_back_what_turns_packets_round) {
     for (const Route& r : routes) EXPECT_NE(r.table, 7262u);
   });
 }
+
+}  // namespace tg::net::capture_netns_test

@@ -2,10 +2,7 @@
 
 #include <gtest/gtest.h>
 
-using namespace tg;
-using namespace tg::net;
-
-namespace {
+namespace tg::net::collisions_test {
 
 const std::vector<Link> kLinks{{2, "eth0"}, {3, "eth1"}, {9, "tg0"}};
 Cidr net(std::string_view s) { return *Cidr::parse(s); }
@@ -23,8 +20,6 @@ std::vector<std::string> of(std::vector<Route> routes, std::vector<LinkAddress> 
   return found.told;
 }
 using Lines = std::vector<std::string>;
-
-}  // namespace
 
 TEST(Collisions, name_the_route_inside_the_range) {
   EXPECT_EQ(of({route("100.100.0.0/16", 3)}), Lines{"100.96.0.0/12 overlaps the route 100.100.0.0/16 dev eth1"});
@@ -65,3 +60,5 @@ TEST(Collisions, are_told_once_and_no_more_than_a_person_reads) {
   EXPECT_EQ(found.told.front(), "100.96.0.0/12 overlaps the route 100.96.0.0/28 dev eth1");
   EXPECT_EQ(found.more, 50'000 - Collisions::kTold);
 }
+
+}  // namespace tg::net::collisions_test

@@ -22,10 +22,7 @@
 #include "net/socket.h"
 #include "tests/support/folder.h"
 
-using namespace tg;
-using namespace tg::net;
-
-namespace {
+namespace tg::net::confine_test {
 
 // child runs `body` in a process of its own and returns how that ended: its status, or 1000 and the signal.
 int child(const std::function<int()>& body) {
@@ -158,4 +155,4 @@ TEST(Confine, lets_memory_files_and_sockets_go_on) {
 
 #endif
 
-}  // namespace
+}  // namespace tg::net::confine_test

@@ -6,8 +6,7 @@
 #include <cstring>
 #include <map>
 
-namespace tg::net {
-namespace {
+namespace tg::net::far_error_test {
 
 TEST(FarError, says_of_every_errno_what_an_application_can_be_told) {
   const std::map<int, Code> told = {
@@ -34,5 +33,4 @@ TEST(FarError, keeps_what_routes_and_icmp_say_apart) {
   EXPECT_EQ(code_of_errno(ENOPROTOOPT), Code::host_unreachable) << "ICMP protocol unreachable";
 }
 
-}  // namespace
-}  // namespace tg::net
+}  // namespace tg::net::far_error_test

@@ -37,8 +37,7 @@ extern "C" int fsync(int fd) {
   return static_cast<int>(::syscall(SYS_fsync, fd));
 }
 
-namespace tg::net {
-namespace {
+namespace tg::net::files_test {
 
 struct AFile : testing::Test {
   test::Folder folder;
@@ -131,5 +130,4 @@ TEST_F(ASecret, is_waited_for_where_nobody_writes_yet) {
   EXPECT_EQ(error(pipe), "timed_out: nothing more came from " + pipe + " in time");
 }
 
-}  // namespace
-}  // namespace tg::net
+}  // namespace tg::net::files_test

@@ -14,8 +14,7 @@
 #include "net/http_server.h"
 #include "web_server.h"
 
-namespace tg::net {
-namespace {
+namespace tg::net::http_client_test {
 
 // --- nginx
 
@@ -508,5 +507,4 @@ TEST(HttpClient, is_silent_once_it_is_destroyed) {
   loop.run();
 }
 
-}  // namespace
-}  // namespace tg::net
+}  // namespace tg::net::http_client_test

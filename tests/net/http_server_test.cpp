@@ -13,8 +13,7 @@
 #include "tests/support/folder.h"
 #include "web_server.h"
 
-namespace tg::net {
-namespace {
+namespace tg::net::http_server_test {
 
 // Server answers every request with what it was, and runs its Loop in a thread of its own while a test talks to it.
 class Server {
@@ -173,5 +172,4 @@ TEST(AnHttpServer, does_not_mind_who_leaves_before_the_answer) {
   EXPECT_EQ(curl(server.url("/a")), "GET /a  127.0.0.1\n");
 }
 
-}  // namespace
-}  // namespace tg::net
+}  // namespace tg::net::http_server_test

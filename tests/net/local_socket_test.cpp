@@ -20,8 +20,7 @@
 
 #include "tests/support/folder.h"
 
-namespace tg::net {
-namespace {
+namespace tg::net::local_socket_test {
 
 // A server on a thread of its own that answers {"type":"ok"} with what `answer` adds.
 struct ALocalServer : testing::Test {
@@ -266,5 +265,4 @@ TEST(LocalRequest, says_that_nobody_answers) {
   EXPECT_EQ(answer.error().text, "tg server is not running (nobody answers on /tmp/tg-nobody/control.sock)");
 }
 
-}  // namespace
-}  // namespace tg::net
+}  // namespace tg::net::local_socket_test

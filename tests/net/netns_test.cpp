@@ -15,11 +15,9 @@
 #include "net/tun.h"
 #include "tests/support/netns.h"
 
-using namespace tg;
-using namespace tg::net;
-using tg::test::in_netns;
+namespace tg::net::netns_test {
 
-namespace {
+using tg::test::in_netns;
 
 constexpr Ipv4 kLocal{0xAC101E01}, kFar{0x64600007}, kResolver{0x645F00FB};
 Cidr net_of(std::string_view s) { return *Cidr::parse(s); }
@@ -58,8 +56,6 @@ bool comes_out(Tun& tun, Ipv4 to, std::uint32_t mark = 0) {
     if (ip && ip->dst == to && ip->protocol == 17) return true;
   }
 }
-
-}  // namespace
 
 TEST(TunInNetns, errors_say_what_to_do) {
   in_netns([] {
@@ -359,3 +355,5 @@ TEST(TimeAsleep, is_what_the_boot_clock_is_ahead_of_the_timers) {
   if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "no time namespaces here";
   EXPECT_EQ(status, 0);
 }
+
+}  // namespace tg::net::netns_test

@@ -12,12 +12,10 @@
 #include "dns/resolv_conf.h"
 #include "tests/support/folder.h"
 
-using namespace tg;
-using namespace tg::net;
-namespace fs = std::filesystem;
-using Restored = ResolvConfFile::Restored;
+namespace tg::net::resolv_conf_test {
 
-namespace {
+using Restored = ResolvConfFile::Restored;
+namespace fs = std::filesystem;
 
 std::string read(const fs::path& p) {
   std::ifstream f(p, std::ios::binary);
@@ -68,8 +66,6 @@ class ResolvConfTest : public testing::Test {
   test::Folder folder;
   fs::path root, conf;
 };
-
-}  // namespace
 
 TEST_F(ResolvConfTest, takes_in_place_and_gives_back_the_same_bytes) {
   const ino_t before = inode(conf);
@@ -243,3 +239,5 @@ TEST_F(ResolvConfTest, a_power_cut_in_the_middle_of_a_write_is_mended) {
     }
   }
 }
+
+}  // namespace tg::net::resolv_conf_test

@@ -11,8 +11,7 @@
 #include "net/socket.h"
 #include "tests/support/dnsmasq.h"
 
-namespace tg::net {
-namespace {
+namespace tg::net::resolver_test {
 
 using namespace std::chrono_literals;
 using Addresses = Result<std::vector<IpAddress>>;
@@ -406,5 +405,4 @@ TEST(NetResolver, believes_nobody_but_the_server) {
   EXPECT_EQ(server.queries, 2);
 }
 
-}  // namespace
-}  // namespace tg::net
+}  // namespace tg::net::resolver_test

@@ -7,8 +7,7 @@
 
 #include <unistd.h>
 
-namespace tg::net {
-namespace {
+namespace tg::net::return_path_test {
 
 // Conf is a folder like /proc/sys/net/ipv4/conf.
 struct Conf {
@@ -36,5 +35,4 @@ TEST(ReturnPath, takes_the_greater_of_the_two_values) {
   EXPECT_TRUE(c.strict());
 }
 
-}  // namespace
-}  // namespace tg::net
+}  // namespace tg::net::return_path_test

@@ -4,8 +4,7 @@
 
 #include "core/moment.h"
 
-namespace tg::net {
-namespace {
+namespace tg::net::time_zone_test {
 
 using std::chrono::hours;
 using std::chrono::minutes;
@@ -24,5 +23,4 @@ TEST(TimeZones, are_those_of_the_machine) {
   EXPECT_EQ(utc_offset("Europe/Berlin", parse_utc("2060-07-01T12:00Z").value()), hours(2)) << "beyond its table";
 }
 
-}  // namespace
-}  // namespace tg::net
+}  // namespace tg::net::time_zone_test

@@ -8,8 +8,7 @@
 #include "tests/support/netns.h"
 #include "web_server.h"
 
-namespace tg::net {
-namespace {
+namespace tg::net::web_tls_test {
 
 Answered ask(const Leaf& leaf, const std::string& host = kHost) {
   const Server server(ca().issue(leaf), says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
@@ -149,5 +148,4 @@ TEST(WebTls, takes_the_bundle_of_this_machine) {
   expect_error(fetch({.url = server.url()}, *made), Errc::denied, kHost, "from a CA that is not in the bundle");
 }
 
-}  // namespace
-}  // namespace tg::net
+}  // namespace tg::net::web_tls_test

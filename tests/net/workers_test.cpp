@@ -12,10 +12,7 @@
 #include <thread>
 #include <vector>
 
-using namespace tg;
-using namespace tg::net;
-
-namespace {
+namespace tg::net::workers_test {
 
 // What a test's worker has: on which thread it was used and destroyed is told.
 struct Station {
@@ -176,4 +173,4 @@ TEST_F(WorkersOf, signals_are_for_the_thread_at_home) {
   EXPECT_EQ(::sigismember(&here, SIGTERM), 0);
 }
 
-}  // namespace
+}  // namespace tg::net::workers_test
