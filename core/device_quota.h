@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "core/lanes.h"
 #include "core/time.h"
 
 namespace tg {
@@ -29,16 +30,16 @@ class DeviceQuota {
   static Limits flow_limits(std::size_t descriptors) noexcept;
   static Limits tunnel_limits(std::size_t descriptors) noexcept;
   static constexpr std::size_t kFlowsOfOne = 16384;
-  // An honest device has one tunnel or two, and dead ones until they are noticed.
+  // An honest device has one tunnel or two, of up to Lanes::kMost connections each, and dead ones until they are noticed.
   static constexpr std::size_t kTunnelsOfOne = 64;
   // byte_limits is for what is kept for servers that do not read: an eighth of the process's `memory`, at most kBytes,
   // of which one device has half at most and never more than kBytesOfOne.
   static Limits byte_limits(std::uint64_t memory) noexcept;
   static constexpr std::size_t kBytes = 512u << 20;
-  static constexpr std::size_t kBytesOfOne = 128u << 20;
-  // window_limit is what the windows of one tunnel may grow to in sum: half of a device's share, so that its sender waits
-  // before the share is full. The other half is for flows that began small and for another tunnel.
-  static std::size_t window_limit(std::uint64_t memory) noexcept { return byte_limits(memory).of_one / 2; }
+  static constexpr std::size_t kBytesOfOne = 256u << 20;
+  // window_limit is what the windows of one lane of a tunnel may grow to in sum: those of a whole tunnel to half of a device's
+  // share, so that its sender waits before the share is full. The other half is for flows that began small and for another tunnel.
+  static std::size_t window_limit(std::uint64_t memory) noexcept { return byte_limits(memory).of_one / 2 / Lanes::kMost; }
 
   // Hold counts what one owner of a device has until it is destroyed, which must be before the DeviceQuota is. One that
   // was made without a DeviceQuota counts nothing and is never full. A Hold itself is one thread's.

@@ -73,10 +73,17 @@ std::vector<ClientTunnel::Pending> ClientTunnel::take_pending() {
   return out;
 }
 
-void ClientTunnel::begin(StreamId id, Stream& user, std::unique_ptr<OpenRequest> pending) {
+std::size_t ClientTunnel::flows(std::size_t most) const noexcept {
+  std::size_t n = 0;
+  for (auto it = users_.begin(); it != users_.end() && n < most; ++it) n += it->second.flow ? 1 : 0;
+  return n;
+}
+
+void ClientTunnel::begin(StreamId id, Use use) {
+  Stream& user = *use.user;
   user.tunnel_ = this;
   user.id_ = id;
-  users_[id] = {&user, std::move(pending)};
+  users_[id] = std::move(use);
   link_.kick();
   user.on_begun();
 }
@@ -84,14 +91,14 @@ void ClientTunnel::begin(StreamId id, Stream& user, std::unique_ptr<OpenRequest>
 Result<> ClientTunnel::open(const OpenRequest& request, Stream& user) {
   const auto id = link_.tunnel().open(request);
   if (!id) return tl::unexpected(id.error());
-  begin(*id, user, std::make_unique<OpenRequest>(request));
+  begin(*id, {&user, std::make_unique<OpenRequest>(request), request.protocol != Protocol::icmp});
   return {};
 }
 
 Result<> ClientTunnel::query(const Query& query, Stream& user) {
   const auto id = link_.tunnel().query(query);
   if (!id) return tl::unexpected(id.error());
-  begin(*id, user, nullptr);
+  begin(*id, {&user, nullptr});
   return {};
 }
 

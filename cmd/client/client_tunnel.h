@@ -26,7 +26,7 @@ class ClientTunnel final : public TunnelHandler {
     std::function<void()> on_open = {};
     // All streams but pending ones have been told; take_pending() may be called; destroys this.
     std::function<void(const Error&)> on_close = {};
-    std::function<void()> on_goaway = {};
+    std::function<void()> on_goaway = {};             // no new streams are taken
     std::function<void()> on_idle = {};               // the last stream is gone
     std::function<void(bool silent)> on_silence = {};   // see Tunnel::silent
     std::function<void(Pending)> on_orphan = {};      // the connector never took it up, and says goodbye
@@ -56,6 +56,8 @@ class ClientTunnel final : public TunnelHandler {
   net::TunnelLink& link() noexcept { return link_; }
   const Path& path() const noexcept { return path_; }
   std::size_t streams() const noexcept { return users_.size(); }
+  // flows counts the streams of TCP and UDP, up to `most`.
+  std::size_t flows(std::size_t most) const noexcept;
 
   void on_opened(StreamId id) override;
   void on_answer(StreamId id, std::uint8_t rcode, Bytes records) override;
@@ -75,8 +77,9 @@ class ClientTunnel final : public TunnelHandler {
   struct Use {
     Stream* user = nullptr;
     std::unique_ptr<OpenRequest> pending;    // what was asked for, as long as it may be asked again
+    bool flow = false;
   };
-  void begin(StreamId id, Stream& user, std::unique_ptr<OpenRequest> pending);
+  void begin(StreamId id, Use use);
   void forget(Stream& user);
   Stream* find(StreamId id) const;
   Use take(StreamId id);

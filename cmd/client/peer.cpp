@@ -1,6 +1,7 @@
 #include "cmd/client/peer.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -22,6 +23,44 @@ double seconds_since(Instant t) { return std::chrono::duration<double>(net::Loop
 
 }  // namespace
 
+std::size_t Peer::Standing::streams() const {
+  std::size_t n = 0;
+  for (const Lane& l : lanes) n += l.tunnel->streams();
+  return n;
+}
+
+std::size_t Peer::Standing::flows() const {
+  std::size_t n = 0;
+  for (const Lane& l : lanes) n += l.tunnel->flows(Lanes::kMost);
+  return std::min(n, Lanes::kMost);
+}
+
+Peer::Lane* Peer::Standing::find(LaneName lane) noexcept {
+  const auto it = std::find_if(lanes.begin(), lanes.end(), [&](const Lane& l) { return l.name == lane; });
+  return it == lanes.end() ? nullptr : &*it;
+}
+
+Lanes::LoadOf Peer::Standing::loads() {
+  return [this](LaneName lane) -> Lanes::Load {
+    ClientTunnel& tunnel = *find(lane)->tunnel;
+    return {tunnel.streams(), tunnel.link().recent_bytes()};
+  };
+}
+
+void Peer::Standing::end(LaneName lane) {
+  plan.ended(lane);
+  const Lane* l = find(lane);
+  past_in += l->tunnel->link().bytes_in();
+  past_out += l->tunnel->link().bytes_out();
+  std::erase_if(lanes, [&](const Lane& x) { return x.name == lane; });
+}
+
+void Peer::Standing::end_idle_lanes() {
+  for (std::size_t i = lanes.size(); i-- > 0 && lanes.size() > 1;) {
+    if (lanes[i].tunnel->streams() == 0) end(lanes[i].name);
+  }
+}
+
 Peer::Peer(net::Loop& loop, const cmd::AgentIdentity& identity, net::ResolveHost resolve, ConnectorInfo info, std::string grant,
            Callbacks callbacks)
     : loop_(loop), identity_(identity), resolve_(std::move(resolve)), info_(std::move(info)), grant_(std::move(grant)),
@@ -40,8 +79,10 @@ void Peer::update(const ConnectorInfo& info, const std::string& grant) {
   if (grant != grant_) {
     grant_ = grant;
     for (const Standing& s : tunnels_) {
-      s.tunnel->link().tunnel().send_grant(grant_);
-      s.tunnel->link().kick();
+      for (const Lane& l : s.lanes) {
+        l.tunnel->link().tunnel().send_grant(grant_);
+        l.tunnel->link().kick();
+      }
     }
   }
   if (!other_ways) return;
@@ -55,17 +96,16 @@ void Peer::leave_lost_ways() {
   const auto lost = [&](const ClientTunnel::Path& p) { return !names_way(info_, p.relay, p.address); };
   std::erase_if(attempts_, [&](const auto& a) {
     if (!lost(a->path)) return false;
-    plan_.failed(kind_of(a->path), now);
+    if (!a->of) plan_.failed(kind_of(a->path), now);
     return true;
   });
   for (Standing& s : tunnels_) {
-    const ClientTunnel::Path& path = s.tunnel->path();
-    if (!lost(path) || plan_.state(s.name) == PathPlan::State::leaving) continue;
-    net::log(net::Level::info, "connector {}: {} is no longer a way to it; new flows go elsewhere", info_.name, path.address);
+    if (!lost(s.path) || plan_.state(s.name) == PathPlan::State::leaving) continue;
+    net::log(net::Level::info, "connector {}: {} is no longer a way to it; new flows go elsewhere", info_.name, s.path.address);
     plan_.goodbye(s.name, now);
   }
   for (Standing& s : tunnels_) {
-    if (!s.tunnel->path().direct && lost(s.tunnel->path())) s.ends = std::min(s.ends, now + kLastWords);
+    if (!s.path.direct && lost(s.path)) s.ends = std::min(s.ends, now + kLastWords);
   }
   end_overdue();
 }
@@ -79,18 +119,18 @@ void Peer::end_overdue() {
     else next = std::min(next, s.ends);
   }
   overdue_.at(next);
-  for (const PathPlan::Name name : over) lost(name, {Errc::closed, "the relay is out of service"});
+  for (const PathPlan::Name name : over) end(name, {Errc::closed, "the relay is out of service"});
 }
 
 // Called after every event: dials what the plan says, and forgets what it has no use for.
 void Peer::drive() {
   if (closed_) return;
-  std::erase_if(attempts_, [&](const auto& a) { return !plan_.wanted(kind_of(a->path)); });
+  std::erase_if(attempts_, [&](const auto& a) { return a->of ? a->of != plan_.chosen() : !plan_.wanted(kind_of(a->path)); });
   while (const auto step = plan_.next(net::Loop::now())) {
     dial(*step == PathPlan::Step::dial_direct ? PathPlan::Kind::direct : PathPlan::Kind::relayed);
   }
+  mind_lanes();
   if (info_.direct.empty() && info_.relays.empty()) problem_ = "the controller names no way to it";
-  timer_.at(plan_.next_deadline());
   tidy_.after(Duration::zero());
   callbacks_.changed();
 }
@@ -103,25 +143,48 @@ void Peer::dial(PathPlan::Kind kind) {
     const std::size_t n = info_.relays.size();
     for (std::size_t i = 0; i < std::min(n, kRelaysMost); ++i) {
       const RelayWay& relay = info_.relays[relay_turn_++ % n];
-      attempt({false, relay.address, relay.relay}, relay.ticket + std::string(net::kSniSuffix));
+      attempt({false, relay.address, relay.relay}, {});
     }
   }
 }
 
-void Peer::attempt(ClientTunnel::Path path, std::string server_name) {
+// Ends lanes that are not wanted any more, dials by the same way those that the tunnel in use lacks, and says when to look again.
+void Peer::mind_lanes() {
+  const Instant now = net::Loop::now();
+  Standing* s = chosen();
+  for (Standing& other : tunnels_) {
+    if (&other != s) other.plan.forget_dials();
+  }
+  if (s != nullptr) {
+    while (const auto lane = s->plan.spare(s->loads(), s->flows(), now)) s->end(*lane);
+    for (std::size_t n = s->plan.next(s->flows(), now); n > 0; --n) attempt(s->path, s->name);
+  }
+  timer_.at(std::min(plan_.next_deadline(), s != nullptr ? s->plan.next_deadline() : kNever));
+}
+
+void Peer::attempt(ClientTunnel::Path path, std::optional<PathPlan::Name> of) {
   const auto to = HostPort::parse(path.address);
   if (!to) return;
-  plan_.began(kind_of(path));
+  if (!of) plan_.began(kind_of(path));
   attempts_.push_back(std::make_unique<Attempt>());
   Attempt* a = attempts_.back().get();
   a->path = std::move(path);
-  a->dial = std::make_unique<net::Dial>(loop_, *to, resolve_, net::kAttempt, [this, a, server_name](Result<net::Fd> fd) {
+  a->of = of;
+  a->dial = std::make_unique<net::Dial>(loop_, *to, resolve_, net::kAttempt, [this, a](Result<net::Fd> fd) {
     if (!fd) return failed(*a, fd.error());
-    connected(*a, std::move(*fd), server_name);
+    connected(*a, std::move(*fd));
   });
 }
 
-void Peer::connected(Attempt& a, net::Fd fd, const std::string& server_name) {
+// What a relay is told, which knows connections by it; "" by a direct path.
+std::string Peer::server_name(const ClientTunnel::Path& path) const {
+  for (const RelayWay& way : info_.relays) {
+    if (!path.direct && way.relay == path.relay && way.address == path.address) return way.ticket + std::string(net::kSniSuffix);
+  }
+  return {};
+}
+
+void Peer::connected(Attempt& a, net::Fd fd) {
   auto context = identity_.client_context(net::kAlpnTunnel);
   if (!context) return failed(a, context.error());
   const std::string uri = net::to_uri({identity_.self().network, "connector", info_.id, {}, {}, {}});
@@ -129,7 +192,7 @@ void Peer::connected(Attempt& a, net::Fd fd, const std::string& server_name) {
   callbacks.on_open = [this, &a] { won(a); };
   callbacks.on_close = [this, &a](const Error& e) { failed(a, e); };
   callbacks.on_goaway = [] {};
-  a.tunnel = std::make_unique<ClientTunnel>(loop_, std::move(fd), *context, server_name, uri, a.path, std::move(callbacks));
+  a.tunnel = std::make_unique<ClientTunnel>(loop_, std::move(fd), *context, server_name(a.path), uri, a.path, std::move(callbacks));
 }
 
 std::unique_ptr<Peer::Attempt> Peer::take(Attempt& a) {
@@ -144,37 +207,75 @@ Peer::Standing* Peer::find(PathPlan::Name name) noexcept {
   return it == tunnels_.end() ? nullptr : &*it;
 }
 
-ClientTunnel* Peer::active() const noexcept {
-  const auto chosen = plan_.chosen();
-  const Standing* s = chosen ? const_cast<Peer*>(this)->find(*chosen) : nullptr;
-  return s != nullptr ? s->tunnel.get() : nullptr;
+Peer::Standing* Peer::chosen() noexcept { return plan_.chosen() ? find(*plan_.chosen()) : nullptr; }
+
+ClientTunnel* Peer::lane_for_stream() {
+  Standing* s = chosen();
+  const auto lane = s != nullptr ? s->plan.choose(s->loads()) : std::nullopt;
+  return lane ? s->find(*lane)->tunnel.get() : nullptr;
+}
+
+Result<> Peer::open(const OpenRequest& request, Stream& user) {
+  ClientTunnel* lane = lane_for_stream();
+  if (lane == nullptr) return fail(Errc::unreachable, "there is no tunnel");
+  if (auto begun = lane->open(request, user); !begun) return begun;
+  if (request.protocol == Protocol::icmp) return {};
+  Lanes& plan = chosen()->plan;
+  if (plan.began(net::Loop::now())) timer_.at(std::min(plan_.next_deadline(), plan.next_deadline()));
+  return {};
+}
+
+Result<> Peer::query(const Query& query, Stream& user) {
+  ClientTunnel* lane = lane_for_stream();
+  if (lane == nullptr) return fail(Errc::unreachable, "there is no tunnel");
+  return lane->query(query, user);
 }
 
 void Peer::won(Attempt& a) {
   const auto attempt = take(a);
+  if (a.of) {
+    Standing* s = find(*a.of);
+    TG_CHECK(s != nullptr);   // drive() forgets the attempts of what is not in use
+    net::log(net::Level::debug, "connector {}: one lane more by {}", info_.name, a.path.address);
+    add_lane(*s, std::move(attempt->tunnel));
+    return drive();
+  }
   const PathPlan::Name name = plan_.stood(kind_of(a.path), net::Loop::now());
-  ClientTunnel& tunnel = *attempt->tunnel;
-  tunnels_.push_back({name, std::move(attempt->tunnel)});
+  tunnels_.push_back({name, a.path});
+  problem_.clear();
+  net::log(net::Level::info, "connector {}: {} tunnel by {}", info_.name, kind_text(a.path), a.path.address);
+  add_lane(tunnels_.back(), std::move(attempt->tunnel));
+  drive();
+}
+
+void Peer::add_lane(Standing& s, std::unique_ptr<ClientTunnel> made) {
+  const LaneName lane = ++last_lane_;
+  ClientTunnel& tunnel = *made;
+  s.lanes.push_back({lane, std::move(made)});
+  s.plan.stood(lane, net::Loop::now());
   ClientTunnel::Callbacks callbacks;
-  callbacks.on_close = [this, name](const Error& e) { lost(name, e); };
-  callbacks.on_goaway = [this, name] {
-    plan_.goodbye(name, net::Loop::now());
-    drive();
+  const PathPlan::Name name = s.name;
+  callbacks.on_close = [this, name, lane](const Error& e) { lost(name, lane, e); };
+  callbacks.on_goaway = [this, name, lane] { goodbye(name, lane); };
+  callbacks.on_idle = [this, name, lane] {
+    if (Standing* of = find(name)) of->plan.idle(lane, net::Loop::now());
+    tidy_.after(Duration::zero());
   };
-  callbacks.on_idle = [this] { tidy_.after(Duration::zero()); };
-  callbacks.on_silence = [this, name](bool silent) { silence(name, silent); };
+  callbacks.on_silence = [this, name, lane](bool silent) { silence(name, lane, silent); };
   callbacks.on_orphan = [this](ClientTunnel::Pending p) { callbacks_.reopen(std::move(p)); };
   tunnel.set_callbacks(std::move(callbacks));
-  problem_.clear();
-  net::log(net::Level::info, "connector {}: {} tunnel by {}", info_.name, kind_text(tunnel.path()), tunnel.path().address);
   if (!grant_.empty()) tunnel.link().tunnel().send_grant(grant_);
   tunnel.link().kick();
-  drive();
 }
 
 void Peer::failed(Attempt& a, const Error& e) {
   const auto gone = take(a);
   if (closed_) return;
+  if (gone->of) {
+    net::log(net::Level::debug, "connector {}: no lane more by {}: {}", info_.name, gone->path.address, e.text);
+    if (Standing* s = find(*gone->of)) s->plan.failed(net::Loop::now());
+    return drive();
+  }
   plan_.failed(kind_of(gone->path), net::Loop::now());
   if (!gone->path.direct || problem_.empty()) problem_ = e.text;
   net::log(net::Level::debug, "connector {}: no {} tunnel by {}: {}", info_.name, kind_text(gone->path), gone->path.address,
@@ -182,60 +283,100 @@ void Peer::failed(Attempt& a, const Error& e) {
   drive();
 }
 
-void Peer::silence(PathPlan::Name name, bool silent) {
+void Peer::silence(PathPlan::Name name, LaneName lane, bool silent) {
   Standing* s = find(name);
   if (s == nullptr || closed_) return;
-  const ClientTunnel::Path& path = s->tunnel->path();
-  if (silent) {
-    s->silent_since = net::Loop::now();
-    problem_ = fmt::format("no answer by {}", path.address);
+  s->find(lane)->silent = silent;
+  s->plan.silent(lane, silent);
+  judge(*s);
+}
+
+void Peer::goodbye(PathPlan::Name name, LaneName lane) {
+  Standing* s = find(name);
+  if (s == nullptr) return;
+  s->plan.goodbye(lane);
+  judge(*s);
+}
+
+// What its lanes do, a tunnel does when none of them takes new streams.
+void Peer::judge(Standing& s) {
+  const Instant now = net::Loop::now();
+  if (s.plan.usable()) {
+    if (s.silent()) {
+      net::log(net::Level::info, "connector {}: the {} tunnel by {} answers again, after {:.1f} s", info_.name, kind_text(s.path),
+               s.path.address, seconds_since(s.silent_since));
+      s.silent_since = kNever;
+      plan_.heard(s.name, now);
+    }
+  } else if (!s.plan.silent()) {
+    s.silent_since = kNever;
+    plan_.goodbye(s.name, now);
+  } else if (!s.silent()) {
+    s.silent_since = now;
+    problem_ = fmt::format("no answer by {}", s.path.address);
     net::log(net::Level::warning, "connector {}: the {} tunnel by {} does not answer; new flows go elsewhere", info_.name,
-             kind_text(path), path.address);
-    plan_.silent(name, net::Loop::now());
-  } else {
-    net::log(net::Level::info, "connector {}: the {} tunnel by {} answers again, after {:.1f} s", info_.name, kind_text(path),
-             path.address, seconds_since(s->silent_since));
-    s->silent_since = kNever;
-    plan_.heard(name, net::Loop::now());
+             kind_text(s.path), s.path.address);
+    plan_.silent(s.name, now);
   }
   drive();
 }
 
-void Peer::lost(PathPlan::Name name, const Error& e) {
+void Peer::lost(PathPlan::Name name, LaneName lane, const Error& e) {
   if (closed_) return;
+  Standing* s = find(name);
+  if (s == nullptr) return;
+  if (s->lanes.size() == 1) return end(name, e);
+  net::log(net::Level::info, "connector {}: a lane by {} ended, of {}: {}", info_.name, s->path.address, s->lanes.size(), e.text);
+  auto pending = s->find(lane)->tunnel->take_pending();
+  s->end(lane);
+  judge(*s);
+  for (auto& p : pending) callbacks_.reopen(std::move(p));
+}
+
+void Peer::end(PathPlan::Name name, const Error& e) {
   const auto it = std::find_if(tunnels_.begin(), tunnels_.end(), [&](const Standing& s) { return s.name == name; });
   if (it == tunnels_.end()) return;
   const Standing gone = std::move(*it);
   tunnels_.erase(it);
   if (plan_.chosen() == name || plan_.state(name) == PathPlan::State::suspect) {
-    net::log(net::Level::warning, "connector {}: the tunnel by {} ended: {}", info_.name, gone.tunnel->path().address, e.text);
+    net::log(net::Level::warning, "connector {}: the tunnel by {} ended: {}", info_.name, gone.path.address, e.text);
     if (!plan_.chosen() || plan_.chosen() == name) problem_ = e.text;
   }
   plan_.ended(name, net::Loop::now());
-  auto pending = gone.tunnel->take_pending();
+  std::vector<ClientTunnel::Pending> pending;
+  for (const Lane& l : gone.lanes) std::ranges::move(l.tunnel->take_pending(), std::back_inserter(pending));
   drive();
   for (auto& p : pending) callbacks_.reopen(std::move(p));
 }
 
 void Peer::move_pending() {
-  std::vector<ClientTunnel::Pending> all;
+  std::vector<ClientTunnel::Pending> pending;
   for (const Standing& s : tunnels_) {
-    if (s.silent_since == kNever) continue;
-    for (auto& p : s.tunnel->take_pending()) all.push_back(std::move(p));
+    for (const Lane& l : s.lanes) {
+      if (l.silent) std::ranges::move(l.tunnel->take_pending(), std::back_inserter(pending));
+    }
   }
-  for (auto& p : all) callbacks_.reopen(std::move(p));
+  for (auto& p : pending) callbacks_.reopen(std::move(p));
 }
 
 void Peer::tidy() {
   std::erase_if(tunnels_, [&](const Standing& s) {
-    if (plan_.needed(s.name, s.tunnel->streams())) return false;
+    if (plan_.needed(s.name, s.streams())) return false;
     plan_.ended(s.name, net::Loop::now());
     return true;
   });
+  for (Standing& s : tunnels_) {
+    if (plan_.chosen() == s.name || plan_.state(s.name) == PathPlan::State::suspect) continue;
+    s.end_idle_lanes();   // it runs dry
+  }
+  mind_lanes();
 }
 
 void Peer::network_changed() {
-  for (const Standing& s : tunnels_) s.tunnel->link().probe();
+  for (Standing& s : tunnels_) {
+    for (const Lane& l : s.lanes) l.tunnel->link().probe();
+    s.plan.forget_dials();
+  }
   attempts_.clear();   // they may hang on a way that is gone
   plan_.network_changed(net::Loop::now());
   drive();
@@ -244,36 +385,43 @@ void Peer::network_changed() {
 void Peer::close() {
   closed_ = true;
   attempts_.clear();
-  for (const Standing& s : tunnels_) s.tunnel->link().close(Code::shutting_down);
+  for (const Standing& s : tunnels_) {
+    for (const Lane& l : s.lanes) l.tunnel->link().close(Code::shutting_down);
+  }
 }
 
 std::size_t Peer::streams() const {
   std::size_t n = 0;
-  for (const Standing& s : tunnels_) n += s.tunnel->streams();
+  for (const Standing& s : tunnels_) n += s.streams();
   return n;
 }
 
 Json Peer::status() const {
   Json j = {{"connector", info_.name}, {"id", info_.id}, {"network", info_.network}, {"online", info_.online}};
-  const ClientTunnel* active = this->active();
-  j["state"] = active != nullptr ? "up" : "down";
+  j["state"] = up() ? "up" : "down";
   Json others = Json::array();
   for (const Standing& s : tunnels_) {
-    Json t = {{"path", kind_text(s.tunnel->path())}, {"address", s.tunnel->path().address}, {"flows", s.tunnel->streams()}};
-    if (const auto rtt = s.tunnel->link().tunnel().round_trip()) {
-      t["round_trip_ms"] = std::chrono::duration<double, std::milli>(*rtt).count();
+    Json t = {{"path", kind_text(s.path)}, {"address", s.path.address}, {"flows", s.streams()}, {"lanes", s.lanes.size()}};
+    std::optional<Duration> round_trip;
+    std::uint64_t in = s.past_in, out = s.past_out;
+    for (const Lane& l : s.lanes) {
+      const auto one = l.tunnel->link().tunnel().round_trip();
+      if (one && (!round_trip || *one < *round_trip)) round_trip = one;
+      in += l.tunnel->link().bytes_in();
+      out += l.tunnel->link().bytes_out();
     }
-    t["bytes_in"] = s.tunnel->link().bytes_in();
-    t["bytes_out"] = s.tunnel->link().bytes_out();
-    if (s.tunnel.get() == active) {
+    if (round_trip) t["round_trip_ms"] = std::chrono::duration<double, std::milli>(*round_trip).count();
+    t["bytes_in"] = in;
+    t["bytes_out"] = out;
+    if (plan_.chosen() == s.name) {
       j.update(t);
       continue;
     }
     t["state"] = plan_.state(s.name) == PathPlan::State::suspect ? "silent" : "draining";
-    if (s.silent_since != kNever) t["silent_s"] = seconds_since(s.silent_since);
+    if (s.silent()) t["silent_s"] = seconds_since(s.silent_since);
     others.push_back(std::move(t));
   }
-  if (active == nullptr) j["problem"] = problem_;
+  if (!up()) j["problem"] = problem_;
   if (!others.empty()) j["others"] = std::move(others);
   return j;
 }

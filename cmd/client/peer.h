@@ -1,4 +1,4 @@
-// One connector as the client sees it: attempts over every path, the tunnel in use, and those that run dry.
+// One connector as the client sees it: attempts over every path, the tunnel in use with its lanes, and those that run dry.
 #pragma once
 
 #include <functional>
@@ -8,20 +8,21 @@
 
 #include "cmd/agent_identity.h"
 #include "cmd/client/client_tunnel.h"
+#include "core/lanes.h"
 #include "core/path_plan.h"
 #include "core/view.h"
 #include "net/dial.h"
 
 namespace tg::client {
 
-// Peer dials a connector for ever, by the rules of PathPlan, and keeps its tunnels. A tunnel whose way the controller no
+// Peer dials a connector for ever, by the rules of PathPlan, and keeps its tunnels, each of a lane or a few (see Lanes). A tunnel whose way the controller no
 // longer names gets no new flows; by a relay it ends kLastWords later: whoever was taken out of service carries nothing on.
 class Peer {
  public:
   static constexpr Duration kLastWords = std::chrono::seconds(5);
 
   struct Callbacks {
-    std::function<void()> changed;                          // active() or hopeful() may be another
+    std::function<void()> changed;                          // up() or hopeful() may be another
     // A stream that wants another tunnel.
     std::function<void(ClientTunnel::Pending)> reopen;
   };
@@ -37,8 +38,11 @@ class Peer {
   void move_pending();
 
   const ConnectorInfo& info() const noexcept { return info_; }
-  // active returns the tunnel for new streams, or null.
-  ClientTunnel* active() const noexcept;
+  // up says whether there is a tunnel for new streams.
+  bool up() const noexcept { return plan_.chosen().has_value(); }
+  // open and query begin a stream on it. Errors: as Tunnel::open; unreachable when it is not up.
+  Result<> open(const OpenRequest& request, Stream& user);
+  Result<> query(const Query& query, Stream& user);
   // hopeful says that there is a tunnel, or that one may still come of what is under way.
   bool hopeful() const noexcept { return plan_.hopeful(); }
   // streams counts what lives on its tunnels, whichever they are.
@@ -46,30 +50,56 @@ class Peer {
   Json status() const;
 
  private:
+  using LaneName = Lanes::Name;
   struct Attempt {
     ClientTunnel::Path path;
+    std::optional<PathPlan::Name> of;        // the tunnel that it would be a lane of; none: it would be a tunnel itself
     std::unique_ptr<net::Dial> dial;
     std::unique_ptr<ClientTunnel> tunnel;
   };
+  struct Lane {
+    LaneName name;
+    std::unique_ptr<ClientTunnel> tunnel;
+    bool silent = false;
+  };
   struct Standing {
     PathPlan::Name name;
-    std::unique_ptr<ClientTunnel> tunnel;
-    Instant silent_since = kNever;
-    Instant ends = kNever;       // at the latest: its relay is out of service
+    ClientTunnel::Path path;
+    std::vector<Lane> lanes = {};            // never empty
+    Lanes plan = {};
+    Instant silent_since = kNever;           // all of it
+    Instant ends = kNever;                   // at the latest: its relay is out of service
+    std::uint64_t past_in = 0, past_out = 0; // bytes of lanes that ended
+
+    std::size_t streams() const;
+    std::size_t flows() const;               // up to Lanes::kMost
+    Lane* find(LaneName lane) noexcept;
+    Lanes::LoadOf loads();
+    void end(LaneName lane);                 // and counts what it carried
+    void end_idle_lanes();                   // but for one
+    bool silent() const noexcept { return silent_since != kNever; }
   };
 
   void drive();
   void dial(PathPlan::Kind kind);
-  void attempt(ClientTunnel::Path path, std::string server_name);
-  void connected(Attempt& a, net::Fd fd, const std::string& server_name);
+  void mind_lanes();
+  void attempt(ClientTunnel::Path path, std::optional<PathPlan::Name> of);
+  std::string server_name(const ClientTunnel::Path& path) const;
+  void connected(Attempt& a, net::Fd fd);
   void won(Attempt& a);
   void failed(Attempt& a, const Error& e);
-  void silence(PathPlan::Name name, bool silent);
-  void lost(PathPlan::Name name, const Error& e);
+  void add_lane(Standing& s, std::unique_ptr<ClientTunnel> tunnel);
+  void silence(PathPlan::Name name, LaneName lane, bool silent);
+  void goodbye(PathPlan::Name name, LaneName lane);
+  void judge(Standing& s);
+  void lost(PathPlan::Name name, LaneName lane, const Error& e);
+  void end(PathPlan::Name name, const Error& e);
   void leave_lost_ways();
   void end_overdue();
   void tidy();
   Standing* find(PathPlan::Name name) noexcept;
+  Standing* chosen() noexcept;
+  ClientTunnel* lane_for_stream();
   std::unique_ptr<Attempt> take(Attempt& a);
 
   net::Loop& loop_;
@@ -82,6 +112,7 @@ class Peer {
   std::vector<std::unique_ptr<Attempt>> attempts_;
   std::vector<Standing> tunnels_;
   std::size_t relay_turn_ = 0;             // which relay is tried next
+  LaneName last_lane_ = 0;
   std::string problem_ = "not connected yet";
   net::Timer timer_, tidy_, overdue_;
   bool closed_ = false;

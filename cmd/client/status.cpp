@@ -14,8 +14,9 @@ namespace {
 std::string tunnel_line(const Json& t) {
   const std::string who = fmt::format("{} ({})", text_or(t, "connector", ""), text_or(t, "network", ""));
   if (text_or(t, "state", "") != "up") return fmt::format("{}: down: {}", who, text_or(t, "problem", ""));
-  return fmt::format("{}: {} by {}, {:.1f} ms, {} flows", who, text_or(t, "path", ""), text_or(t, "address", ""),
-                     t.value("round_trip_ms", 0.0), number_or(t, "flows", 0));
+  const auto lanes = number_or(t, "lanes", 1);
+  return fmt::format("{}: {} by {}, {:.1f} ms, {} flows{}", who, text_or(t, "path", ""), text_or(t, "address", ""),
+                     t.value("round_trip_ms", 0.0), number_or(t, "flows", 0), lanes > 1 ? fmt::format(", {} lanes", lanes) : "");
 }
 
 // A tunnel that gets no new flows: it is silent, or runs dry.

@@ -43,7 +43,7 @@ void Tunnels::update(const View& view, std::shared_ptr<const Matcher> resources)
     std::vector<Candidate> candidates;
     for (const ConnectorInfo& c : infos) {
       const auto known = peers_.find(c.id);
-      const bool up = known != peers_.end() && known->second->active() != nullptr;
+      const bool up = known != peers_.end() && known->second->up();
       candidates.push_back({c.id, c.online || up, known != peers_.end() && known->second->streams() > 0});
     }
     for (const std::string& id : choose_connectors(identity_.self().id, std::move(candidates), kPerNetwork)) {
@@ -68,7 +68,7 @@ Peer* Tunnels::best(const std::string& network) {
   Peer* found = nullptr;
   std::string lowest;
   for (const auto& [id, peer] : peers_) {
-    if (peer->info().network != network || peer->active() == nullptr) continue;
+    if (peer->info().network != network || !peer->up()) continue;
     std::string weight = rendezvous_weight(identity_.self().id, id);
     if (found == nullptr || weight < lowest) {
       found = peer.get();
@@ -86,9 +86,8 @@ bool Tunnels::hopeless(const std::string& network) const {
 }
 
 bool Tunnels::begin(Peer& peer, const Request& request, Stream& user) {
-  ClientTunnel& tunnel = *peer.active();
-  if (const auto* flow = std::get_if<OpenRequest>(&request)) return tunnel.open(*flow, user).has_value();
-  return tunnel.query(std::get<Query>(request), user).has_value();
+  if (const auto* flow = std::get_if<OpenRequest>(&request)) return peer.open(*flow, user).has_value();
+  return peer.query(std::get<Query>(request), user).has_value();
 }
 
 void Tunnels::open(const OpenRequest& request, Stream& user) { begin_or_wait(request, user); }
@@ -165,7 +164,7 @@ void Tunnels::close() {
 }
 
 bool Tunnels::any_up() const {
-  return std::any_of(peers_.begin(), peers_.end(), [](const auto& p) { return p.second->active() != nullptr; });
+  return std::any_of(peers_.begin(), peers_.end(), [](const auto& p) { return p.second->up(); });
 }
 
 Json Tunnels::status() const {

@@ -73,16 +73,16 @@ TEST(DeviceQuota, a_moved_hold_counts_once) {
 
 TEST(DeviceQuota, gives_bytes_an_eighth_of_the_memory_and_no_device_more_than_half_of_them) {
   constexpr std::size_t kMega = 1u << 20;
-  EXPECT_EQ(DeviceQuota::byte_limits(64ull << 30), (Limits{512 * kMega, 128 * kMega}));
+  EXPECT_EQ(DeviceQuota::byte_limits(64ull << 30), (Limits{512 * kMega, 256 * kMega}));
   EXPECT_EQ(DeviceQuota::byte_limits(2ull << 30), (Limits{256 * kMega, 128 * kMega}));
   EXPECT_EQ(DeviceQuota::byte_limits(512ull << 20), (Limits{64 * kMega, 32 * kMega}));
   EXPECT_EQ(DeviceQuota::byte_limits(0), (Limits{0, 0}));
 }
 
-TEST(DeviceQuota, the_windows_of_a_tunnel_fill_half_of_a_devices_share_on_any_machine) {
+TEST(DeviceQuota, the_windows_of_a_tunnel_with_all_its_lanes_fill_half_of_a_devices_share_on_any_machine) {
   constexpr std::size_t kMega = 1u << 20;
-  EXPECT_EQ(DeviceQuota::window_limit(64ull << 30), 64 * kMega);
-  EXPECT_EQ(DeviceQuota::window_limit(512ull << 20), 16 * kMega);
+  EXPECT_EQ(DeviceQuota::window_limit(64ull << 30), 32 * kMega);
+  EXPECT_EQ(DeviceQuota::window_limit(512ull << 20), 4 * kMega);
   EXPECT_EQ(DeviceQuota::window_limit(0), 0u);
 }
 
