@@ -288,6 +288,10 @@ void Peer::silence(PathPlan::Name name, LaneName lane, bool silent) {
   if (s == nullptr || closed_) return;
   s->find(lane)->silent = silent;
   s->plan.silent(lane, silent);
+  if (s->plan.usable() && !s->silent()) {
+    net::log(net::Level::info, "connector {}: a lane by {}, of {}, {}", info_.name, s->path.address, s->lanes.size(),
+             silent ? "does not answer; new flows take the others" : "answers again");
+  }
   judge(*s);
 }
 
@@ -326,7 +330,7 @@ void Peer::lost(PathPlan::Name name, LaneName lane, const Error& e) {
   Standing* s = find(name);
   if (s == nullptr) return;
   if (s->lanes.size() == 1) return end(name, e);
-  net::log(net::Level::info, "connector {}: a lane by {} ended, of {}: {}", info_.name, s->path.address, s->lanes.size(), e.text);
+  net::log(net::Level::info, "connector {}: a lane by {}, of {}, ended: {}", info_.name, s->path.address, s->lanes.size(), e.text);
   auto pending = s->find(lane)->tunnel->take_pending();
   s->end(lane);
   judge(*s);
