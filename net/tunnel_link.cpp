@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "core/device_quota.h"
-#include "core/lanes.h"
 #include "core/send_ahead.h"
 #include "net/files.h"
 
@@ -79,7 +78,6 @@ struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
   SendAhead ahead;
   Timer timer, attempt;
   std::uint64_t in = 0, out = 0;
-  RecentBytes recent;
   std::vector<Batch*> batches;      // that wait; nullptr where one was forgotten
   bool receiving = false;
   bool silent = false;    // and on_silence was told so
@@ -118,18 +116,14 @@ struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
       out += n;
       tls->write({record, n});
     }
-    const auto made = static_cast<std::size_t>(out - before);
-    if (made > 0) recent.add(made, Loop::now());
     tls->flush();   // may end this
-    return made;
+    return static_cast<std::size_t>(out - before);
   }
 
   void received(Bytes bytes) {
-    const Instant now = Loop::now();
     in += bytes.size();
-    recent.add(bytes.size(), now);
     receiving = true;
-    auto fed = tunnel.feed(bytes, now);
+    auto fed = tunnel.feed(bytes, Loop::now());
     receiving = false;
     for (std::size_t i = 0; i < batches.size(); ++i) {
       if (Batch* b = batches[i]) b->batch_over();
@@ -256,6 +250,5 @@ const std::optional<Identity>& TunnelLink::identity() const noexcept {
 Endpoint TunnelLink::peer() const noexcept { return state_->tls ? state_->tls->peer() : Endpoint{}; }
 std::uint64_t TunnelLink::bytes_in() const noexcept { return state_->in; }
 std::uint64_t TunnelLink::bytes_out() const noexcept { return state_->out; }
-std::uint64_t TunnelLink::recent_bytes() const noexcept { return state_->recent.at(Loop::now()); }
 
 }  // namespace tg::net

@@ -67,7 +67,6 @@ class TunnelLink {
   Endpoint peer() const noexcept;
   std::uint64_t bytes_in() const noexcept;    // plain bytes of frames
   std::uint64_t bytes_out() const noexcept;
-  std::uint64_t recent_bytes() const noexcept;   // both ways: see RecentBytes
 
  private:
   struct State;

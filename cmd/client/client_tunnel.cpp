@@ -39,7 +39,7 @@ void ClientTunnel::end_all(Code code, bool pending_too) {
       continue;
     }
     Stream* user = it->second.user;
-    users_.erase(it);
+    erase(it);
     user->tunnel_ = nullptr;
     user->on_end(code);
     it = users_.begin();   // it may have ended others
@@ -66,24 +66,38 @@ std::vector<ClientTunnel::Pending> ClientTunnel::take_pending() {
     link_.tunnel().reset(it->first, Code::none);
     it->second.user->tunnel_ = nullptr;
     out.push_back({std::move(*it->second.pending), it->second.user});
-    it = users_.erase(it);
+    it = erase(it);
   }
   if (!out.empty()) link_.kick();
   idle();
   return out;
 }
 
-std::size_t ClientTunnel::flows(std::size_t most) const noexcept {
-  std::size_t n = 0;
-  for (auto it = users_.begin(); it != users_.end() && n < most; ++it) n += it->second.flow ? 1 : 0;
-  return n;
+Lanes::Load ClientTunnel::load() {
+  const Instant now = net::Loop::now();
+  return {users_.size(), lasting_.count(now), bulk_.at(now)};
 }
 
-void ClientTunnel::begin(StreamId id, Use use) {
+void ClientTunnel::carried(std::size_t piece) {
+  if (piece < Lanes::kBulk) return;
+  const Instant now = net::Loop::now();
+  const bool was_busy = bulk_.at(now) >= Lanes::kBusy;
+  bulk_.add(piece, now);
+  const bool busy = bulk_.at(now) >= Lanes::kBusy;
+  if (const auto calls = callbacks_; busy && !was_busy && calls->on_busy) calls->on_busy();
+}
+
+ClientTunnel::Users::iterator ClientTunnel::erase(Users::iterator it) noexcept {
+  lasting_.ended(it->first);
+  return users_.erase(it);
+}
+
+void ClientTunnel::begin(StreamId id, Use use, bool flow) {
   Stream& user = *use.user;
   user.tunnel_ = this;
   user.id_ = id;
   users_[id] = std::move(use);
+  if (flow) lasting_.began(id, net::Loop::now());
   link_.kick();
   user.on_begun();
 }
@@ -91,20 +105,20 @@ void ClientTunnel::begin(StreamId id, Use use) {
 Result<> ClientTunnel::open(const OpenRequest& request, Stream& user) {
   const auto id = link_.tunnel().open(request);
   if (!id) return tl::unexpected(id.error());
-  begin(*id, {&user, std::make_unique<OpenRequest>(request), request.protocol != Protocol::icmp});
+  begin(*id, {&user, std::make_unique<OpenRequest>(request)}, request.protocol != Protocol::icmp);
   return {};
 }
 
 Result<> ClientTunnel::query(const Query& query, Stream& user) {
   const auto id = link_.tunnel().query(query);
   if (!id) return tl::unexpected(id.error());
-  begin(*id, {&user, nullptr});
+  begin(*id, {&user, nullptr}, false);
   return {};
 }
 
 // Called when the user goes away first. A stream that has ended both ways is unknown to the Tunnel, and the reset nothing.
 void ClientTunnel::forget(Stream& user) {
-  users_.erase(user.id_);
+  if (const auto it = users_.find(user.id_); it != users_.end()) erase(it);
   user.tunnel_ = nullptr;
   link_.tunnel().reset(user.id_, Code::none);
   link_.kick();
@@ -120,7 +134,7 @@ ClientTunnel::Use ClientTunnel::take(StreamId id) {
   const auto it = users_.find(id);
   if (it == users_.end()) return {};
   Use use = std::move(it->second);
-  users_.erase(it);
+  erase(it);
   use.user->tunnel_ = nullptr;
   return use;
 }
@@ -133,6 +147,7 @@ void ClientTunnel::on_opened(StreamId id) {
   it->second.user->on_opened();
 }
 void ClientTunnel::on_data(StreamId id, Bytes data) {
+  carried(data.size());
   if (Stream* s = find(id)) s->on_data(data);
 }
 void ClientTunnel::on_fin(StreamId id) {
@@ -146,7 +161,10 @@ void ClientTunnel::on_echo(StreamId id, const Echo& echo) {
 }
 Pull ClientTunnel::pull(StreamId id, MutBytes out) {
   Stream* s = find(id);
-  return s != nullptr ? s->pull(out) : Pull{};
+  if (s == nullptr) return {};
+  const Pull pulled = s->pull(out);
+  carried(pulled.size);
+  return pulled;
 }
 
 void ClientTunnel::on_answer(StreamId id, std::uint8_t rcode, Bytes records) {

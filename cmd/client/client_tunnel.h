@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cmd/client/stream.h"
+#include "core/lanes.h"
 #include "net/tunnel_link.h"
 
 namespace tg::client {
@@ -28,6 +29,7 @@ class ClientTunnel final : public TunnelHandler {
     std::function<void(const Error&)> on_close = {};
     std::function<void()> on_goaway = {};             // no new streams are taken
     std::function<void()> on_idle = {};               // the last stream is gone
+    std::function<void()> on_busy = {};               // see Lanes::Load; no stream may be begun or ended from there
     std::function<void(bool silent)> on_silence = {};   // see Tunnel::silent
     std::function<void(Pending)> on_orphan = {};      // the connector never took it up, and says goodbye
   };
@@ -56,8 +58,8 @@ class ClientTunnel final : public TunnelHandler {
   net::TunnelLink& link() noexcept { return link_; }
   const Path& path() const noexcept { return path_; }
   std::size_t streams() const noexcept { return users_.size(); }
-  // flows counts the streams of TCP and UDP, up to `most`.
-  std::size_t flows(std::size_t most) const noexcept;
+  // load says what a new stream would be beside. Flows are streams of TCP and UDP.
+  Lanes::Load load();
 
   void on_opened(StreamId id) override;
   void on_answer(StreamId id, std::uint8_t rcode, Bytes records) override;
@@ -77,9 +79,11 @@ class ClientTunnel final : public TunnelHandler {
   struct Use {
     Stream* user = nullptr;
     std::unique_ptr<OpenRequest> pending;    // what was asked for, as long as it may be asked again
-    bool flow = false;
   };
-  void begin(StreamId id, Use use);
+  using Users = std::unordered_map<StreamId, Use>;
+  void begin(StreamId id, Use use, bool flow);
+  Users::iterator erase(Users::iterator it) noexcept;
+  void carried(std::size_t piece);
   void forget(Stream& user);
   Stream* find(StreamId id) const;
   Use take(StreamId id);
@@ -89,7 +93,9 @@ class ClientTunnel final : public TunnelHandler {
 
   Path path_;
   std::shared_ptr<Callbacks> callbacks_;
-  std::unordered_map<StreamId, Use> users_;
+  Users users_;
+  LastingFlows lasting_;
+  RecentBytes bulk_;
   net::Timer give_up_;
   net::TunnelLink link_;
 };

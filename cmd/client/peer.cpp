@@ -29,22 +29,13 @@ std::size_t Peer::Standing::streams() const {
   return n;
 }
 
-std::size_t Peer::Standing::flows() const {
-  std::size_t n = 0;
-  for (const Lane& l : lanes) n += l.tunnel->flows(Lanes::kMost);
-  return std::min(n, Lanes::kMost);
-}
-
 Peer::Lane* Peer::Standing::find(LaneName lane) noexcept {
   const auto it = std::find_if(lanes.begin(), lanes.end(), [&](const Lane& l) { return l.name == lane; });
   return it == lanes.end() ? nullptr : &*it;
 }
 
 Lanes::LoadOf Peer::Standing::loads() {
-  return [this](LaneName lane) -> Lanes::Load {
-    ClientTunnel& tunnel = *find(lane)->tunnel;
-    return {tunnel.streams(), tunnel.link().recent_bytes()};
-  };
+  return [this](LaneName lane) { return find(lane)->tunnel->load(); };
 }
 
 void Peer::Standing::end(LaneName lane) {
@@ -148,17 +139,22 @@ void Peer::dial(PathPlan::Kind kind) {
   }
 }
 
-// Ends lanes that are not wanted any more, dials by the same way those that the tunnel in use lacks, and says when to look again.
+// Ends lanes that are not wanted any more, dials by the same way one that the tunnel in use lacks, and says when to look again.
 void Peer::mind_lanes() {
   const Instant now = net::Loop::now();
   Standing* s = chosen();
   for (Standing& other : tunnels_) {
-    if (&other != s) other.plan.forget_dials();
+    if (&other != s) other.plan.forget_dial();
   }
   if (s != nullptr) {
-    while (const auto lane = s->plan.spare(s->loads(), s->flows(), now)) s->end(*lane);
-    for (std::size_t n = s->plan.next(s->flows(), now); n > 0; --n) attempt(s->path, s->name);
+    while (const auto lane = s->plan.spare(s->loads(), now)) s->end(*lane);
+    if (s->plan.next(s->loads(), now)) attempt(s->path, s->name);
   }
+  look_later();
+}
+
+void Peer::look_later() {
+  const Standing* s = chosen();
   timer_.at(std::min(plan_.next_deadline(), s != nullptr ? s->plan.next_deadline() : kNever));
 }
 
@@ -220,8 +216,7 @@ Result<> Peer::open(const OpenRequest& request, Stream& user) {
   if (lane == nullptr) return fail(Errc::unreachable, "there is no tunnel");
   if (auto begun = lane->open(request, user); !begun) return begun;
   if (request.protocol == Protocol::icmp) return {};
-  Lanes& plan = chosen()->plan;
-  if (plan.began(net::Loop::now())) timer_.at(std::min(plan_.next_deadline(), plan.next_deadline()));
+  if (chosen()->plan.began(net::Loop::now())) look_later();
   return {};
 }
 
@@ -260,6 +255,9 @@ void Peer::add_lane(Standing& s, std::unique_ptr<ClientTunnel> made) {
   callbacks.on_idle = [this, name, lane] {
     if (Standing* of = find(name)) of->plan.idle(lane, net::Loop::now());
     tidy_.after(Duration::zero());
+  };
+  callbacks.on_busy = [this, name] {
+    if (plan_.chosen() == name && chosen()->plan.busy(net::Loop::now())) look_later();
   };
   callbacks.on_silence = [this, name, lane](bool silent) { silence(name, lane, silent); };
   callbacks.on_orphan = [this](ClientTunnel::Pending p) { callbacks_.reopen(std::move(p)); };
@@ -379,7 +377,7 @@ void Peer::tidy() {
 void Peer::network_changed() {
   for (Standing& s : tunnels_) {
     for (const Lane& l : s.lanes) l.tunnel->link().probe();
-    s.plan.forget_dials();
+    s.plan.forget_dial();
   }
   attempts_.clear();   // they may hang on a way that is gone
   plan_.network_changed(net::Loop::now());

@@ -72,7 +72,6 @@ class Peer {
     std::uint64_t past_in = 0, past_out = 0; // bytes of lanes that ended
 
     std::size_t streams() const;
-    std::size_t flows() const;               // up to Lanes::kMost
     Lane* find(LaneName lane) noexcept;
     Lanes::LoadOf loads();
     void end(LaneName lane);                 // and counts what it carried
@@ -83,6 +82,7 @@ class Peer {
   void drive();
   void dial(PathPlan::Kind kind);
   void mind_lanes();
+  void look_later();
   void attempt(ClientTunnel::Path path, std::optional<PathPlan::Name> of);
   std::string server_name(const ClientTunnel::Path& path) const;
   void connected(Attempt& a, net::Fd fd);

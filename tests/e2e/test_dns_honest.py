@@ -16,7 +16,7 @@ from support import dnswire
 from support.dnswire import (A, AA, AAAA, AD, ANY, HINFO, HTTPS, MX, NXDOMAIN, QR, RA, RD, SERVFAIL, SOA, SRV, SVCB, TC, TXT, ask,
                              parse, query)
 from support.lab import ISP_DNS, Lab
-from support.netns import Host, wait_for
+from support.netns import Host, freeze, wait_for
 from support.tg import STUB, STUBS, Tg
 
 POOL = ipaddress.ip_network("100.96.0.0/12")
@@ -302,7 +302,7 @@ def test_a_question_waits_for_a_tunnel_that_is_being_made(tg: Tg, laptop: Host, 
         return ", ".join(str(port) for port in sorted(them))
     before = tunnels()
     assert before
-    os.kill(relay, signal.SIGSTOP)
+    freeze(relay)
     try:
         laptop.nft(f"table ip cut {{\n chain out {{\n type filter hook output priority filter\n ip daddr 203.0.113.10 tcp sport "
                    f"{{ {ports(before)} }} reject with tcp reset\n }}\n}}")
@@ -324,7 +324,7 @@ def test_a_question_waits_for_a_tunnel_that_is_being_made(tg: Tg, laptop: Host, 
 def test_a_question_that_no_tunnel_comes_for_is_answered_after_a_second(tg: Tg, laptop: Host) -> None:
     assert tg.controller
     tg.wait_settled()
-    os.kill(tg.controller.pid, signal.SIGSTOP)
+    freeze(tg.controller.pid)
     try:
         laptop.nft("table ip cut {\n chain out {\n type filter hook output priority filter\n ip daddr 203.0.113.10 tcp dport 8444 "
                    "reject with tcp reset\n }\n}")

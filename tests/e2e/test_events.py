@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterator
 import pytest
 from support.flows import Drop, flow
 from support.lab import CONNECTOR, LAPTOP, NAS, UDP_ECHO_PORT
-from support.netns import Host, wait_for
+from support.netns import Host, freeze, wait_for
 from support.tg import RELAY_LISTEN, REPOSITORY, Tg
 from test_direct import open_home, wait_direct      # noqa: F401
 
@@ -150,7 +150,7 @@ def test_a_flow_that_is_revoked_says_so(tg: Tg, port: int) -> None:
         wait_events(tg, 1, of_port(port))
         try:
             for pid in pids:
-                os.kill(pid, signal.SIGSTOP)
+                freeze(pid)
             tg.admin("device update", device, "--to", "blocked").ok()
             closed = wait_events(tg, 2, of_port(port))[1]
             assert (closed["kind"], closed["reason"]) == ("closed", "revoked"), closed

@@ -12,7 +12,7 @@ from typing import Iterator
 import pytest
 from support.flows import flow
 from support.lab import CONTROLLER, ISP_DNS, NAS_PAGE, Lab
-from support.netns import Host, wait_for
+from support.netns import Host, freeze, wait_for
 from support.pcap import Capture
 from support.tg import PEOPLE, RESOURCES, Tg, resource
 
@@ -94,7 +94,7 @@ def test_an_interface_that_cannot_be_made_anew_is_told_and_made_later(tg: Tg, la
     laptop.ip("link add taken type bridge")
     pids = tg.client_pids()
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
     laptop.ip("link del tg0", "link set taken name tg0")
     for pid in pids:
         os.kill(pid, signal.SIGCONT)

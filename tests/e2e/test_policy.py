@@ -15,7 +15,7 @@ import pytest
 from support.flows import IP_RECVERR, flow, icmp_error
 from support.lab import NAS, NAS_PAGE
 from support.many_flows import Pair, ends, many, use, within
-from support.netns import Result, wait_for
+from support.netns import Result, freeze, wait_for
 from support.sign_in import code_of
 from support.tg import PEOPLE, Tg, resource
 
@@ -189,7 +189,7 @@ def test_days_on_which_it_is_shut(home: Tg) -> None:
 @contextlib.contextmanager
 def stopped(pids: list[int]) -> Iterator[None]:
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ from typing import Callable, Iterator
 import pytest
 from support.lab import NAS
 from support.many_flows import Pair, ends, many, use, within
-from support.netns import wait_for
+from support.netns import freeze, wait_for
 from support.tg import PEOPLE, RESOURCES, Tg, resource
 
 HALF = 500
@@ -81,7 +81,7 @@ def test_a_client_that_hears_nothing_changes_nothing(busy: tuple[Tg, list[Pair],
     tg, lost, _ = busy
     clients = tg.client_pids()
     for pid in clients:
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
     try:
         since = time.monotonic()
         leave(tg)

@@ -15,7 +15,7 @@ import pytest
 from support.flows import flow
 from support.lab import CONTROLLER, NAS, Lab
 from support.many_flows import END, ends, many, within
-from support.netns import wait_for
+from support.netns import freeze, wait_for
 from support.oidc import ACCOUNTS, CLIENT, SECRET, SECRET_CLIENT, Provider
 from support.sign_in import address, login
 from support.tg import Tg, resource
@@ -197,7 +197,7 @@ def test_access_ends_with_the_session_whatever_the_client_does(company: Tg, prov
     with flow(company, port) as pair:
         clients = company.client_pids()
         for pid in clients:
-            os.kill(pid, signal.SIGSTOP)
+            freeze(pid)
         try:
             ends([pair], time.monotonic())
             late = time.time() - until

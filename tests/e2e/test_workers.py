@@ -13,7 +13,7 @@ from typing import Iterator
 import pytest
 from support.dnswire import ask
 from support.lab import CONNECTOR, NAS
-from support.netns import Host, Process, wait_for
+from support.netns import Host, Process, freeze, wait_for
 from support.tg import PEOPLE, STUB, Tg, resource
 
 POLICY = PEOPLE + resource("NAS", "nas.home.int")
@@ -104,7 +104,7 @@ def test_a_change_is_heard_by_all_threads(cold_tg: Tg) -> None:
         clients = [pid for host in hosts for pid in host.pids(tg.binary)]
         assert len(clients) == 3
         for pid in clients:
-            os.kill(pid, signal.SIGSTOP)                     # they cannot end flows themselves
+            freeze(pid)                     # they cannot end flows themselves
         try:
             tg.apply(PEOPLE, "--prune").ok()                 # nobody reaches anything any more
             for _, far in live:

@@ -52,6 +52,20 @@ def wait_for(what: str, condition: Callable[[], Any], deadline: float = 5.0, eve
         threading.Event().wait(min(every, left))
 
 
+def wait_stopped(pid: int) -> None:
+    """Waits until every thread of a process that was sent SIGSTOP is stopped: each goes on until it looks, and carries traffic."""
+    def stopped() -> bool:
+        states = [task.read_text().rpartition(")")[2].split()[0] for task in pathlib.Path(f"/proc/{pid}/task").glob("*/stat")]
+        return set(states) <= {"T", "t", "Z"}
+    wait_for(f"process {pid} is stopped", stopped, 5, 0.002)
+
+
+def freeze(pid: int) -> None:
+    """SIGSTOP, and by the time this returns nothing of it runs."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_stopped(pid)
+
+
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
@@ -168,6 +182,8 @@ class Process:
         if self.alive():
             self._told.add(number)
             self.popen.send_signal(number)
+            if number == signal.SIGSTOP:
+                wait_stopped(self.popen.pid)
 
     def may_be_killed(self) -> None:
         """By others, and that is meant: strace dies of what its program dies of."""
