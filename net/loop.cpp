@@ -107,34 +107,51 @@ struct Timer::State : std::enable_shared_from_this<Timer::State> {
   asio::steady_timer timer;
   std::function<void()> callback;
   Instant due = kNever;
-  std::uint64_t generation = 0;   // a wait that was overtaken by another at() does nothing
+  Instant armed = kNever;         // what the kernel was told: never later than due
+  std::uint64_t generation = 0;   // a wait that was overtaken by another does nothing
+
+  void arm(Instant when) {
+    armed = when;
+    auto wake = [state = shared_from_this(), mine = ++generation](const asio::error_code& error = {}) {
+      if (!error && mine == state->generation) state->wake();
+    };
+    if (when <= Loop::now()) return asio::post(timer.get_executor(), std::move(wake));
+    timer.expires_at(std::chrono::steady_clock::time_point(when.time_since_epoch()));
+    timer.async_wait(std::move(wake));
+  }
+
+  void wake() {
+    armed = kNever;
+    if (due > Loop::now()) {
+      if (due != kNever) arm(due);
+      return;
+    }
+    due = kNever;
+    callback();
+  }
 };
 
 Timer::Timer(Loop& loop, std::function<void()> callback) : state_(std::make_shared<State>(loop, std::move(callback))) {}
-Timer::~Timer() {
-  if (state_) cancel();
-}
+Timer::~Timer() { forget(); }
 Timer::Timer(Timer&&) noexcept = default;
 Timer& Timer::operator=(Timer&& o) noexcept {
-  if (state_ && state_ != o.state_) cancel();
+  if (state_ != o.state_) forget();
   state_ = std::move(o.state_);
   return *this;
 }
 
+void Timer::forget() noexcept {
+  if (!state_) return;
+  state_->due = kNever;
+  ++state_->generation;
+  state_->timer.cancel();
+}
+
+// Most deadlines are put off over and over, and telling the kernel is dear, tens of microseconds on a virtual machine: so it is
+// told only of earlier ones, and not of those that are due now. When it wakes us too early, we look at what is due by then.
 void Timer::at(Instant when) {
-  if (when == state_->due) return;
   state_->due = when;
-  const std::uint64_t generation = ++state_->generation;
-  if (when == kNever) {
-    state_->timer.cancel();
-    return;
-  }
-  state_->timer.expires_at(std::chrono::steady_clock::time_point(when.time_since_epoch()));
-  state_->timer.async_wait([state = state_, generation](const asio::error_code& error) {
-    if (error || generation != state->generation) return;
-    state->due = kNever;
-    state->callback();
-  });
+  if (when < state_->armed) state_->arm(when);
 }
 void Timer::after(Duration delay) { at(Loop::now() + delay); }
 void Timer::cancel() { at(kNever); }

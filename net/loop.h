@@ -80,6 +80,7 @@ class Timer {
 
  private:
   struct State;
+  void forget() noexcept;
   std::shared_ptr<State> state_;
 };
 
