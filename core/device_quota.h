@@ -37,9 +37,9 @@ class DeviceQuota {
   static Limits byte_limits(std::uint64_t memory) noexcept;
   static constexpr std::size_t kBytes = 512u << 20;
   static constexpr std::size_t kBytesOfOne = 256u << 20;
-  // window_limit is what the windows of one lane of a tunnel may grow to in sum: those of a whole tunnel to half of a device's
-  // share, so that its sender waits before the share is full. The other half is for flows that began small and for another tunnel.
-  static std::size_t window_limit(std::uint64_t memory) noexcept { return byte_limits(memory).of_one / 2 / Lanes::kMost; }
+  // window_limit is what the windows of one lane of a tunnel may grow to in sum: a quarter of a device's share, so that its
+  // senders wait before the share is full. Most tunnels are one lane, and leave the rest to flows that began small and to others.
+  static std::size_t window_limit(std::uint64_t memory) noexcept { return byte_limits(memory).of_one / Lanes::kMost; }
 
   // Hold counts what one owner of a device has until it is destroyed, which must be before the DeviceQuota is. One that
   // was made without a DeviceQuota counts nothing and is never full. A Hold itself is one thread's.

@@ -51,8 +51,9 @@ void Lanes::silent(Name lane, bool silent) noexcept {
   if (Lane* l = find(lane)) l->silent = silent;
 }
 
-void Lanes::goodbye(Name lane) noexcept {
+void Lanes::goodbye(Name lane, Instant now) noexcept {
   if (Lane* l = find(lane)) l->leaving = true;
+  not_before_ = now + kAgain;   // it may have no room for another
 }
 
 void Lanes::ended(Name lane) noexcept {
@@ -97,7 +98,7 @@ bool Lanes::next(const LoadOf& load, Instant now) {
   if (dialling_) return true;
   const bool young = std::any_of(lanes_.begin(), lanes_.end(), [&](const Lane& l) {
     const Load has = load(l.name);
-    return has.streams > has.lasting;
+    return has.flows > has.lasting;
   });
   if (young) look(now + LastingFlows::kLasting);
   return false;

@@ -49,6 +49,7 @@ class LastingFlows {
   void began(std::uint32_t flow, Instant now);       // which is not there
   void ended(std::uint32_t flow) noexcept;           // unknown ones are no flows
   std::size_t count(Instant now);
+  std::size_t all() const noexcept { return flows_.size(); }
 
  private:
   std::unordered_map<std::uint32_t, bool> flows_;    // whether it lasts
@@ -70,14 +71,15 @@ class Lanes {
 
   static constexpr std::size_t kMost = 4;
   static constexpr Duration kSpare = std::chrono::seconds(60);   // a lane that was without streams for so long ends, unless wanted
-  static constexpr Duration kAgain = std::chrono::seconds(60);   // after a lane could not be had
+  static constexpr Duration kAgain = std::chrono::seconds(60);   // after a lane could not be had, or was told to leave
   // Bulk is what comes in pieces of kBulk bytes or more, since there is always more of it. A lane is busy with kBusy of it in
   // about a second: on a narrow line that is a queue that a keystroke waits in.
   static constexpr std::size_t kBulk = 4096;
   static constexpr std::uint64_t kBusy = 64 * 1024;
 
   struct Load {
-    std::size_t streams = 0;
+    std::size_t streams = 0;                // also pings and questions, which nobody waits behind
+    std::size_t flows = 0;                  // of these
     std::size_t lasting = 0;                // of these
     std::uint64_t bulk = 0;                 // RecentBytes, both ways
 
@@ -89,7 +91,7 @@ class Lanes {
   // What lanes do. A silent one, and one that said goodbye, takes no new streams.
   void stood(Name lane, Instant now);
   void silent(Name lane, bool silent) noexcept;
-  void goodbye(Name lane) noexcept;
+  void goodbye(Name lane, Instant now) noexcept;
   void ended(Name lane) noexcept;
   // idle: its last stream is gone.
   void idle(Name lane, Instant now) noexcept;

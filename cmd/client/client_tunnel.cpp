@@ -75,7 +75,7 @@ std::vector<ClientTunnel::Pending> ClientTunnel::take_pending() {
 
 Lanes::Load ClientTunnel::load() {
   const Instant now = net::Loop::now();
-  return {users_.size(), lasting_.count(now), bulk_.at(now)};
+  return {users_.size(), lasting_.all(), lasting_.count(now), bulk_.at(now)};
 }
 
 void ClientTunnel::carried(std::size_t piece) {

@@ -51,7 +51,7 @@ class DnsServer::Ask final : public Stream {
   // A question whose tunnel was lost goes on with another, as long as there is patience.
   void on_end(Code code) override {
     const bool lost = code == Code::host_unreachable || code == Code::shutting_down;
-    if (!lost || !std::exchange(begun_, false) || std::exchange(again_, true)) return finish(nullptr);
+    if (!lost || !std::exchange(begun_, false) || ++moves_ > static_cast<int>(Lanes::kMost)) return finish(nullptr);
     retry_ = net::Timer(server_.loop_, [this] { server_.tunnels_.query(asked_, *this); });
     retry_.after(Duration::zero());
   }
@@ -79,7 +79,8 @@ class DnsServer::Ask final : public Stream {
   Reply reply_;
   std::shared_ptr<Trace> trace_;
   net::Timer patience_, retry_;
-  bool begun_ = false, again_ = false;
+  bool begun_ = false;
+  int moves_ = 0;
 };
 
 struct DnsServer::Connection {

@@ -139,17 +139,13 @@ void Peer::dial(PathPlan::Kind kind) {
   }
 }
 
-// Ends lanes that are not wanted any more, dials by the same way one that the tunnel in use lacks, and says when to look again.
+// Dials by the same way the lane that the tunnel in use lacks, and says when to look again.
 void Peer::mind_lanes() {
-  const Instant now = net::Loop::now();
   Standing* s = chosen();
   for (Standing& other : tunnels_) {
     if (&other != s) other.plan.forget_dial();
   }
-  if (s != nullptr) {
-    while (const auto lane = s->plan.spare(s->loads(), now)) s->end(*lane);
-    if (s->plan.next(s->loads(), now)) attempt(s->path, s->name);
-  }
+  if (s != nullptr && s->plan.next(s->loads(), net::Loop::now())) attempt(s->path, s->name);
   look_later();
 }
 
@@ -286,6 +282,9 @@ void Peer::silence(PathPlan::Name name, LaneName lane, bool silent) {
   if (s == nullptr || closed_) return;
   s->find(lane)->silent = silent;
   s->plan.silent(lane, silent);
+  for (const Lane& l : s->lanes) {
+    if (silent && !l.silent) l.tunnel->link().probe();   // they may go the same dead way, and have said nothing to find out by
+  }
   if (s->plan.usable() && !s->silent()) {
     net::log(net::Level::info, "connector {}: a lane by {}, of {}, {}", info_.name, s->path.address, s->lanes.size(),
              silent ? "does not answer; new flows take the others" : "answers again");
@@ -296,7 +295,7 @@ void Peer::silence(PathPlan::Name name, LaneName lane, bool silent) {
 void Peer::goodbye(PathPlan::Name name, LaneName lane) {
   Standing* s = find(name);
   if (s == nullptr) return;
-  s->plan.goodbye(lane);
+  s->plan.goodbye(lane, net::Loop::now());
   judge(*s);
 }
 
@@ -362,6 +361,7 @@ void Peer::move_pending() {
 }
 
 void Peer::tidy() {
+  if (closed_) return;
   std::erase_if(tunnels_, [&](const Standing& s) {
     if (plan_.needed(s.name, s.streams())) return false;
     plan_.ended(s.name, net::Loop::now());
@@ -369,7 +369,12 @@ void Peer::tidy() {
   });
   for (Standing& s : tunnels_) {
     if (plan_.chosen() == s.name || plan_.state(s.name) == PathPlan::State::suspect) continue;
+    const bool usable = s.plan.usable();
     s.end_idle_lanes();   // it runs dry
+    if (usable && !s.plan.usable()) judge(s);
+  }
+  if (Standing* s = chosen()) {
+    while (const auto lane = s->plan.spare(s->loads(), net::Loop::now())) s->end(*lane);
   }
   mind_lanes();
 }

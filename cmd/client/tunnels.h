@@ -27,9 +27,9 @@ class Tunnels {
   static constexpr std::size_t kPerNetwork = 2;
   // kWait is how long a flow waits for a tunnel that is being made.
   static constexpr Duration kWait = std::chrono::seconds(8);
-  // kMoves is how often a stream that no connector opens is begun anew before it is given up: what ends every tunnel must
-  // not do so for ever.
-  static constexpr int kMoves = 3;
+  // kMoves is how often a stream that no connector opens is begun anew before it is given up, on every lane of three tunnels:
+  // what ends every tunnel must not do so for ever.
+  static constexpr int kMoves = 3 * static_cast<int>(Lanes::kMost);
 
   Tunnels(net::Loop& loop, const cmd::AgentIdentity& identity, net::ResolveHost resolve);
   ~Tunnels();

@@ -162,12 +162,12 @@ TEST_F(ConnectorLimits, datagrams_that_wait_for_a_name_are_within_the_devices_sh
   EXPECT_GT(came, 0u);
 }
 
-TEST(ConnectorLimitsOfMemory, the_windows_of_a_tunnels_lanes_are_within_half_of_a_devices_share) {
+TEST(ConnectorLimitsOfMemory, the_windows_of_a_tunnels_lanes_are_within_a_devices_share) {
   constexpr std::uint64_t kMega = 1u << 20;
   const auto sum = [](Tunnel::Side side, std::uint64_t memory) { return net::limits_of(side, memory).total_credit; };
-  EXPECT_EQ(sum(Tunnel::Side::connector, 256 * kMega), 2 * kMega);
-  EXPECT_EQ(sum(Tunnel::Side::connector, 512 * kMega), 4 * kMega);
-  EXPECT_EQ(sum(Tunnel::Side::connector, 65536 * kMega), 32 * kMega);
+  EXPECT_EQ(sum(Tunnel::Side::connector, 256 * kMega), 4 * kMega);
+  EXPECT_EQ(sum(Tunnel::Side::connector, 512 * kMega), 8 * kMega);
+  EXPECT_EQ(sum(Tunnel::Side::connector, 65536 * kMega), TunnelLimits{}.total_credit);
   EXPECT_EQ(sum(Tunnel::Side::client, 256 * kMega), TunnelLimits{}.total_credit);
 }
 

@@ -79,10 +79,10 @@ TEST(DeviceQuota, gives_bytes_an_eighth_of_the_memory_and_no_device_more_than_ha
   EXPECT_EQ(DeviceQuota::byte_limits(0), (Limits{0, 0}));
 }
 
-TEST(DeviceQuota, the_windows_of_a_tunnel_with_all_its_lanes_fill_half_of_a_devices_share_on_any_machine) {
+TEST(DeviceQuota, the_windows_of_all_lanes_of_a_tunnel_are_within_a_devices_share_on_any_machine) {
   constexpr std::size_t kMega = 1u << 20;
-  EXPECT_EQ(DeviceQuota::window_limit(64ull << 30), 32 * kMega);
-  EXPECT_EQ(DeviceQuota::window_limit(512ull << 20), 4 * kMega);
+  EXPECT_EQ(DeviceQuota::window_limit(64ull << 30), 64 * kMega);
+  EXPECT_EQ(DeviceQuota::window_limit(512ull << 20), 8 * kMega);
   EXPECT_EQ(DeviceQuota::window_limit(0), 0u);
 }
 

@@ -17,6 +17,7 @@ struct Rig {
   struct Carried {
     std::set<std::uint32_t> flows;
     LastingFlows lasting;
+    std::size_t pings = 0;
     std::uint64_t bulk = 0;
   };
   Lanes lanes;
@@ -28,7 +29,7 @@ struct Rig {
   Lanes::LoadOf load() {
     return [this](Lanes::Name n) {
       Carried& c = carried.at(n);
-      return Lanes::Load{c.flows.size(), c.lasting.count(now), c.bulk};
+      return Lanes::Load{c.flows.size() + c.pings, c.flows.size(), c.lasting.count(now), c.bulk};
     };
   }
   Lanes::Name stand() {
@@ -255,7 +256,7 @@ TEST(Lanes, silence_is_told_of_all_together) {
   r.lanes.silent(a, true);
   EXPECT_TRUE(r.lanes.usable());
   EXPECT_FALSE(r.lanes.silent());
-  r.lanes.goodbye(b);
+  r.lanes.goodbye(b, r.now);
   EXPECT_FALSE(r.lanes.usable());
   EXPECT_TRUE(r.lanes.silent());
   r.lanes.ended(a);
@@ -277,6 +278,28 @@ TEST(Lanes, none_is_dialled_while_one_is_silent_or_leaves) {
   r.lanes.silent(second, false);
   r.begin();
   EXPECT_TRUE(r.lanes.next(r.load(), r.now + kLasting));
+}
+
+TEST(Lanes, a_goodbye_is_no_invitation_to_dial_for_a_minute) {
+  Rig r;
+  r.stand();
+  const auto second = r.stand();
+  r.lanes.goodbye(second, r.now);
+  r.drop(second);
+  r.begin();
+  r.after(Lanes::kAgain - 1ms);
+  EXPECT_EQ(r.count(), 1u);
+  r.after(1ms);
+  EXPECT_EQ(r.count(), 2u);
+}
+
+TEST(Lanes, nobody_looks_at_pings) {
+  Rig r;
+  const auto only = r.stand();
+  r.carried[only].pings = 1;
+  r.end(r.begin());
+  r.after(LastingFlows::kLasting);
+  EXPECT_EQ(r.lanes.next_deadline(), kNever);
 }
 
 TEST(LastingFlows, counts_those_that_have_lived_for_a_second) {

@@ -13,7 +13,7 @@ from support.flows import flow
 from support.lab import Lab
 from support.netns import wait_for
 from support.tg import PEOPLE, RESOURCES, Tg
-from test_direct import PORT, open_home, tunnel_of, unblock, wait_direct      # noqa: F401
+from test_direct import PORT, block, open_home, tunnel_of, unblock, wait_direct      # noqa: F401
 from test_workers import tunnels
 
 SOON = 10.0
@@ -135,6 +135,19 @@ def test_a_silent_lane_holds_up_neither_the_other_flows_nor_new_ones(open_home: 
         first[1].settimeout(15)
         assert first[1].recv(100) == b"kept for later"
         assert echo(first, b"and on it goes")
+
+
+def test_a_way_that_swallows_all_lanes_is_left_by_what_begins(open_home: Tg, lab: Lab, port: int) -> None:  # noqa: F811
+    wait_direct(open_home)
+    with flows(open_home, 3, port) as all_of_them:
+        block(lab, "drop")
+        try:
+            with flow(open_home, port + 100) as new:            # which tries a lane, and then another, and then the relay
+                assert tunnel_of(open_home)["path"] == "relayed"
+                assert echo(new, b"by the relay")
+        finally:
+            unblock(lab)
+        assert all(echo(one, b"and on it goes") for one in all_of_them)
 
 
 def test_a_revocation_ends_the_flows_of_every_lane(open_home: Tg, lab: Lab, port: int) -> None:  # noqa: F811
