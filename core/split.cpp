@@ -31,6 +31,11 @@ FlowCapture::Outcome Splitter::take(MutBytes, const CapturedTcp& p, Instant now)
     case Phase::silent: return table.to_silent(slot, p);
     default: break;
   }
+  // The same port for another connection: the kernel is through with the one before, of which the owner may not have read the end.
+  if (p.opens() && p.tcp.seq != table.isn(slot) && table.queue(slot) != FlowTable::kUnaccepted) {
+    table.forget(slot);
+    return table.begin(p);
+  }
   // A SYN that comes again too: the kernel knows what it is to it.
   if (!p.tcp.has(tcp_flag::rst) || table.queue(slot) != FlowTable::kUnaccepted) return kUnchanged;
   table.dequeue(slot);

@@ -15,7 +15,8 @@
 
 namespace tg {
 
-// Splitter is the table of flows; see FlowTable for their phases, of which it needs no lingering: what is closed is the kernel's.
+// Splitter is the table of flows; see FlowTable for their phases, of which it needs no lingering: what is closed is the kernel's. A new
+// connection from the port of one that was accepted is a flow of its own, and the older one's id is unknown from then on.
 class Splitter final : public FlowCapture {
  public:
   struct Config {

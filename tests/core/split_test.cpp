@@ -160,6 +160,20 @@ TEST(Splitter, a_flow_that_is_closed_makes_room_for_another_of_its_key) {
   EXPECT_EQ(r.splitter.next_deadline(), kNever);
 }
 
+TEST(Splitter, the_port_of_an_accepted_flow_again_is_another_flow_and_its_syn_again_is_none) {
+  Rig r;
+  const FlowId first = r.establish();
+  const auto late = r.put(segment(kSyn));                // a repetition that was overtaken
+  EXPECT_EQ(late.action, Action::write);
+  EXPECT_EQ(late.event, Event::none);
+  const FlowId second = r.open(5000);
+  EXPECT_NE(first, second);
+  EXPECT_EQ(r.splitter.key_of(first), std::nullopt);
+  r.splitter.closed(first, End::finished, r.now);        // its owner reads the end only now
+  ASSERT_TRUE(r.splitter.admit(second, r.now));
+  EXPECT_EQ(r.splitter.accepted(kKey.src, kKey.dst), second);
+}
+
 TEST(Splitter, tells_of_a_flow_that_is_not_accepted_in_time) {
   Rig r;
   const FlowId flow = r.open();
@@ -214,7 +228,8 @@ TEST(Splitter, agrees_with_a_model) {
       switch (*rc::gen::inRange(0, 7)) {
         case 0: case 1: {
           const auto out = r.put(segment(kSyn, isn, key));
-          const bool begins = at == model.end() || (at->second.is == Is::silent && at->second.isn != isn);
+          const bool again = at != model.end() && (at->second.is == Is::silent || at->second.is == Is::accepted);
+          const bool begins = at == model.end() || (again && at->second.isn != isn);
           RC_ASSERT((out.event == Event::opened) == begins);
           if (begins) model[port] = {Is::held, out.flow, isn};
           else if (at->second.is == Is::held) at->second.isn = isn;

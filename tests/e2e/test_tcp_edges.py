@@ -14,7 +14,7 @@ from typing import Iterator
 
 import pytest
 from support.dnswire import ask
-from support.flows import Drop, flow, read_to_end, reset
+from support.flows import Drop, flow, read_to_end, reset, server
 from support.lab import CONNECTOR, HOME_DNS, NAS, Lab
 from support.netns import Host, wait_for
 from support.pcap import Capture
@@ -272,3 +272,17 @@ def test_a_silent_address_is_left_for_the_next_after_five_seconds(tg: Tg, lab: L
         nas.run("nft delete table ip silent")
         lab.home_dns.stop()
         lab.start_home_dns()
+
+def test_a_port_that_is_used_again_at_once_is_a_connection_of_its_own(tg: Tg, lab: Lab, port: int) -> None:
+    """As when few ports are left: the application closes when it has read the end, and opens the next connection from the same port."""
+    address = tg.lookup("nas.home.int")
+    with server(lab.nas, port, lambda s: s.sendall(b"once")):
+        for number in range(300):
+            with lab.laptop.socket(timeout=10) as s:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                s.bind(("0.0.0.0", port))
+                def connected() -> bool:                        # once the last ACK of the one before has come, which tg carries by rewrite
+                    return s.connect_ex((address, port)) != errno.EADDRNOTAVAIL      # noqa: B023
+                wait_for("the port is free", connected, 5, 0.001)
+                s.getpeername()
+                assert read_to_end(s) == b"once", number
