@@ -1,7 +1,7 @@
 #include "core/lanes.h"
 
 #include <algorithm>
-#include <tuple>
+#include <utility>
 
 namespace tg {
 
