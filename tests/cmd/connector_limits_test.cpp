@@ -255,7 +255,9 @@ TEST_F(ConnectorLimits, a_device_that_floods_does_not_starve_its_neighbour_and_m
     work.cancel();
   }
   net::set_log_level(net::Level::info);
-  const double quiet_rate = static_cast<double>(got[0]) / took[0], loud_rate = static_cast<double>(got[1]) / took[1];
+  // Quiet times carry what the loud ones before left over, too: their rate is not above what is sent.
+  const double quiet_rate = std::min(static_cast<double>(got[0]) / took[0], kPerMs * 1e3);
+  const double loud_rate = static_cast<double>(got[1]) / took[1];
   EXPECT_GT(quiet_rate, 1e6);
   // The flood is made on this same thread, which a sanitizer slows down, and the machine may have other work: how much of the
   // rate is left to the neighbour is a benchmark's to say. Starved it would be left next to nothing.
