@@ -8,6 +8,8 @@ import re
 import time
 from typing import Iterable
 
+from support.netns import numbered
+
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -29,7 +31,7 @@ def total_cpu(pids: Iterable[int]) -> float:
 
 def scheduled(pid: int) -> float:
     """As cpu() of the process alone, but from the scheduler's nanoseconds: for what uses less than a tick."""
-    return sum(int(path.read_text().split()[0]) for path in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+    return sum(int(text.split()[0]) for text in numbered(f"/proc/{pid}/task", "schedstat")) / 1e9
 
 
 def busy(seconds: float = 1.0) -> float:

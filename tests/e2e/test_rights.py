@@ -7,6 +7,7 @@ from typing import Iterator
 
 import pytest
 from support.lab import PUBLIC_WEB
+from support.netns import numbered
 from support.tg import PEOPLE, RESOURCES, Tg
 
 NET_ADMIN, NET_RAW, NET_BIND_SERVICE, DAC_OVERRIDE = 1 << 12, 1 << 13, 1 << 10, 1 << 1
@@ -35,7 +36,7 @@ def pid_of(tg: Tg, role: str) -> int:
 
 def rights(tg: Tg, role: str) -> list[dict[str, str]]:
     """Of each thread: connector and controller have one that carries the client's tunnel."""
-    texts = [path.read_text() for path in pathlib.Path(f"/proc/{pid_of(tg, role)}/task").glob("*/status")]
+    texts = list(numbered(f"/proc/{pid_of(tg, role)}/task", "status"))
     assert len(texts) >= (2 if role in ("connector", "controller") else 1), texts
     return [dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line) for text in texts]
 

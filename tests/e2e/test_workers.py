@@ -13,7 +13,7 @@ from typing import Iterator
 import pytest
 from support.dnswire import ask
 from support.lab import CONNECTOR, NAS
-from support.netns import Host, Process, freeze, wait_for
+from support.netns import Host, Process, freeze, numbered, wait_for
 from support.tg import PEOPLE, STUB, Tg, resource
 
 POLICY = PEOPLE + resource("NAS", "nas.home.int")
@@ -24,7 +24,7 @@ SOON, DIRECT = 10.0, 8445
 def workers(process: Process | None) -> int:
     """How many threads of a process carry traffic."""
     assert process
-    return sum(path.read_text() == "tg-worker\n" for path in pathlib.Path(f"/proc/{process.pid}/task").glob("*/comm"))
+    return list(numbered(f"/proc/{process.pid}/task", "comm")).count("tg-worker\n")
 
 
 def connect(host: Host, port: int = 80) -> socket.socket:

@@ -52,11 +52,20 @@ def wait_for(what: str, condition: Callable[[], Any], deadline: float = 5.0, eve
         threading.Event().wait(min(every, left))
 
 
+def numbered(folder: str, file: str) -> Iterator[str]:
+    """The text of `file` of every process of /proc, or of every thread of /proc/PID/task, that has not ended meanwhile. A glob
+    of pathlib fails when one ends between its listing and its looking."""
+    for number in os.listdir(folder):
+        if number.isdigit():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                yield pathlib.Path(folder, number, file).read_text()
+
+
 def wait_stopped(pid: int) -> None:
     """Waits until every thread of a process that was sent SIGSTOP is stopped: each goes on until it looks, and carries traffic."""
     def stopped() -> bool:
-        states = [task.read_text().rpartition(")")[2].split()[0] for task in pathlib.Path(f"/proc/{pid}/task").glob("*/stat")]
-        return set(states) <= {"T", "t", "Z"}
+        states = {text.rpartition(")")[2].split()[0] for text in numbered(f"/proc/{pid}/task", "stat")}
+        return states <= {"T", "t", "Z"}
     wait_for(f"process {pid} is stopped", stopped, 5, 0.002)
 
 
@@ -478,13 +487,12 @@ def adopt_orphans() -> None:
 def ended_children(name: str) -> Iterator[tuple[int, int]]:
     """The ended children of this process that are called `name`, and their exit statuses (negative: the signal). They
     are looked at and not reaped, so that nobody else misses them."""
-    for status in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            text = status.read_text()
-            end_of_comm = text.rindex(")")
-            comm, rest = text[text.index("(") + 1:end_of_comm], text[end_of_comm + 1:].split()
-            if (comm, rest[0], rest[1]) != (name[:15], "Z", str(os.getpid())):
-                continue
+    for text in numbered("/proc", "stat"):
+        end_of_comm = text.rindex(")")
+        comm, rest = text[text.index("(") + 1:end_of_comm], text[end_of_comm + 1:].split()
+        if (comm, rest[0], rest[1]) != (name[:15], "Z", str(os.getpid())):
+            continue
+        with contextlib.suppress(ChildProcessError):
             end = os.waitid(os.P_PID, int(text.split()[0]), os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if end:
                 yield end.si_pid, end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
