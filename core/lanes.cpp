@@ -89,6 +89,10 @@ bool Lanes::silent() const noexcept {
   return open() == 0 && std::any_of(lanes_.begin(), lanes_.end(), [](const Lane& l) { return l.silent; });
 }
 
+bool Lanes::silent(Name lane) const noexcept {
+  return std::any_of(lanes_.begin(), lanes_.end(), [&](const Lane& l) { return l.name == lane && l.silent; });
+}
+
 bool Lanes::next(const LoadOf& load, Instant now) {
   if (now < look_) return false;
   look_ = kNever;

@@ -104,8 +104,9 @@ class Lanes {
   std::optional<Name> choose(const LoadOf& load) const;
   // usable says whether choose would return one.
   bool usable() const noexcept { return open() > 0; }
-  // silent says whether some lane is silent, and none is usable.
+  // silent says whether some lane is silent, and none is usable; or of one lane whether it is.
   bool silent() const noexcept;
+  bool silent(Name lane) const noexcept;
   bool empty() const noexcept { return lanes_.empty(); }
 
   // next says whether one more lane is to be dialled now, which failed() or stood() later, or is given up by forget_dial(). Ask

@@ -209,8 +209,8 @@ Result<> Tunnel::on_timeout(Instant now) {
     t.fail(Code::none, Errc::timed_out, "the peer does not answer");
     return t.result();
   }
-  const Instant owed = t.said == kNever ? kNever : std::max(t.said, t.last_heard);
-  const bool ask = t.now >= t.last_heard + t.limits.ping_after || (owed != kNever && t.now >= owed + t.limits.ask_after);
+  if (t.asked == kNever && t.now >= t.ask_from()) t.asked = t.owed();
+  const bool ask = t.asked != kNever || t.now >= t.last_heard + t.limits.ping_after;
   if (ask && !t.ping_out) t.send_ping();
   if (t.now >= t.silent_from()) t.silent = true;
   return {};
@@ -222,20 +222,26 @@ Instant Tunnel::next_deadline() const noexcept {
   return t.due();
 }
 
+void Tunnel::doubt(Instant since, Instant now) {
+  State& t = *state_;
+  t.said = std::min(t.said, std::max(since, now - t.limits.ask_after));
+  ping(now);
+}
+
 bool Tunnel::silent() const noexcept { return state_->silent; }
+Instant Tunnel::asked() const noexcept { return state_->asked; }
 void Tunnel::progress(Instant when) noexcept { state_->progress_at = std::max(state_->progress_at, when); }
 
 Instant Tunnel::State::due() const noexcept {
   Instant next = ping_out ? std::max(ping_at, last_heard) + limits.dead_after : last_heard + limits.ping_after;
-  if (said != kNever && !ping_out) next = std::min(next, std::max(said, last_heard) + limits.ask_after);
+  if (asked == kNever) next = std::min(next, ask_from());
   if (!silent) next = std::min(next, silent_from());
   return std::max(next, grace_until);
 }
 
 Instant Tunnel::State::silent_from() const noexcept {
   if (said == kNever) return kNever;
-  const Instant owed = std::max(said, last_heard);
-  return std::min(std::max(owed, progress_at) + limits.silent_after, owed + kMostProgress * limits.silent_after);
+  return std::min(std::max(owed(), progress_at) + limits.silent_after, owed() + kMostProgress * limits.silent_after);
 }
 
 void Tunnel::State::note_said() noexcept {

@@ -127,7 +127,11 @@ class Tunnel {
   Instant next_deadline() const noexcept;
 
   // ping asks the peer for a sign of life now; its answer is one, and dead_after and silent_after apply.
+  // doubt does so as if an answer had been owed `since`, yet leaves ask_after for it: another tunnel by the same way asked then.
+  // asked returns since when the answer is owed that the peer was asked for after ask_after; kNever once a byte has come.
   void ping(Instant now);
+  void doubt(Instant since, Instant now);
+  Instant asked() const noexcept;
   // silent says that the peer owes an answer, and that no byte has come from it for silent_after. Set by on_timeout(),
   // over with the next byte.
   bool silent() const noexcept;

@@ -62,6 +62,8 @@ struct Tunnel::State {
   void send_ping();
   void note_said() noexcept;
   Instant due() const noexcept;
+  Instant owed() const noexcept { return said == kNever ? kNever : std::max(said, last_heard); }   // since when an answer is
+  Instant ask_from() const noexcept { return said == kNever ? kNever : owed() + limits.ask_after; }
   Instant silent_from() const noexcept;      // kNever while no answer is owed
   void sample_round_trip() noexcept;
   // fail ends the tunnel, with a GOAWAY where `code` is not none.
@@ -120,6 +122,7 @@ struct Tunnel::State {
   // what was said before the PING. kNever: there are none. Clients only.
   Instant said = kNever;
   Instant said_since_ping = kNever;
+  Instant asked = kNever;                    // see Tunnel::asked
   Instant progress_at{};
   Instant grace_until{};                     // this process did not run; until then the peer has time to be heard
   bool silent = false;

@@ -80,7 +80,8 @@ struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
   std::uint64_t in = 0, out = 0;
   std::vector<Batch*> batches;      // that wait; nullptr where one was forgotten
   bool receiving = false;
-  bool silent = false;    // and on_silence was told so
+  bool silent = false;      // and on_silence was told so
+  Instant asked = kNever;   // and on_asked was
   bool open = false;
   bool ended = false;
   bool kicked = false;
@@ -139,6 +140,10 @@ struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
   }
 
   void tell_silence() {
+    if (!ended && asked != tunnel.asked()) {
+      asked = tunnel.asked();
+      if (asked != kNever && callbacks.on_asked) callbacks.on_asked(asked);
+    }
     if (ended || silent == tunnel.silent()) return;
     silent = !silent;
     if (callbacks.on_silence) callbacks.on_silence(silent);
@@ -239,6 +244,12 @@ void TunnelLink::close(Code code) {
   state_->tunnel.goaway(code);
   const bool again = std::exchange(state_->closing, true);
   if (!again && !state_->ended) state_->attempt.after(kFarewell);
+  state_->kick();
+}
+
+void TunnelLink::doubt(Instant since) {
+  if (!state_->open) return;
+  state_->tunnel.doubt(since, Loop::now());
   state_->kick();
 }
 

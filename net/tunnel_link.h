@@ -34,6 +34,9 @@ class TunnelLink {
     std::function<void(const Error&)> on_close;    // once, at the end; every stream is gone without further calls
     // The peer owes an answer and is silent, and after that, that it was heard again: see Tunnel::silent.
     std::function<void(bool silent)> on_silence = {};
+    // It owes an answer, was asked for a sign of life, and will be silent soon: see Tunnel::asked. Other tunnels by the same way may
+    // owe one as well.
+    std::function<void(Instant since)> on_asked = {};
   };
 
   // The Tunnel exists from the start, so that a client's first frames leave with the end of the handshake. `handler` must
@@ -57,8 +60,9 @@ class TunnelLink {
   void forget_batch(Batch& batch) noexcept;   // which still waits
   // kick sends what the Tunnel has to say before the Loop waits again.
   void kick();
-  // probe asks the peer for a sign of life: on_silence follows when none comes.
+  // probe asks the peer for a sign of life: on_silence follows when none comes. doubt: see Tunnel::doubt.
   void probe();
+  void doubt(Instant since);
   // close sends GOAWAY(code) and what is queued, then ends; within 5 s in any case.
   void close(Code code);
 

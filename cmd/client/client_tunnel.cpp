@@ -27,7 +27,10 @@ ClientTunnel::ClientTunnel(net::Loop& loop, net::Fd fd, const net::TlsContext& c
                end_all(Code::host_unreachable, false);
                std::shared_ptr(callbacks_)->on_close(e);   // destroys this
              },
-             [this](bool silent) { silence(silent); }},
+             [this](bool silent) { silence(silent); },
+             [this](Instant since) {
+               if (const auto calls = callbacks_; calls->on_asked) calls->on_asked(since);
+             }},
             std::move(server_name), std::move(expect_uri), std::chrono::seconds(3)) {}
 
 ClientTunnel::~ClientTunnel() { end_all(Code::host_unreachable, true); }

@@ -23,35 +23,6 @@ double seconds_since(Instant t) { return std::chrono::duration<double>(net::Loop
 
 }  // namespace
 
-std::size_t Peer::Standing::streams() const {
-  std::size_t n = 0;
-  for (const Lane& l : lanes) n += l.tunnel->streams();
-  return n;
-}
-
-Peer::Lane* Peer::Standing::find(LaneName lane) noexcept {
-  const auto it = std::find_if(lanes.begin(), lanes.end(), [&](const Lane& l) { return l.name == lane; });
-  return it == lanes.end() ? nullptr : &*it;
-}
-
-Lanes::LoadOf Peer::Standing::loads() {
-  return [this](LaneName lane) { return find(lane)->tunnel->load(); };
-}
-
-void Peer::Standing::end(LaneName lane) {
-  plan.ended(lane);
-  const Lane* l = find(lane);
-  past_in += l->tunnel->link().bytes_in();
-  past_out += l->tunnel->link().bytes_out();
-  std::erase_if(lanes, [&](const Lane& x) { return x.name == lane; });
-}
-
-void Peer::Standing::end_idle_lanes() {
-  for (std::size_t i = lanes.size(); i-- > 0 && lanes.size() > 1;) {
-    if (lanes[i].tunnel->streams() == 0) end(lanes[i].name);
-  }
-}
-
 Peer::Peer(net::Loop& loop, const cmd::AgentIdentity& identity, net::ResolveHost resolve, ConnectorInfo info, std::string grant,
            Callbacks callbacks)
     : loop_(loop), identity_(identity), resolve_(std::move(resolve)), info_(std::move(info)), grant_(std::move(grant)),
@@ -69,12 +40,7 @@ void Peer::update(const ConnectorInfo& info, const std::string& grant) {
   info_ = info;
   if (grant != grant_) {
     grant_ = grant;
-    for (const Standing& s : tunnels_) {
-      for (const Lane& l : s.lanes) {
-        l.tunnel->link().tunnel().send_grant(grant_);
-        l.tunnel->link().kick();
-      }
-    }
+    for (const Standing& s : tunnels_) s.tunnel->set_grant(grant_);
   }
   if (!other_ways) return;
   leave_lost_ways();
@@ -91,12 +57,12 @@ void Peer::leave_lost_ways() {
     return true;
   });
   for (Standing& s : tunnels_) {
-    if (!lost(s.path) || plan_.state(s.name) == PathPlan::State::leaving) continue;
-    net::log(net::Level::info, "connector {}: {} is no longer a way to it; new flows go elsewhere", info_.name, s.path.address);
+    if (!lost(s.tunnel->path()) || plan_.state(s.name) == PathPlan::State::leaving) continue;
+    net::log(net::Level::info, "connector {}: {} is no longer a way to it; new flows go elsewhere", info_.name, s.tunnel->path().address);
     plan_.goodbye(s.name, now);
   }
   for (Standing& s : tunnels_) {
-    if (!s.path.direct && lost(s.path)) s.ends = std::min(s.ends, now + kLastWords);
+    if (!s.tunnel->path().direct && lost(s.tunnel->path())) s.ends = std::min(s.ends, now + kLastWords);
   }
   end_overdue();
 }
@@ -143,15 +109,15 @@ void Peer::dial(PathPlan::Kind kind) {
 void Peer::mind_lanes() {
   Standing* s = chosen();
   for (Standing& other : tunnels_) {
-    if (&other != s) other.plan.forget_dial();
+    if (&other != s) other.tunnel->forget_dial();
   }
-  if (s != nullptr && s->plan.next(s->loads(), net::Loop::now())) attempt(s->path, s->name);
+  if (s != nullptr && s->tunnel->wants_lane()) attempt(s->tunnel->path(), s->name);
   look_later();
 }
 
 void Peer::look_later() {
   const Standing* s = chosen();
-  timer_.at(std::min(plan_.next_deadline(), s != nullptr ? s->plan.next_deadline() : kNever));
+  timer_.at(std::min(plan_.next_deadline(), s != nullptr ? s->tunnel->next_deadline() : kNever));
 }
 
 void Peer::attempt(ClientTunnel::Path path, std::optional<PathPlan::Name> of) {
@@ -201,25 +167,16 @@ Peer::Standing* Peer::find(PathPlan::Name name) noexcept {
 
 Peer::Standing* Peer::chosen() noexcept { return plan_.chosen() ? find(*plan_.chosen()) : nullptr; }
 
-ClientTunnel* Peer::lane_for_stream() {
-  Standing* s = chosen();
-  const auto lane = s != nullptr ? s->plan.choose(s->loads()) : std::nullopt;
-  return lane ? s->find(*lane)->tunnel.get() : nullptr;
-}
-
 Result<> Peer::open(const OpenRequest& request, Stream& user) {
-  ClientTunnel* lane = lane_for_stream();
-  if (lane == nullptr) return fail(Errc::unreachable, "there is no tunnel");
-  if (auto begun = lane->open(request, user); !begun) return begun;
-  if (request.protocol == Protocol::icmp) return {};
-  if (chosen()->plan.began(net::Loop::now())) look_later();
-  return {};
+  Standing* s = chosen();
+  if (s == nullptr) return fail(Errc::unreachable, "there is no tunnel");
+  return s->tunnel->open(request, user);
 }
 
 Result<> Peer::query(const Query& query, Stream& user) {
-  ClientTunnel* lane = lane_for_stream();
-  if (lane == nullptr) return fail(Errc::unreachable, "there is no tunnel");
-  return lane->query(query, user);
+  Standing* s = chosen();
+  if (s == nullptr) return fail(Errc::unreachable, "there is no tunnel");
+  return s->tunnel->query(query, user);
 }
 
 void Peer::won(Attempt& a) {
@@ -228,38 +185,25 @@ void Peer::won(Attempt& a) {
     Standing* s = find(*a.of);
     TG_CHECK(s != nullptr);   // drive() forgets the attempts of what is not in use
     net::log(net::Level::debug, "connector {}: one lane more by {}", info_.name, a.path.address);
-    add_lane(*s, std::move(attempt->tunnel));
+    s->tunnel->add(std::move(attempt->tunnel), grant_);
     return drive();
   }
   const PathPlan::Name name = plan_.stood(kind_of(a.path), net::Loop::now());
-  tunnels_.push_back({name, a.path});
+  tunnels_.push_back({name, std::make_unique<LanedTunnel>(info_.name, a.path, callbacks_of(name))});
   problem_.clear();
   net::log(net::Level::info, "connector {}: {} tunnel by {}", info_.name, kind_text(a.path), a.path.address);
-  add_lane(tunnels_.back(), std::move(attempt->tunnel));
+  tunnels_.back().tunnel->add(std::move(attempt->tunnel), grant_);
   drive();
 }
 
-void Peer::add_lane(Standing& s, std::unique_ptr<ClientTunnel> made) {
-  const LaneName lane = ++last_lane_;
-  ClientTunnel& tunnel = *made;
-  s.lanes.push_back({lane, std::move(made)});
-  s.plan.stood(lane, net::Loop::now());
-  ClientTunnel::Callbacks callbacks;
-  const PathPlan::Name name = s.name;
-  callbacks.on_close = [this, name, lane](const Error& e) { lost(name, lane, e); };
-  callbacks.on_goaway = [this, name, lane] { goodbye(name, lane); };
-  callbacks.on_idle = [this, name, lane] {
-    if (Standing* of = find(name)) of->plan.idle(lane, net::Loop::now());
-    tidy_.after(Duration::zero());
-  };
-  callbacks.on_busy = [this, name] {
-    if (plan_.chosen() == name && chosen()->plan.busy(net::Loop::now())) look_later();
-  };
-  callbacks.on_silence = [this, name, lane](bool silent) { silence(name, lane, silent); };
-  callbacks.on_orphan = [this](ClientTunnel::Pending p) { callbacks_.reopen(std::move(p)); };
-  tunnel.set_callbacks(std::move(callbacks));
-  if (!grant_.empty()) tunnel.link().tunnel().send_grant(grant_);
-  tunnel.link().kick();
+LanedTunnel::Callbacks Peer::callbacks_of(PathPlan::Name name) {
+  LanedTunnel::Callbacks callbacks;
+  callbacks.judge = [this, name] { judge(name); };
+  callbacks.lost = [this, name](const Error& e) { end(name, e); };
+  callbacks.look = [this] { look_later(); };
+  callbacks.idle = [this] { tidy_.after(Duration::zero()); };
+  callbacks.reopen = [this](ClientTunnel::Pending p) { callbacks_.reopen(std::move(p)); };
+  return callbacks;
 }
 
 void Peer::failed(Attempt& a, const Error& e) {
@@ -267,7 +211,7 @@ void Peer::failed(Attempt& a, const Error& e) {
   if (closed_) return;
   if (gone->of) {
     net::log(net::Level::debug, "connector {}: no lane more by {}: {}", info_.name, gone->path.address, e.text);
-    if (Standing* s = find(*gone->of)) s->plan.failed(net::Loop::now());
+    if (Standing* s = find(*gone->of)) s->tunnel->lane_failed();
     return drive();
   }
   plan_.failed(kind_of(gone->path), net::Loop::now());
@@ -277,75 +221,44 @@ void Peer::failed(Attempt& a, const Error& e) {
   drive();
 }
 
-void Peer::silence(PathPlan::Name name, LaneName lane, bool silent) {
+// New streams go to a tunnel that is usable; one that is silent may be so again, others leave.
+void Peer::judge(PathPlan::Name name) {
   Standing* s = find(name);
   if (s == nullptr || closed_) return;
-  s->find(lane)->silent = silent;
-  s->plan.silent(lane, silent);
-  for (const Lane& l : s->lanes) {
-    if (silent && !l.silent) l.tunnel->link().probe();   // they may go the same dead way, and have said nothing to find out by
-  }
-  if (s->plan.usable() && !s->silent()) {
-    net::log(net::Level::info, "connector {}: a lane by {}, of {}, {}", info_.name, s->path.address, s->lanes.size(),
-             silent ? "does not answer; new flows take the others" : "answers again");
-  }
-  judge(*s);
-}
-
-void Peer::goodbye(PathPlan::Name name, LaneName lane) {
-  Standing* s = find(name);
-  if (s == nullptr) return;
-  s->plan.goodbye(lane, net::Loop::now());
-  judge(*s);
-}
-
-// What its lanes do, a tunnel does when none of them takes new streams.
-void Peer::judge(Standing& s) {
   const Instant now = net::Loop::now();
-  if (s.plan.usable()) {
-    if (s.silent()) {
-      net::log(net::Level::info, "connector {}: the {} tunnel by {} answers again, after {:.1f} s", info_.name, kind_text(s.path),
-               s.path.address, seconds_since(s.silent_since));
-      s.silent_since = kNever;
-      plan_.heard(s.name, now);
+  const ClientTunnel::Path& path = s->tunnel->path();
+  if (s->tunnel->usable()) {
+    if (s->silent_since != kNever) {
+      net::log(net::Level::info, "connector {}: the {} tunnel by {} answers again, after {:.1f} s", info_.name, kind_text(path),
+               path.address, seconds_since(s->silent_since));
+      s->silent_since = kNever;
+      plan_.heard(name, now);
     }
-  } else if (!s.plan.silent()) {
-    s.silent_since = kNever;
-    plan_.goodbye(s.name, now);
-  } else if (!s.silent()) {
-    s.silent_since = now;
-    problem_ = fmt::format("no answer by {}", s.path.address);
+  } else if (!s->tunnel->silent()) {
+    s->silent_since = kNever;
+    plan_.goodbye(name, now);
+  } else if (s->silent_since == kNever) {
+    s->silent_since = now;
+    problem_ = fmt::format("no answer by {}", path.address);
     net::log(net::Level::warning, "connector {}: the {} tunnel by {} does not answer; new flows go elsewhere", info_.name,
-             kind_text(s.path), s.path.address);
-    plan_.silent(s.name, now);
+             kind_text(path), path.address);
+    plan_.silent(name, now);
   }
   drive();
 }
 
-void Peer::lost(PathPlan::Name name, LaneName lane, const Error& e) {
-  if (closed_) return;
-  Standing* s = find(name);
-  if (s == nullptr) return;
-  if (s->lanes.size() == 1) return end(name, e);
-  net::log(net::Level::info, "connector {}: a lane by {}, of {}, ended: {}", info_.name, s->path.address, s->lanes.size(), e.text);
-  auto pending = s->find(lane)->tunnel->take_pending();
-  s->end(lane);
-  judge(*s);
-  for (auto& p : pending) callbacks_.reopen(std::move(p));
-}
-
 void Peer::end(PathPlan::Name name, const Error& e) {
+  if (closed_) return;
   const auto it = std::find_if(tunnels_.begin(), tunnels_.end(), [&](const Standing& s) { return s.name == name; });
   if (it == tunnels_.end()) return;
   const Standing gone = std::move(*it);
   tunnels_.erase(it);
   if (plan_.chosen() == name || plan_.state(name) == PathPlan::State::suspect) {
-    net::log(net::Level::warning, "connector {}: the tunnel by {} ended: {}", info_.name, gone.path.address, e.text);
+    net::log(net::Level::warning, "connector {}: the tunnel by {} ended: {}", info_.name, gone.tunnel->path().address, e.text);
     if (!plan_.chosen() || plan_.chosen() == name) problem_ = e.text;
   }
   plan_.ended(name, net::Loop::now());
-  std::vector<ClientTunnel::Pending> pending;
-  for (const Lane& l : gone.lanes) std::ranges::move(l.tunnel->take_pending(), std::back_inserter(pending));
+  auto pending = gone.tunnel->take_pending();
   drive();
   for (auto& p : pending) callbacks_.reopen(std::move(p));
 }
@@ -353,9 +266,7 @@ void Peer::end(PathPlan::Name name, const Error& e) {
 void Peer::move_pending() {
   std::vector<ClientTunnel::Pending> pending;
   for (const Standing& s : tunnels_) {
-    for (const Lane& l : s.lanes) {
-      if (l.silent) std::ranges::move(l.tunnel->take_pending(), std::back_inserter(pending));
-    }
+    std::ranges::move(s.tunnel->take_pending_of_silent(), std::back_inserter(pending));
   }
   for (auto& p : pending) callbacks_.reopen(std::move(p));
 }
@@ -363,27 +274,20 @@ void Peer::move_pending() {
 void Peer::tidy() {
   if (closed_) return;
   std::erase_if(tunnels_, [&](const Standing& s) {
-    if (plan_.needed(s.name, s.streams())) return false;
+    if (plan_.needed(s.name, s.tunnel->streams())) return false;
     plan_.ended(s.name, net::Loop::now());
     return true;
   });
   for (Standing& s : tunnels_) {
     if (plan_.chosen() == s.name || plan_.state(s.name) == PathPlan::State::suspect) continue;
-    const bool usable = s.plan.usable();
-    s.end_idle_lanes();   // it runs dry
-    if (usable && !s.plan.usable()) judge(s);
+    s.tunnel->end_idle();   // it runs dry
   }
-  if (Standing* s = chosen()) {
-    while (const auto lane = s->plan.spare(s->loads(), net::Loop::now())) s->end(*lane);
-  }
+  if (Standing* s = chosen()) s->tunnel->end_spare();
   mind_lanes();
 }
 
 void Peer::network_changed() {
-  for (Standing& s : tunnels_) {
-    for (const Lane& l : s.lanes) l.tunnel->link().probe();
-    s.plan.forget_dial();
-  }
+  for (const Standing& s : tunnels_) s.tunnel->network_changed();
   attempts_.clear();   // they may hang on a way that is gone
   plan_.network_changed(net::Loop::now());
   drive();
@@ -392,14 +296,12 @@ void Peer::network_changed() {
 void Peer::close() {
   closed_ = true;
   attempts_.clear();
-  for (const Standing& s : tunnels_) {
-    for (const Lane& l : s.lanes) l.tunnel->link().close(Code::shutting_down);
-  }
+  for (const Standing& s : tunnels_) s.tunnel->close();
 }
 
 std::size_t Peer::streams() const {
   std::size_t n = 0;
-  for (const Standing& s : tunnels_) n += s.streams();
+  for (const Standing& s : tunnels_) n += s.tunnel->streams();
   return n;
 }
 
@@ -408,24 +310,13 @@ Json Peer::status() const {
   j["state"] = up() ? "up" : "down";
   Json others = Json::array();
   for (const Standing& s : tunnels_) {
-    Json t = {{"path", kind_text(s.path)}, {"address", s.path.address}, {"flows", s.streams()}, {"lanes", s.lanes.size()}};
-    std::optional<Duration> round_trip;
-    std::uint64_t in = s.past_in, out = s.past_out;
-    for (const Lane& l : s.lanes) {
-      const auto one = l.tunnel->link().tunnel().round_trip();
-      if (one && (!round_trip || *one < *round_trip)) round_trip = one;
-      in += l.tunnel->link().bytes_in();
-      out += l.tunnel->link().bytes_out();
-    }
-    if (round_trip) t["round_trip_ms"] = std::chrono::duration<double, std::milli>(*round_trip).count();
-    t["bytes_in"] = in;
-    t["bytes_out"] = out;
+    Json t = s.tunnel->status();
     if (plan_.chosen() == s.name) {
       j.update(t);
       continue;
     }
     t["state"] = plan_.state(s.name) == PathPlan::State::suspect ? "silent" : "draining";
-    if (s.silent()) t["silent_s"] = seconds_since(s.silent_since);
+    if (s.silent_since != kNever) t["silent_s"] = seconds_since(s.silent_since);
     others.push_back(std::move(t));
   }
   if (!up()) j["problem"] = problem_;

@@ -1,4 +1,4 @@
-// One connector as the client sees it: attempts over every path, the tunnel in use with its lanes, and those that run dry.
+// One connector as the client sees it: attempts over every path, the tunnel in use, and those that run dry.
 #pragma once
 
 #include <functional>
@@ -7,16 +7,14 @@
 #include <vector>
 
 #include "cmd/agent_identity.h"
-#include "cmd/client/client_tunnel.h"
-#include "core/lanes.h"
+#include "cmd/client/laned_tunnel.h"
 #include "core/path_plan.h"
 #include "core/view.h"
 #include "net/dial.h"
 
 namespace tg::client {
 
-// Peer dials a connector for ever, by the rules of PathPlan, and keeps its tunnels, each of a lane or a few (see Lanes). A
-// tunnel whose way the controller no longer names gets no new flows; by a relay it ends kLastWords later: whoever was taken out
+// Peer dials a connector for ever, by the rules of PathPlan, and keeps its tunnels. A tunnel whose way the controller no longer names gets no new flows; by a relay it ends kLastWords later: whoever was taken out
 // of service carries nothing on.
 class Peer {
  public:
@@ -51,33 +49,17 @@ class Peer {
   Json status() const;
 
  private:
-  using LaneName = Lanes::Name;
   struct Attempt {
     ClientTunnel::Path path;
     std::optional<PathPlan::Name> of;        // the tunnel that it would be a lane of; none: it would be a tunnel itself
     std::unique_ptr<net::Dial> dial;
     std::unique_ptr<ClientTunnel> tunnel;
   };
-  struct Lane {
-    LaneName name;
-    std::unique_ptr<ClientTunnel> tunnel;
-    bool silent = false;
-  };
   struct Standing {
     PathPlan::Name name;
-    ClientTunnel::Path path;
-    std::vector<Lane> lanes = {};            // never empty
-    Lanes plan = {};
-    Instant silent_since = kNever;           // all of it
+    std::unique_ptr<LanedTunnel> tunnel;
+    Instant silent_since = kNever;
     Instant ends = kNever;                   // at the latest: its relay is out of service
-    std::uint64_t past_in = 0, past_out = 0; // bytes of lanes that ended
-
-    std::size_t streams() const;
-    Lane* find(LaneName lane) noexcept;
-    Lanes::LoadOf loads();
-    void end(LaneName lane);                 // and counts what it carried
-    void end_idle_lanes();                   // but for one
-    bool silent() const noexcept { return silent_since != kNever; }
   };
 
   void drive();
@@ -89,18 +71,14 @@ class Peer {
   void connected(Attempt& a, net::Fd fd);
   void won(Attempt& a);
   void failed(Attempt& a, const Error& e);
-  void add_lane(Standing& s, std::unique_ptr<ClientTunnel> tunnel);
-  void silence(PathPlan::Name name, LaneName lane, bool silent);
-  void goodbye(PathPlan::Name name, LaneName lane);
-  void judge(Standing& s);
-  void lost(PathPlan::Name name, LaneName lane, const Error& e);
+  LanedTunnel::Callbacks callbacks_of(PathPlan::Name name);
+  void judge(PathPlan::Name name);
   void end(PathPlan::Name name, const Error& e);
   void leave_lost_ways();
   void end_overdue();
   void tidy();
   Standing* find(PathPlan::Name name) noexcept;
   Standing* chosen() noexcept;
-  ClientTunnel* lane_for_stream();
   std::unique_ptr<Attempt> take(Attempt& a);
 
   net::Loop& loop_;
@@ -110,13 +88,12 @@ class Peer {
   std::string grant_;
   Callbacks callbacks_;
   PathPlan plan_;
-  std::vector<std::unique_ptr<Attempt>> attempts_;
-  std::vector<Standing> tunnels_;
   std::size_t relay_turn_ = 0;             // which relay is tried next
-  LaneName last_lane_ = 0;
   std::string problem_ = "not connected yet";
   net::Timer timer_, tidy_, overdue_;
   bool closed_ = false;
+  std::vector<std::unique_ptr<Attempt>> attempts_;
+  std::vector<Standing> tunnels_;          // destroyed first: their streams end, which is told
 };
 
 }  // namespace tg::client

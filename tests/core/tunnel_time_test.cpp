@@ -70,9 +70,11 @@ TEST(TunnelTime, takes_any_byte_for_life) {
     p.carry(p.connector, p.client);
     EXPECT_TRUE(p.client.on_timeout(p.now));
   }
-  p.now = p.client.next_deadline();
-  EXPECT_TRUE(p.client.on_timeout(p.now));
-  EXPECT_TRUE(p.client.silent());
+  for (const bool silent : {false, true}) {             // asked, and then taken for silent
+    p.now = p.client.next_deadline();
+    EXPECT_TRUE(p.client.on_timeout(p.now));
+    EXPECT_EQ(p.client.silent(), silent);
+  }
   p.now = p.client.next_deadline();
   EXPECT_FALSE(p.client.on_timeout(p.now));
 }
@@ -132,6 +134,55 @@ TEST(TunnelSilence, is_noticed_two_seconds_after_an_open_without_an_answer) {
   EXPECT_EQ(p.tick(start), 2s);
   EXPECT_TRUE(p.client.silent());
   EXPECT_EQ(p.client.streams(), 2u) << "nothing has ended";
+}
+
+TEST(TunnelSilence, is_told_before_it_is_sure) {
+  Silent p;
+  const Instant start = p.now += 5s;
+  p.open();
+  EXPECT_EQ(p.client.asked(), kNever);
+  p.lose(p.client);
+  EXPECT_EQ(p.tick(start), 1s);
+  EXPECT_EQ(p.client.asked(), start);
+  p.lose(p.client);
+  EXPECT_EQ(p.tick(start), 2s);
+  EXPECT_EQ(p.client.asked(), start) << "told once";
+  p.connector.ping(p.now);
+  p.run();
+  EXPECT_EQ(p.client.asked(), kNever);
+}
+
+TEST(TunnelSilence, of_another_by_the_same_way_counts_here_too) {
+  Silent p;
+  const Instant start = p.now += 5s;
+  p.now += 1s;
+  p.client.doubt(start, p.now);
+  EXPECT_TRUE(p.client.wants_output()) << "PING";
+  p.lose(p.client);
+  while (!p.client.silent()) p.tick(start);
+  EXPECT_EQ(p.now - start, 2s);
+}
+
+TEST(TunnelSilence, of_another_is_nothing_to_one_that_answers) {
+  Silent p;
+  const Instant start = p.now += 5s;
+  p.now += 1s;
+  p.client.doubt(start, p.now);
+  p.now += 900ms;
+  ASSERT_TRUE(p.client.on_timeout(p.now));
+  p.run();
+  EXPECT_EQ(p.client.asked(), kNever);
+  EXPECT_GT(p.client.next_deadline(), p.now + 10s) << "nothing is owed";
+}
+
+TEST(TunnelSilence, of_another_that_was_long_leaves_a_second_to_answer) {
+  Silent p;
+  const Instant start = p.now += 5s;
+  p.now += 7s;
+  p.client.doubt(start, p.now);
+  p.lose(p.client);
+  while (!p.client.silent()) p.tick(start);
+  EXPECT_EQ(p.now - start, 8s);
 }
 
 TEST(TunnelSilence, is_over_with_the_first_byte) {
@@ -206,6 +257,8 @@ TEST(TunnelSilence, is_noticed_when_the_owner_asks) {
   const Instant start = p.now += 5s;
   p.client.ping(p.now);                    // the network has changed
   p.lose(p.client);
+  EXPECT_EQ(p.tick(start), 1s);
+  EXPECT_FALSE(p.client.wants_output()) << "it was asked";
   EXPECT_EQ(p.tick(start), 2s);
   EXPECT_TRUE(p.client.silent());
 }

@@ -6,6 +6,7 @@ import contextlib
 import re
 import socket
 import threading
+import time
 from typing import Iterator
 
 import pytest
@@ -141,8 +142,12 @@ def test_a_way_that_swallows_all_lanes_is_left_by_what_begins(open_home: Tg, lab
     wait_direct(open_home)
     with flows(open_home, 3, port) as all_of_them:
         block(lab, "drop")
+        began = time.monotonic()
         try:
-            with flow(open_home, port + 100) as new:            # which tries a lane, and then another, and then the relay
+            with flow(open_home, port + 100) as new:            # which has a lane, and then the relay
+                took = time.monotonic() - began
+                print(f"{took:.2f} s")
+                assert took < 4, "no lane is tried after another"
                 assert tunnel_of(open_home)["path"] == "relayed"
                 assert echo(new, b"by the relay")
         finally:
