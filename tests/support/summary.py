@@ -1,6 +1,6 @@
 """Adds up the JUnit files of a test run: summary.py FOLDER. The last line is "N passed, N failed".
 
-FOLDER holds for each run RUN a RUN.ctest.xml and RUN.ctest.status (of ctest), RUN.gtest/NAME_tests.xml (of the
+FOLDER holds for each run RUN a RUN.ctest.xml and RUN.ctest.status (of ctest), RUN.gtest/NAME.xml (of the
 GoogleTest programs that ctest ran) and RUN.pytest.xml, and STEP.failed, a line of text, for each step that did not even
 get that far.
 
@@ -86,7 +86,7 @@ def of_ctest(path: pathlib.Path, programs: pathlib.Path) -> Count:
     for test in tests:
         name = test.get("name", "")
         status = "fail" if test.find("failure") is not None else test.get("status", "unknown")
-        out.add(of_program(name, status, programs / f"{name}_tests.xml"))
+        out.add(of_program(name, status, programs / f"{name}.xml"))
     told = path.with_suffix(".status")
     status = told.read_text().strip() if told.exists() else "no exit status"
     if status != "0" and not out.failed:
