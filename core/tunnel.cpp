@@ -209,8 +209,8 @@ Result<> Tunnel::on_timeout(Instant now) {
     t.fail(Code::none, Errc::timed_out, "the peer does not answer");
     return t.result();
   }
-  if (t.asked == kNever && t.now >= t.ask_from()) t.asked = t.owed();
-  const bool ask = t.asked != kNever || t.now >= t.last_heard + t.limits.ping_after;
+  const bool ask = t.now >= t.last_heard + t.limits.ping_after || t.now >= t.ask_from();
+  if (t.now >= t.tell_from()) t.asked = true;
   if (ask && !t.ping_out) t.send_ping();
   if (t.now >= t.silent_from()) t.silent = true;
   return {};
@@ -224,19 +224,27 @@ Instant Tunnel::next_deadline() const noexcept {
 
 void Tunnel::doubt(Instant since, Instant now) {
   State& t = *state_;
-  t.said = std::min(t.said, std::max(since, now - t.limits.ask_after));
+  if (t.ping_out && t.ping_sent && now >= t.ping_at + t.limits.ask_after / 2) t.said = std::min(t.said, since);
   ping(now);
 }
 
 bool Tunnel::silent() const noexcept { return state_->silent; }
-Instant Tunnel::asked() const noexcept { return state_->asked; }
+bool Tunnel::asked() const noexcept { return state_->asked; }
+Instant Tunnel::owed() const noexcept { return state_->owed(); }
 void Tunnel::progress(Instant when) noexcept { state_->progress_at = std::max(state_->progress_at, when); }
 
 Instant Tunnel::State::due() const noexcept {
   Instant next = ping_out ? std::max(ping_at, last_heard) + limits.dead_after : last_heard + limits.ping_after;
-  if (asked == kNever) next = std::min(next, ask_from());
+  next = std::min({next, ask_from(), tell_from()});
   if (!silent) next = std::min(next, silent_from());
   return std::max(next, grace_until);
+}
+
+Instant Tunnel::State::ask_from() const noexcept { return said == kNever || ping_out ? kNever : owed() + limits.ask_after; }
+
+Instant Tunnel::State::tell_from() const noexcept {
+  const Instant words = std::min(said_words, said_since_ping);
+  return words == kNever || asked ? kNever : std::max({words, last_heard, progress_at}) + limits.ask_after;
 }
 
 Instant Tunnel::State::silent_from() const noexcept {
@@ -244,10 +252,11 @@ Instant Tunnel::State::silent_from() const noexcept {
   return std::min(std::max(owed(), progress_at) + limits.silent_after, owed() + kMostProgress * limits.silent_after);
 }
 
-void Tunnel::State::note_said() noexcept {
+void Tunnel::State::note_said(bool ping) noexcept {
   if (side != Side::client) return;
-  Instant& since = ping_sent ? said_since_ping : said;
-  since = std::min(since, now);
+  if (ping_sent) said_since_ping = std::min(said_since_ping, now);   // words: there is one PING at a time
+  else said = std::min(said, now);
+  if (!ping_sent && !ping) said_words = std::min(said_words, now);
 }
 
 Result<> Tunnel::State::may_open(std::string_view host) const {
@@ -338,7 +347,7 @@ void Tunnel::State::sample_round_trip() noexcept {
   least = std::min(least, sample);
   pings = {pings.answered + 1, sample};
   ping_out = ping_sent = false;
-  said = std::exchange(said_since_ping, kNever);
+  said = said_words = std::exchange(said_since_ping, kNever);
   late_before = 0;
 }
 

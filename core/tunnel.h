@@ -127,11 +127,14 @@ class Tunnel {
   Instant next_deadline() const noexcept;
 
   // ping asks the peer for a sign of life now; its answer is one, and dead_after and silent_after apply.
-  // doubt does so as if an answer had been owed `since`, yet leaves ask_after for it: another tunnel by the same way asked then.
-  // asked returns since when the answer is owed that the peer was asked for after ask_after; kNever once a byte has come.
+  // owed returns since when an answer is owed, or kNever. asked is true when words of ours, not just a PING, have gone without one for
+  // ask_after although none is on its way any more (see progress), until a byte comes: another tunnel by the same way should be asked
+  // too. doubt says that such a one is silent, and since when it was owed an answer: who has not answered a PING for half of
+  // ask_after owes one since then too, and who was not asked is.
   void ping(Instant now);
   void doubt(Instant since, Instant now);
-  Instant asked() const noexcept;
+  Instant owed() const noexcept;
+  bool asked() const noexcept;
   // silent says that the peer owes an answer, and that no byte has come from it for silent_after. Set by on_timeout(),
   // over with the next byte.
   bool silent() const noexcept;

@@ -17,7 +17,7 @@ constexpr std::size_t kJoinedKept = 128 * 1024;
 void Tunnel::State::feed(Bytes in) {
   last_heard = now;
   silent = false;
-  asked = kNever;
+  asked = false;
   while (!in.empty() && !over) {
     switch (phase) {
       case Phase::header: {

@@ -80,7 +80,7 @@ bool Tunnel::State::send_control(MutBytes out, std::size_t& n) {
     const FrameHeader h = read_header(control.front());
     if (h.type == FrameType::ping && h.flags == 0) {
       ping_at = now;   // the time in our own queue is no round trip
-      note_said();
+      note_said(true);
       ping_sent = true;
     } else if (h.type == FrameType::open || h.type == FrameType::query) {
       note_said();

@@ -60,10 +60,11 @@ struct Tunnel::State {
   void grow(Stream& s, std::uint32_t consumed) noexcept;
   void control_added();                      // checks the bound of the control queue
   void send_ping();
-  void note_said() noexcept;
+  void note_said(bool ping = false) noexcept;
   Instant due() const noexcept;
   Instant owed() const noexcept { return said == kNever ? kNever : std::max(said, last_heard); }   // since when an answer is
-  Instant ask_from() const noexcept { return said == kNever ? kNever : owed() + limits.ask_after; }
+  Instant ask_from() const noexcept;         // kNever where a PING is out
+  Instant tell_from() const noexcept;        // kNever while no words are owed an answer, or that was told
   Instant silent_from() const noexcept;      // kNever while no answer is owed
   void sample_round_trip() noexcept;
   // fail ends the tunnel, with a GOAWAY where `code` is not none.
@@ -122,7 +123,8 @@ struct Tunnel::State {
   // what was said before the PING. kNever: there are none. Clients only.
   Instant said = kNever;
   Instant said_since_ping = kNever;
-  Instant asked = kNever;                    // see Tunnel::asked
+  Instant said_words = kNever;               // as `said`, of others than that PING
+  bool asked = false;                        // see Tunnel::asked
   Instant progress_at{};
   Instant grace_until{};                     // this process did not run; until then the peer has time to be heard
   bool silent = false;

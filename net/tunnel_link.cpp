@@ -81,7 +81,7 @@ struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
   std::vector<Batch*> batches;      // that wait; nullptr where one was forgotten
   bool receiving = false;
   bool silent = false;      // and on_silence was told so
-  Instant asked = kNever;   // and on_asked was
+  bool asked = false;       // and on_asked was
   bool open = false;
   bool ended = false;
   bool kicked = false;
@@ -142,7 +142,7 @@ struct TunnelLink::State : std::enable_shared_from_this<TunnelLink::State> {
   void tell_silence() {
     if (!ended && asked != tunnel.asked()) {
       asked = tunnel.asked();
-      if (asked != kNever && callbacks.on_asked) callbacks.on_asked(asked);
+      if (asked && callbacks.on_asked) callbacks.on_asked();
     }
     if (ended || silent == tunnel.silent()) return;
     silent = !silent;

@@ -34,9 +34,8 @@ class TunnelLink {
     std::function<void(const Error&)> on_close;    // once, at the end; every stream is gone without further calls
     // The peer owes an answer and is silent, and after that, that it was heard again: see Tunnel::silent.
     std::function<void(bool silent)> on_silence = {};
-    // It owes an answer, was asked for a sign of life, and will be silent soon: see Tunnel::asked. Other tunnels by the same way may
-    // owe one as well.
-    std::function<void(Instant since)> on_asked = {};
+    // It owes an answer, and may be silent soon: see Tunnel::asked.
+    std::function<void()> on_asked = {};
   };
 
   // The Tunnel exists from the start, so that a client's first frames leave with the end of the handshake. `handler` must

@@ -28,8 +28,8 @@ ClientTunnel::ClientTunnel(net::Loop& loop, net::Fd fd, const net::TlsContext& c
                std::shared_ptr(callbacks_)->on_close(e);   // destroys this
              },
              [this](bool silent) { silence(silent); },
-             [this](Instant since) {
-               if (const auto calls = callbacks_; calls->on_asked) calls->on_asked(since);
+             [this] {
+               if (const auto calls = callbacks_; calls->on_asked) calls->on_asked();
              }},
             std::move(server_name), std::move(expect_uri), std::chrono::seconds(3)) {}
 

@@ -31,7 +31,7 @@ class ClientTunnel final : public TunnelHandler {
     std::function<void()> on_idle = {};               // the last stream is gone
     std::function<void()> on_busy = {};               // see Lanes::Load; no stream may be begun or ended from there
     std::function<void(bool silent)> on_silence = {};   // see Tunnel::silent
-    std::function<void(Instant since)> on_asked = {};   // see Tunnel::asked
+    std::function<void()> on_asked = {};              // see Tunnel::asked
     std::function<void(Pending)> on_orphan = {};      // the connector never took it up, and says goodbye
   };
   struct Path {

@@ -45,7 +45,7 @@ void LanedTunnel::add(std::unique_ptr<ClientTunnel> made, const std::string& gra
     if (plan_.busy(net::Loop::now())) callbacks_.look();
   };
   callbacks.on_silence = [this, lane](bool silent) { silence(lane, silent); };
-  callbacks.on_asked = [this, lane](Instant since) { asked(lane, since); };
+  callbacks.on_asked = [this, lane] { ask_others(lane); };
   callbacks.on_orphan = [this](ClientTunnel::Pending p) { callbacks_.reopen(std::move(p)); };
   tunnel.set_callbacks(std::move(callbacks));
   if (!grant.empty()) tunnel.link().tunnel().send_grant(grant);
@@ -134,6 +134,10 @@ void LanedTunnel::silence(Name lane, bool silent) {
   if (closed_) return;
   const bool all = this->silent();
   plan_.silent(lane, silent);
+  const Instant since = at(lane).link().tunnel().owed();
+  for (const Lane& l : lanes_) {
+    if (silent && l.name != lane && !plan_.silent(l.name)) l.tunnel->link().doubt(since);
+  }
   if (usable() && !all) {
     net::log(net::Level::info, "connector {}: a lane by {}, of {}, {}", connector_, path_.address, lanes_.size(),
              silent ? "does not answer; new flows take the others" : "answers again");
@@ -141,10 +145,10 @@ void LanedTunnel::silence(Name lane, bool silent) {
   callbacks_.judge();
 }
 
-// The others may go the same dead way, and have said nothing to find out by.
-void LanedTunnel::asked(Name lane, Instant since) {
+// They may go the same dead way, and have said nothing to find out by. When this lane is silent they have had their time, too.
+void LanedTunnel::ask_others(Name lane) {
   for (const Lane& l : lanes_) {
-    if (l.name != lane) l.tunnel->link().doubt(since);
+    if (l.name != lane) l.tunnel->link().probe();
   }
 }
 

@@ -26,6 +26,8 @@ class LanedTunnel {
 
   // `connector`: its name, for the log.
   LanedTunnel(std::string connector, ClientTunnel::Path path, Callbacks callbacks);
+  LanedTunnel(const LanedTunnel&) = delete;
+  LanedTunnel& operator=(const LanedTunnel&) = delete;
 
   // add has a connection that stands be a lane.
   void add(std::unique_ptr<ClientTunnel> lane, const std::string& grant);
@@ -42,7 +44,7 @@ class LanedTunnel {
   // network_changed has every lane show that it lives; the dial for another lane is given up.
   void network_changed();
   void forget_dial() noexcept { plan_.forget_dial(); }
-  // close says goodbye on every lane; no callback follows.
+  // close says goodbye on every lane, and counts none as lost any more.
   void close();
   // take_pending gives up the pending streams of every lane, or of the silent ones.
   std::vector<ClientTunnel::Pending> take_pending();
@@ -71,7 +73,7 @@ class LanedTunnel {
   ClientTunnel& at(Name lane);
   Lanes::LoadOf loads();
   void silence(Name lane, bool silent);
-  void asked(Name lane, Instant since);
+  void ask_others(Name lane);
   void lost(Name lane, const Error& e);
   void end(Name lane);
 

@@ -54,7 +54,7 @@ def wait_for(what: str, condition: Callable[[], Any], deadline: float = 5.0, eve
 
 def numbered(folder: str, file: str) -> Iterator[str]:
     """The text of `file` of every process of /proc, or of every thread of /proc/PID/task, that has not ended meanwhile. A glob
-    of pathlib fails when one ends between its listing and its looking."""
+    of pathlib fails when one ends between its listing and its looking. FileNotFoundError: the process of PID has ended."""
     for number in os.listdir(folder):
         if number.isdigit():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
