@@ -224,8 +224,11 @@ Instant Tunnel::next_deadline() const noexcept {
 
 void Tunnel::doubt(Instant since, Instant now) {
   State& t = *state_;
-  if (t.ping_out && t.ping_sent && now >= t.ping_at + t.limits.ask_after / 2) t.said = std::min(t.said, since);
   ping(now);
+  const Duration patience =
+      std::min(t.limits.silent_after, std::max(t.limits.ask_after, 2 * t.round_trip.value_or(Duration::zero())));
+  const Instant asked_at = t.ping_sent ? t.ping_at : now;
+  t.said = std::min(t.said, std::max(since, asked_at + patience - t.limits.silent_after));
 }
 
 bool Tunnel::silent() const noexcept { return state_->silent; }

@@ -127,10 +127,10 @@ class Tunnel {
   Instant next_deadline() const noexcept;
 
   // ping asks the peer for a sign of life now; its answer is one, and dead_after and silent_after apply.
-  // owed returns since when an answer is owed, or kNever. asked is true when words of ours, not just a PING, have gone without one for
-  // ask_after although none is on its way any more (see progress), until a byte comes: another tunnel by the same way should be asked
-  // too. doubt says that such a one is silent, and since when it was owed an answer: who has not answered a PING for half of
-  // ask_after owes one since then too, and who was not asked is.
+  // owed returns since when an answer is owed, or kNever. asked is true when nothing was heard for ask_after, words of ours that were
+  // not just a PING are not known to have arrived, and none is on its way any more (see progress); until a byte comes. Another tunnel
+  // by the same way should be asked then, too. doubt says that such a one is silent, and has been owed an answer `since`: a PING,
+  // that is out or goes out now, has ask_after to be answered, or twice the round trip, and silent_after at most.
   void ping(Instant now);
   void doubt(Instant since, Instant now);
   Instant owed() const noexcept;

@@ -14,8 +14,8 @@
 
 namespace tg::client {
 
-// Peer dials a connector for ever, by the rules of PathPlan, and keeps its tunnels. A tunnel whose way the controller no longer names gets no new flows; by a relay it ends kLastWords later: whoever was taken out
-// of service carries nothing on.
+// Peer dials a connector for ever, by the rules of PathPlan, and keeps its tunnels. A tunnel whose way the controller no longer
+// names gets no new flows; by a relay it ends kLastWords later: whoever was taken out of service carries nothing on.
 class Peer {
  public:
   static constexpr Duration kLastWords = std::chrono::seconds(5);
