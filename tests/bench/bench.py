@@ -1,15 +1,18 @@
 """How fast tg is, and what it costs, beside the bare path and beside others that take the same way: one run, the same network
-namespaces, rounds that alternate; medians, and the ratios of each round. See ways.py, measures.py, crowd.py, dns.py, memory.py, load.py.
+namespaces, rounds that alternate; medians, and the ratios of each round. See ways.py, measures.py, crowd.py, dns.py, memory.py, load.py,
+match.cpp.
 
-    bench.py --tunnels-program FILE [--quick] [--rounds N] [--seconds S] [--only NAME,…] [--json FILE] [--svg FILE]
+    bench.py --programs FOLDER [--quick] [--rounds N] [--seconds S] [--only NAME,…] [--json FILE] [--svg FILE]
 """
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import pathlib
 import resource as limits
 import shutil
+import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -45,6 +48,7 @@ class Size:
     flows: int = 1000
     idle: float = 20
     resources: int = 100_000
+    matched: int = 1_000_000
 
 
 QUICK = Size(rounds=1, seconds=1, tunnels=5, idle=5, resources=10_000)
@@ -54,7 +58,7 @@ def slug(row: str) -> str:
     return row.replace(" ", "-")
 
 
-EXTRAS = ("crowd", "dns", "memory", "load")
+EXTRAS = ("match", "crowd", "dns", "memory", "load")
 CHOICES = [*NAMES, *map(slug, ROWS), *EXTRAS]
 
 
@@ -68,9 +72,9 @@ def shown(reading: Reading) -> str:
 
 
 class Bench:
-    def __init__(self, lab: Lab, size: Size, wanted: set[str], tunnels_program: pathlib.Path) -> None:
+    def __init__(self, lab: Lab, size: Size, wanted: set[str], programs: pathlib.Path) -> None:
         self.lab, self.size, self.began = lab, size, time.monotonic()
-        self.tunnels_program = tunnels_program
+        self.programs = programs
         ways, others = wanted & set(NAMES), wanted - set(NAMES)
         self.ways = [name for name in NAMES if not ways or name in ways or name == "tg"]
         self.rows = [row for row in ROWS if not others or slug(row) in others]
@@ -80,6 +84,8 @@ class Bench:
 
     def run(self) -> list[str]:
         """Returns what went wrong with tg's processes, if anything did."""
+        if "match" in self.extras:
+            self.match()
         prepare(self.lab)
         tg = tg_starts(self.lab)
         direct, clients = tg_direct(tg), list[Client]()
@@ -106,7 +112,7 @@ class Bench:
         """None, and a line among the figures, when it fails. `ours`: that is tg's fault."""
         try:
             found = measure()
-        except (AssertionError, OSError) as e:       # Failed is one
+        except (AssertionError, OSError, subprocess.SubprocessError) as e:       # Failed is one
             self.figures.failed.append(f"{what}: {' '.join(str(e).split())[:300]}")
             self.broken = self.broken or ours
             say(f"{what} failed: {e}")
@@ -163,9 +169,20 @@ class Bench:
                     if reading:
                         self.figures.add(way.name, count, row, reading)
 
+    # -- matching -------------------------------------------------------------------------------------------------------------
+    def match(self) -> None:
+        """Without a network: of so many Resources the one that a name or an address belongs to."""
+        command = [str(self.programs / "bench_match"), str(self.size.matched)]
+        for count in range(self.size.rounds):
+            found = self.attempt(f"round {count + 1}/{self.size.rounds}  match", lambda: json.loads(
+                subprocess.run(command, check=True, capture_output=True, timeout=120).stdout), True,
+                lambda m: f"names {m['name']:.0f} ns, addresses {m['address']:.0f} ns")
+            if found:
+                self.figures.match.append(found)
+
     # -- several clients ------------------------------------------------------------------------------------------------------
     def crowd(self, tg: Tg) -> None:
-        many = crowd.Crowd(tg, self.tunnels_program)
+        many = crowd.Crowd(tg, self.programs / "bench_tunnels")
         for count in range(self.size.rounds):
             turn = count % len(crowd.THREADS)
             for threads in crowd.THREADS[turn:] + crowd.THREADS[:turn]:
@@ -207,7 +224,7 @@ class Bench:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description="tg beside others that take the same way")
-    parser.add_argument("--tunnels-program", type=pathlib.Path, required=True, help="bench_tunnels; see tunnels.cpp")
+    parser.add_argument("--programs", type=pathlib.Path, required=True, help="where bench_tunnels and bench_match are")
     parser.add_argument("--quick", action="store_true", help="one round of one second each, and less of the rest")
     parser.add_argument("--rounds", type=int, metavar="N", help="(5; 1 with --quick)")
     parser.add_argument("--seconds", type=int, metavar="S", help="of each figure, whole ones (2; 1 with --quick)")
@@ -234,7 +251,7 @@ def main() -> int:
     limits.setrlimit(limits.RLIMIT_NOFILE, tuple(max(limit, OPEN_FILES) for limit in limits.getrlimit(limits.RLIMIT_NOFILE)))
     try:
         with Lab() as lab:
-            bench = Bench(lab, args.size, args.only, args.tunnels_program)
+            bench = Bench(lab, args.size, args.only, args.programs)
             try:
                 findings = bench.run()
             except Failed as e:

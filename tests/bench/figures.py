@@ -52,6 +52,7 @@ class Figures:
     dns_cost: dict[str, list[float | None]] = field(default_factory=dict)     # seconds of the server's processor time for each
     dns_asker: list[float | None] = field(default_factory=list)               # of a core, what dnsperf took meanwhile
     crowd: dict[str, list[dict[str, float] | None]] = field(default_factory=dict)   # by threads of the connector: crowd.Passed
+    match: list[dict[str, float]] = field(default_factory=list)               # of each round, what bench_match says
     load: dict[str, Any] | None = None
     memory: dict[str, Any] | None = None
     not_run: dict[str, str] = field(default_factory=dict)                     # what this machine cannot run, and why
@@ -105,6 +106,9 @@ class Figures:
         """p99 of small requests beside four bulk flows, by that of the same round without."""
         row = self.ways.get(way, {})
         return [a / b for a, b in zip(row.get("p99 beside bulk", []), row.get("p99", [])) if a is not None and b is not None]
+
+    def matched(self, what: str) -> list[float]:
+        return [one[what] for one in self.match]
 
     def dns_ratios(self, other: str) -> list[float]:
         return [a / b for a, b in zip(self.dns.get("tg", []), self.dns.get(other, [])) if a is not None and b is not None]

@@ -109,6 +109,16 @@ def crowd(f: Figures) -> str:
     return markdown(rows)
 
 
+MATCHED = {"exact": "a name that one has", "wildcard": "a name that a wildcard means", "foreign": "a name that nobody has",
+           "name": "any of these", "address": "an address"}
+
+
+def match(f: Figures) -> str:
+    rows = [[f"match, {f.match[0]['resources']:,.0f} Resources", "median"]]
+    rows += [[what, f"{statistics.median(f.matched(key)):.0f} ns"] for key, what in MATCHED.items()]
+    return markdown([*rows, ["memory of the index, a Resource", f"{statistics.median(f.matched('bytes')):.0f} bytes"]])
+
+
 def at_rest(f: Figures) -> str:
     rows = [["at rest, and under load", "figure"]]
     if m := f.memory:
@@ -150,6 +160,8 @@ def report(f: Figures) -> str:
         parts.append(crowd(f))
     if f.dns:
         parts.append(dns(f))
+    if f.match:
+        parts.append(match(f))
     if f.memory or f.load:
         parts.append(at_rest(f))
     parts += ["\n".join(f"not run: {name}: {why}" for name, why in f.not_run.items()),
