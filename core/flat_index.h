@@ -18,6 +18,13 @@ constexpr std::uint64_t mix64(std::uint64_t x) noexcept {
   return x ^ (x >> 31);
 }
 
+// mix32 spreads every bit of `x` over all 32 (the finalizer of MurmurHash3). It is a bijection: two numbers never become one.
+constexpr std::uint32_t mix32(std::uint32_t x) noexcept {
+  x = (x ^ (x >> 16)) * 0x85EBCA6Bu;
+  x = (x ^ (x >> 13)) * 0xC2B2AE35u;
+  return x ^ (x >> 16);
+}
+
 // hash_bytes is for tables in memory: fast, the same on every machine of one byte order, and no defence against forged
 // keys.
 inline std::uint64_t hash_bytes(std::string_view s) noexcept {

@@ -19,14 +19,9 @@ std::uint64_t hash_of(const Cidr& c) noexcept {
   return hash_bytes(as_text(c.base().bytes())) ^ mix64(static_cast<std::uint64_t>(c.prefix()) + 1);
 }
 
-// hash_of_v4 is another for each address in what FlatIndex keeps of it (the finalizer of MurmurHash3 is a bijection), so that what is
-// found there is the network, without a look at it.
-std::uint64_t hash_of_v4(Ipv4 base) noexcept {
-  std::uint32_t h = base.value;
-  h = (h ^ (h >> 16)) * 0x85EBCA6Bu;
-  h = (h ^ (h >> 13)) * 0xC2B2AE35u;
-  return std::uint64_t{h ^ (h >> 16)} << 32;
-}
+// hash_of_v4 is another for each address also in the 32 bits that FlatIndex keeps of it: what is found there is the network, without
+// a look at it.
+std::uint64_t hash_of_v4(Ipv4 base) noexcept { return std::uint64_t{mix32(base.value)} << 32; }
 
 // alias_counts says whether the alias of `r` is a second name for one host: only then is it clear what it stands for.
 bool alias_counts(const Resource& r) noexcept {
@@ -71,7 +66,7 @@ struct Matcher::Index {
   };
 
   std::vector<Resource> all;   // sorted by id
-  TextIndex exact;             // name -> place in `all`, twice, plus one for an alias
+  TextIndex exact;             // name or alias -> place in `all`
   std::vector<Wildcard> wildcards;
   std::vector<Bucket> buckets;
   TextIndex suffixes;          // literal suffix -> bucket, or the few that have it
@@ -99,7 +94,9 @@ struct Matcher::Index {
   void add_all() {
     std::array<std::size_t, 33> of_v4{};
     Lengths of_v6;
+    std::size_t named = 0;
     for (const Resource& r : all) {
+      named += (r.address.kind() == Address::Kind::name) + alias_counts(r);
       if (r.address.kind() != Address::Kind::network) continue;
       const Cidr& net = r.address.network();
       const auto length = static_cast<std::size_t>(net.prefix());
@@ -115,15 +112,16 @@ struct Matcher::Index {
       if (of_v6[n]) v6_lengths.push_back(static_cast<std::uint8_t>(n));
     }
     std::vector<TextIndex::Entry> names;   // the smaller ids first, who win
-    const auto add_name = [&](std::string_view name, std::uint32_t code) { names.push_back({hash_bytes(name), name, code}); };
+    names.reserve(named);
+    const auto add_name = [&](std::string_view name, std::uint32_t i) { names.push_back({hash_bytes(name), name, i}); };
     for (std::uint32_t i = 0; i < all.size(); ++i) {
       const Resource& r = all[i];
       switch (r.address.kind()) {
-        case Address::Kind::name: add_name(r.address.text(), i * 2); break;
+        case Address::Kind::name: add_name(r.address.text(), i); break;
         case Address::Kind::wildcard: add_wildcard(i); break;
         case Address::Kind::network: add_network(i); break;
       }
-      if (alias_counts(r)) add_name(r.alias, i * 2 + 1);
+      if (alias_counts(r)) add_name(r.alias, i);
     }
     exact = TextIndex(names);
   }
@@ -250,7 +248,7 @@ struct Matcher::Index {
     exact.fetch(hash);
     Tails tails;
     const std::size_t count = suffixes.empty() ? 0 : fetch_tails(name, tails);
-    if (const auto found = exact.find(hash, name)) return &all[found->value / 2];
+    if (const auto found = exact.find(hash, name)) return &all[found->value];
     Best best;
     for (const Tail& tail : std::span(tails).first(count)) {
       const auto found = suffixes.find(tail.hash, name.substr(name.size() - tail.length));
@@ -279,7 +277,7 @@ struct Matcher::Index {
     const Wildcard* const begin = wildcards.data() + bucket.first;
     const Wildcard* const end = begin + bucket.count;
     for (std::size_t length = 0; length + tail <= name.size(); ++length) {
-      if (!prefixes[length]) continue;
+      if (length >= prefixes.size() || !prefixes[length]) continue;
       const std::string_view head = name.substr(0, length);
       const Wildcard* w =
           std::lower_bound(begin, end, head, [&](const Wildcard& a, std::string_view h) { return prefix(a) < h; });

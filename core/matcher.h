@@ -25,7 +25,8 @@ class Matcher {
   Matcher& operator=(Matcher&&) noexcept;
 
   // find returns the winner, or null. `name` is canonical. The pointer lives as long as this Matcher.
-  // Cost: a hash look-up a label suffix, or a prefix length; independent of the number of Resources.
+  // Cost: a hash look-up a label suffix, or a prefix length, independent of the number of Resources; and a comparison for each
+  // wildcard that differs from others only between its first and its last * or ?.
   const Resource* find(std::string_view name) const;
   const Resource* find(const IpAddress& ip) const;
   const Resource* find(const Host& host) const;

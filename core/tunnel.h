@@ -129,8 +129,8 @@ class Tunnel {
   // ping asks the peer for a sign of life now; its answer is one, and dead_after and silent_after apply.
   // owed returns since when an answer is owed, or kNever. asked is true when nothing was heard for ask_after, words of ours that were
   // not just a PING are not known to have arrived, and none is on its way any more (see progress); until a byte comes. Another tunnel
-  // by the same way should be asked then, too. doubt says that such a one is silent, and has been owed an answer `since`: a PING,
-  // that is out or goes out now, has ask_after to be answered, or twice the round trip, and silent_after at most.
+  // by the same way should be asked then, too. doubt says that such a one is silent, and has been owed an answer `since`: a PING
+  // that was sent, or from now one that was not yet, has ask_after to be answered, or twice the round trip, and silent_after at most.
   void ping(Instant now);
   void doubt(Instant since, Instant now);
   Instant owed() const noexcept;

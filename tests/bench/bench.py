@@ -112,7 +112,7 @@ class Bench:
         """None, and a line among the figures, when it fails. `ours`: that is tg's fault."""
         try:
             found = measure()
-        except (AssertionError, OSError, subprocess.SubprocessError) as e:       # Failed is one
+        except (AssertionError, OSError, ValueError, subprocess.SubprocessError) as e:       # Failed is the first
             self.figures.failed.append(f"{what}: {' '.join(str(e).split())[:300]}")
             self.broken = self.broken or ours
             say(f"{what} failed: {e}")

@@ -82,6 +82,41 @@ TEST(Matcher, takes_the_smaller_id_for_the_same_address) {
   EXPECT_EQ(winner(m, "x.c"), 5u);
 }
 
+TEST(Matcher, keeps_the_order_among_many_with_one_ending) {
+  std::vector<Resource> many = {resource(1, "a*.int"), resource(3, "a?*.int"), resource(4, "a*b*.int")};
+  for (ResourceId i = 1; i < 9; ++i) many.push_back(resource(10 + i, "x" + std::to_string(i) + "*.int"));
+  const Matcher m(many);
+  EXPECT_EQ(winner(m, "ab.int"), 4u);      // six literals over five
+  EXPECT_EQ(winner(m, "ac.int"), 1u);      // five each
+  EXPECT_EQ(winner(m, "x5.int"), 15u);
+  EXPECT_EQ(winner(m, "b.int"), 0u);
+}
+
+TEST(Matcher, takes_the_smaller_id_of_many_with_one_ending_and_one_with_another) {
+  std::vector<Resource> many = {resource(50, "ab*.int"), resource(1, "a*y.int")};
+  for (char c = 'b'; c < 'k'; ++c) many.push_back(resource(static_cast<ResourceId>(c), std::string(1, c) + "*y.int"));
+  EXPECT_EQ(winner(Matcher(many), "abzy.int"), 1u);
+  EXPECT_EQ(winner(Matcher(many), "abz.int"), 50u);
+}
+
+// Of 2^32 addresses, with 100,000 Resources: half of a million that are nobody's would do to find a hash that is not of one only.
+TEST(Matcher, takes_no_address_for_another) {
+  std::vector<Resource> all;
+  for (std::uint32_t i = 0; i < 100'000; ++i) {
+    Resource r = resource(i + 1, "10.0.0.1");
+    r.address = Address::parse(IpAddress(Ipv4{0x0A000000u + i * 31}).to_string()).value();
+    all.push_back(std::move(r));
+  }
+  const Matcher m(std::move(all));
+  std::uint32_t address = 1;
+  for (int i = 0; i < 1'000'000; ++i) {
+    address = address * 1664525u + 1013904223u;
+    const Resource* found = m.find(IpAddress(Ipv4{address}));
+    if (found != nullptr) ASSERT_EQ(found->address.network().base().v4().value, address);
+  }
+  EXPECT_EQ(m.find(IpAddress(Ipv4{0x0A000000u + 31}))->id, 2u);
+}
+
 TEST(Matcher, explains_the_whole_order) {
   const Matcher m({resource(1, "*.internal"), resource(4, "*.corp.internal"), resource(3, "?*.corp.internal"),
                    resource(9, "db.corp.internal"), resource(8, "x.home", "db.corp.internal"), resource(5, "*.home")});
