@@ -51,7 +51,7 @@ struct ControllerLink::State {
   std::optional<UnixTime> kept_as_of{};
   bool somebody_else = false;
   bool looked = false;             // at the file, or need not
-  bool unsaved = false;
+  bool unsaved = true;             // the file may say something else than the View, or be missing
   Instant save_again{};            // earlier only without what was saved before
   net::Timer saving{};
 
@@ -72,15 +72,15 @@ struct ControllerLink::State {
     silence.after(patience);
   }
 
-  void changed() {
+  void told(bool news) {
+    unsaved = unsaved || news;
     kept_as_of.reset();
     if (file) keep();
     callbacks.on_view();
   }
 
   void keep() {
-    unsaved = true;
-    if (net::Loop::now() >= save_again) return save();
+    if (!unsaved || net::Loop::now() >= save_again) return save();
     file->forget();   // rather none than one that lacks what was told
     saving.at(save_again);
   }
@@ -111,6 +111,7 @@ struct ControllerLink::State {
     }
     net::log(net::Level::info, "going by what the controller said until {}", when);
     view = std::move(kept->view);
+    unsaved = false;
     kept_as_of = kept->as_of;
     callbacks.on_view();
   }
@@ -146,8 +147,9 @@ struct ControllerLink::State {
       if (m.contains("items") && m["items"].is_object()) {
         for (const auto& [key, item] : m["items"].items()) fresh[key] = item;
       }
+      const bool news = fresh != view;   // not when a controller is started again
       view = std::move(fresh);
-      arrived();
+      arrived(news);
     } else if (type == "delta") {
       Delta delta;
       if (m.contains("set") && m["set"].is_object()) {
@@ -159,7 +161,7 @@ struct ControllerLink::State {
         }
       }
       tg::apply(view, delta);
-      changed();
+      told(true);
     } else if (type == "renewed") {
       renewed(m);
     } else if (type == "goodbye") {
@@ -184,7 +186,10 @@ struct ControllerLink::State {
     const bool refused = code == Errc::conflict || code == Errc::denied || code == Errc::removed;
     refusal = refused ? code : std::nullopt;
     down(why);
-    if (refused && file) file->forget();
+    if (refused && file) {
+      file->forget();
+      unsaved = true;
+    }
     if (refused && !view.empty()) {   // whoever is not let in any more has no use for what it was told
       view.clear();
       callbacks.on_view();
@@ -203,7 +208,7 @@ struct ControllerLink::State {
     renewal.after(kRenewalAgain);
   }
 
-  void arrived() {
+  void arrived(bool news) {
     const bool was = up_since.has_value();
     if (!was) up_since = net::Loop::now();
     refusal.reset();
@@ -212,7 +217,7 @@ struct ControllerLink::State {
     problem.clear();
     if (!was) net::log(net::Level::info, "controller {}: connected", identity.controller().to_string());
     looked = true;
-    changed();
+    told(news);
     if (!was) callbacks.on_state();
   }
 };

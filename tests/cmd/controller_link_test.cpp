@@ -16,7 +16,7 @@ using cmd::ControllerLink;
 
 struct AControllerLink : testing::Test {
   Folder folder;
-  net::Loop far;
+  std::optional<net::Loop> far;
   std::unique_ptr<Controller> controller;
   std::thread thread;
   net::Loop loop;
@@ -24,18 +24,22 @@ struct AControllerLink : testing::Test {
   UnixTime now = net::Loop::wall();
 
   void SetUp() override {
+    start("127.0.0.1:0");
+    must(controller->store().apply(home(), false, now));
+  }
+  void start(const std::string& listen) {
     ServeOptions options;
     options.state = folder / "controller";
-    options.listen = "127.0.0.1:0";
-    options.relay_listen = "127.0.0.1:0";
-    controller = must(Controller::start(far, options));
-    must(controller->store().apply(home(), false, now));
-    thread = std::thread([this] { far.run(); });
+    options.listen = listen;
+    options.relay_listen = "none";   // its port would be another one each time
+    far.emplace();
+    controller = must(Controller::start(*far, options));
+    thread = std::thread([this] { far->run(); });
   }
   void TearDown() override { stop(); }
   void stop() {
     if (!thread.joinable()) return;
-    far.post([this] { far.stop(); });
+    far->post([this] { far->stop(); });
     thread.join();
     controller.reset();
   }
@@ -181,7 +185,7 @@ TEST_F(AControllerLink, comes_back_in_its_own_time_when_the_controller_says_good
   enroll(folder / "one");
   const auto line = connect(folder / "one");
   ASSERT_TRUE(turner.until([&] { return line->link->up(); }));
-  far.post([&] { controller->goodbye([] {}); });
+  far->post([&] { controller->goodbye([] {}); });
   const std::string said = "the controller is restarting";
   ASSERT_TRUE(turner.until([&] { return line->link->problem() == said; }));
   const Instant begin = net::Loop::now();
@@ -259,7 +263,7 @@ TEST_F(AControllerLink, keeps_each_change_at_once_or_nothing) {
   ASSERT_TRUE(file.load()) << "the first";
   for (int i = 0; i < 5; ++i) {
     const std::string name = "r" + std::to_string(i) + ".home.int";
-    far.post([this, name] {
+    far->post([this, name] {
       DesiredState more = home();
       more.resources[0].address = must(Address::parse(name));
       must(controller->store().apply(more, true, now));
@@ -274,12 +278,28 @@ TEST_F(AControllerLink, keeps_each_change_at_once_or_nothing) {
   EXPECT_EQ(file.load()->view, line->link->view());
 }
 
+TEST_F(AControllerLink, keeps_what_it_was_told_while_a_controller_that_was_started_again_says_it_once_more) {
+  enroll(folder / "one");
+  const std::string path = folder / "one/view.json";
+  const auto line = connect(folder / "one", kHour);
+  ASSERT_TRUE(turner.until([&] { return std::filesystem::exists(path); }));
+  for (int i = 0; i < 3; ++i) {
+    const std::string listening = controller->listening().to_string();
+    stop();
+    ASSERT_TRUE(turner.until([&] { return !line->link->up(); }));
+    start(listening);
+    line->link->check_now();
+    ASSERT_TRUE(turner.until([&] { return line->link->up(); }));
+    ASSERT_TRUE(std::filesystem::exists(path)) << i << ": whoever is killed now is told nothing if the controller goes, too";
+  }
+}
+
 TEST_F(AControllerLink, keeps_nothing_of_an_agent_that_is_let_in_no_more) {
   enroll(folder / "one");
   const std::string id = must(AgentIdentity::load(folder / "one")).self().id;
   const auto line = connect(folder / "one", kHour);
   ASSERT_TRUE(turner.until([&] { return std::filesystem::exists(folder / "one/view.json"); })) << "soon, and not only at the end";
-  far.post([&] {
+  far->post([&] {
     must(controller->store().set_device_state(id, Store::DeviceState::blocked, now));
     controller->control().changed();
   });

@@ -156,6 +156,8 @@ def connector_status(tg: Tg) -> dict[str, object]:
 def test_relay_and_connector_start_again_while_the_controller_is_away(own: Tg) -> None:
     """They go by what they were told last."""
     assert own.controller and own.connector and own.relay
+    for role in "connector", "relay":
+        wait_for("a change of a moment ago is kept", (own.state(role) / "view.json").exists, SOON)
     for process in own.controller, own.relay, own.connector:
         process.kill()
     try:
