@@ -1,3 +1,7 @@
 #include "cmd/command.h"
+#include "net/huge_pages.h"
 
-int main(int argc, char** argv) { return tg::cmd::run_command_line(argc, argv); }
+int main(int argc, char** argv) {
+  tg::net::use_huge_pages();
+  return tg::cmd::run_command_line(argc, argv);
+}

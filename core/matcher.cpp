@@ -50,11 +50,12 @@ struct Matcher::Index {
     std::uint32_t count;
     std::uint16_t most_literals;
   };
-  // A wildcard of a suffix that few have: it stands beside the suffix, and the pattern behind it. Those that win come first.
+  // A wildcard of a suffix that few have: it stands beside the suffix, and behind it the pattern without the suffix. Those that win
+  // come first.
   struct Few {
     std::uint32_t resource;
     std::uint16_t literals;
-    std::uint8_t size;     // of the pattern
+    std::uint8_t size;     // of the pattern without the suffix
     bool simple;           // whose only wildcard is one *: a name with the suffix needs the prefix, too
   };
   static constexpr std::uint32_t kFew = 8;   // above, the prefix is looked up as well
@@ -186,10 +187,11 @@ struct Matcher::Index {
     Buffer more;
     for (const Wildcard& w : group) {
       const bool simple = w.literals + 1u == text(w).size() && text(w)[w.prefix] == '*';
-      const Few few{w.resource, w.literals, static_cast<std::uint8_t>(text(w).size()), simple};
+      const std::string_view head = text(w).substr(0, text(w).size() - w.suffix);
+      const Few few{w.resource, w.literals, static_cast<std::uint8_t>(head.size()), simple};
       const auto* raw = reinterpret_cast<const std::uint8_t*>(&few);
       more.insert(more.end(), raw, raw + sizeof few);
-      more.insert(more.end(), text(w).begin(), text(w).end());
+      more.insert(more.end(), head.begin(), head.end());
     }
     return more;
   }
@@ -254,19 +256,19 @@ struct Matcher::Index {
       const auto found = suffixes.find(tail.hash, name.substr(name.size() - tail.length));
       if (!found) continue;
       if (found->more.empty()) search(buckets[found->value], name, tail.length, best);
-      else search_few(found->more, name, tail.length, best);
+      else search_few(found->more, name.substr(0, name.size() - tail.length), best);
     }
     return best.resource == FlatIndex::kNone ? nullptr : &all[best.resource];
   }
 
-  static void search_few(Bytes more, std::string_view name, std::size_t tail, Best& best) {
+  // `head`: the name without the suffix.
+  static void search_few(Bytes more, std::string_view head, Best& best) {
     while (!more.empty()) {
       Few few;
       std::memcpy(&few, more.data(), sizeof few);
       if (!best.loses_to(few)) return;   // as those behind it do not
       const std::string_view pattern = as_text(more.subspan(sizeof few, few.size));
-      const bool fits = few.simple ? name.size() + 1 >= pattern.size() && name.starts_with(pattern.substr(0, pattern.size() - tail - 1))
-                                   : glob_matches(pattern, name);
+      const bool fits = few.simple ? head.starts_with(pattern.substr(0, pattern.size() - 1)) : glob_matches(pattern, head);
       if (fits) return best.take(few);
       more = more.subspan(sizeof few + few.size);
     }

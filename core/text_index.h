@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <memory_resource>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -17,7 +18,8 @@ namespace tg {
 // TextIndex maps texts of up to 255 bytes to numbers, and to bytes that belong to them. Copies of the texts stand in places of two
 // cache lines that are found by the hash alone, so that with a million of them a look-up mostly waits for memory once. What does not
 // fit into its place goes to the next; what is too large for any stands elsewhere. An entry takes 1.6 to 3.4 times its text, its
-// bytes and 8 more: 64 bytes with a text of 30, 192 with one of 50, of which a place has one. Immutable once built. Whoever hashes the texts chooses how, with all bits spread (see mix64).
+// bytes and 8 more: 64 bytes with a text of 30, 192 with one of 55, of which a place has one. Immutable once built. Whoever hashes the
+// texts chooses how, with all bits spread (see mix64).
 class TextIndex {
  public:
   struct Entry {
@@ -148,7 +150,7 @@ class TextIndex {
     return used;
   }
 
-  std::vector<Place> places_;
+  std::pmr::vector<Place> places_;   // from the default resource: see net/huge_pages.h
   std::vector<Far> far_;
 };
 

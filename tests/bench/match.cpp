@@ -17,6 +17,7 @@
 
 #include "core/json.h"
 #include "core/matcher.h"
+#include "net/huge_pages.h"
 
 namespace tg::bench {
 namespace {
@@ -125,5 +126,6 @@ int main(int argc, char** argv) {
     std::fputs("usage: bench_match RESOURCES\n", stderr);
     return 2;
   }
+  tg::net::use_huge_pages();   // as tg does
   return tg::bench::run(count);
 }

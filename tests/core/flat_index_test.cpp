@@ -1,7 +1,10 @@
 #include "core/flat_index.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
+#include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
@@ -43,14 +46,36 @@ TEST(FlatIndex, finds_nothing_when_empty) {
 
 TEST(FlatIndex, hashes_every_byte_of_every_length) {
   std::set<std::uint64_t> seen;
-  std::string s;
-  for (int i = 0; i < 40; ++i, s += 'a') seen.insert(hash_bytes(s));
-  for (std::size_t i = 0; i < s.size(); ++i) {
-    std::string other = s;
-    other[i] = 'b';
-    seen.insert(hash_bytes(other));
+  std::size_t texts = 0;
+  for (std::size_t size = 0; size <= 70; ++size) {
+    const std::string s(size, 'a');
+    seen.insert(hash_bytes(s));
+    for (std::size_t i = 0; i < size; ++i) {
+      std::string other = s;
+      other[i] = 'b';
+      seen.insert(hash_bytes(other));
+    }
+    texts += 1 + size;
   }
-  EXPECT_EQ(seen.size(), 80u);
+  EXPECT_EQ(seen.size(), texts);
+}
+
+// Names as people give them differ in few bits of few bytes: what a table takes of the hash, its upper 32 bits or its lowest byte, has
+// to differ as if it were drawn.
+TEST(FlatIndex, hashes_names_that_are_alike_far_from_each_other) {
+  constexpr std::size_t kNames = 1 << 16;
+  std::set<std::uint32_t> upper;
+  std::vector<std::size_t> buckets(1 << 12), tags(256);
+  for (std::size_t i = 0; i < kNames; ++i) {
+    const std::uint64_t hash = hash_bytes("host" + std::to_string(i) + ".corp.internal");
+    upper.insert(static_cast<std::uint32_t>(hash >> 32));
+    ++buckets[hash >> 52];
+    ++tags[hash & 0xFF];
+  }
+  EXPECT_GE(upper.size(), kNames - 8) << "of 2^31 pairs half a one shares them by chance";
+  EXPECT_LE(std::ranges::max(buckets), 16u + 7 * 4) << "sixteen each, with a deviation of four";
+  EXPECT_LE(std::ranges::max(tags), 256u + 7 * 16);
+  EXPECT_GE(std::ranges::min(tags), 256u - 7 * 16);
 }
 
 RC_GTEST_PROP(FreeBits, finds_the_next_free_place, ()) {

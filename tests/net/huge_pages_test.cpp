@@ -1,0 +1,57 @@
+#include "net/huge_pages.h"
+
+#include <fstream>
+#include <memory_resource>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "core/text.h"
+
+namespace tg::huge_pages_test {
+
+// flags_at returns what the kernel says of the mapping that `at` is in: VmFlags of proc(5)'s smaps.
+std::string flags_at(const void* at) {
+  const auto wanted = reinterpret_cast<std::uintptr_t>(at);
+  std::ifstream maps("/proc/self/smaps");
+  bool here = false;
+  for (std::string line; std::getline(maps, line);) {
+    std::uintptr_t begin = 0, end = 0;
+    if (std::sscanf(line.c_str(), "%zx-%zx ", &begin, &end) == 2) here = begin <= wanted && wanted < end;
+    else if (here && line.starts_with("VmFlags:")) return line + " ";
+  }
+  return "";
+}
+
+class HugePages : public testing::Test {
+ protected:
+  void SetUp() override { net::use_huge_pages(); }
+  void TearDown() override { std::pmr::set_default_resource(nullptr); }
+};
+
+TEST_F(HugePages, are_asked_for_where_a_table_is_large) {
+  std::pmr::vector<char> large(9 << 20, 'x'), small(1 << 20, 'x');
+  EXPECT_NE(flags_at(large.data()).find(" hg "), std::string::npos) << flags_at(large.data());
+  EXPECT_NE(flags_at(large.data() + (8 << 20) - 1).find(" hg "), std::string::npos) << "each of them, whole";
+  EXPECT_EQ(flags_at(large.data() + (9 << 20) - 1).find(" hg "), std::string::npos) << "what is behind is another's";
+  EXPECT_EQ(flags_at(small.data()).find(" hg "), std::string::npos);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(large.data()) % (2 << 20), 0u);
+}
+
+TEST_F(HugePages, keep_what_is_written_and_are_given_back) {
+  std::pmr::vector<std::uint64_t> table;
+  for (std::uint64_t i = 0; i < 3'000'000; ++i) table.push_back(i);   // grows through both kinds
+  for (std::uint64_t i = 0; i < table.size(); ++i) ASSERT_EQ(table[i], i);
+  table = {};
+  EXPECT_TRUE(table.empty());
+}
+
+TEST_F(HugePages, heed_an_alignment_larger_than_theirs) {
+  std::pmr::memory_resource& memory = *std::pmr::get_default_resource();
+  void* const at = memory.allocate(8 << 20, 4 << 20);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(at) % (4 << 20), 0u);
+  memory.deallocate(at, 8 << 20, 4 << 20);
+}
+
+}  // namespace tg::huge_pages_test
