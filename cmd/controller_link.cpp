@@ -89,10 +89,7 @@ struct ControllerLink::State {
   void save() {
     if (!file || !up_since) return;
     saving.cancel();
-    if (!unsaved) {
-      file->still(net::Loop::wall());   // where it can't, what is there is older than it could be, and does no harm
-      return;
-    }
+    if (!unsaved && file->still(net::Loop::wall())) return;   // not where somebody took the file away
     unsaved = !file->save(view);
     save_again = net::Loop::now() + kSaveEvery;
   }
@@ -111,7 +108,6 @@ struct ControllerLink::State {
     }
     net::log(net::Level::info, "going by what the controller said until {}", when);
     view = std::move(kept->view);
-    unsaved = false;
     kept_as_of = kept->as_of;
     callbacks.on_view();
   }
@@ -147,7 +143,7 @@ struct ControllerLink::State {
       if (m.contains("items") && m["items"].is_object()) {
         for (const auto& [key, item] : m["items"].items()) fresh[key] = item;
       }
-      const bool news = fresh != view;   // not when a controller is started again
+      const bool news = fresh != view;   // not for a connector or a relay whose controller was started again
       view = std::move(fresh);
       arrived(news);
     } else if (type == "delta") {

@@ -25,11 +25,12 @@ constexpr std::uint32_t mix32(std::uint32_t x) noexcept {
   return x ^ (x >> 16);
 }
 
-// fold64 is the product of `a` and `b`, 128 bits, its halves put over each other.
+// fold64 is the product of `a` and `b`, 128 bits, its halves put over each other, and over both: a factor that is zero hides nothing
+// of the other.
 constexpr std::uint64_t fold64(std::uint64_t a, std::uint64_t b) noexcept {
   __extension__ using Product = unsigned __int128;
   const Product product = Product{a} * b;
-  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+  return a ^ b ^ static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
 }
 
 // hash_bytes is for tables in memory: fast, the same on every machine of one byte order, and no defence against forged

@@ -31,7 +31,7 @@ class HugePages final : public std::pmr::memory_resource {
 }  // namespace
 
 void use_huge_pages() noexcept {
-  static HugePages pages;
+  static HugePages& pages = *new HugePages;   // lives on when the process ends: what it gave may be given back later still
   std::pmr::set_default_resource(&pages);
 }
 

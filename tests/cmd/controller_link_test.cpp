@@ -54,17 +54,18 @@ struct AControllerLink : testing::Test {
   // reload has the controller look at what somebody else changed in its store: it does so when it lets somebody in.
   void reload() { enroll(folder / ("other-" + std::to_string(++others))); }
   int others = 0;
-  // obtain returns the id of the device that a state directory is.
-  static std::string obtain(const std::string& state, const std::string& token) {
+  // obtain returns the id of the agent that a state directory is.
+  static std::string obtain(const std::string& state, const std::string& token, Token::Role role = Token::Role::device) {
     const auto nobody = [](net::Loop&) { return [](const std::string&, auto) {}; };
-    return must(AgentIdentity::obtain(state, token, Token::Role::device, nobody, std::chrono::seconds(20))).self().id;
+    return must(AgentIdentity::obtain(state, token, role, nobody, std::chrono::seconds(20))).self().id;
   }
   // enroll makes a state directory for a device of alice.
-  void enroll(const std::string& state) {
+  void enroll(const std::string& state) { enroll(state, Token::Role::device, "alice@example.com"); }
+  void enroll_connector(const std::string& state) { enroll(state, Token::Role::connector, "home-1"); }
+  void enroll(const std::string& state, Token::Role role, const std::string& subject) {
     Store store = open_store();
     std::filesystem::create_directory(state);
-    obtain(state, text_of(store, Token::Role::device, must(store.new_token(Token::Role::device, "alice@example.com", now,
-                                                                           std::chrono::minutes(10)))));
+    obtain(state, text_of(store, role, must(store.new_token(role, subject, now, std::chrono::minutes(10)))), role);
   }
   struct Line {
     AgentIdentity identity;
@@ -278,8 +279,9 @@ TEST_F(AControllerLink, keeps_each_change_at_once_or_nothing) {
   EXPECT_EQ(file.load()->view, line->link->view());
 }
 
+// A connector, whose View has nothing with a date in it. A device is given new grants each time.
 TEST_F(AControllerLink, keeps_what_it_was_told_while_a_controller_that_was_started_again_says_it_once_more) {
-  enroll(folder / "one");
+  enroll_connector(folder / "one");
   const std::string path = folder / "one/view.json";
   const auto line = connect(folder / "one", kHour);
   ASSERT_TRUE(turner.until([&] { return std::filesystem::exists(path); }));
@@ -292,6 +294,16 @@ TEST_F(AControllerLink, keeps_what_it_was_told_while_a_controller_that_was_start
     ASSERT_TRUE(turner.until([&] { return line->link->up(); }));
     ASSERT_TRUE(std::filesystem::exists(path)) << i << ": whoever is killed now is told nothing if the controller goes, too";
   }
+}
+
+TEST_F(AControllerLink, keeps_again_what_somebody_took_away) {
+  enroll_connector(folder / "one");
+  const std::string path = folder / "one/view.json";
+  const auto line = connect(folder / "one", kHour);
+  ASSERT_TRUE(turner.until([&] { return std::filesystem::exists(path); }));
+  ASSERT_TRUE(std::filesystem::remove(path));
+  line->link->hello_again();
+  ASSERT_TRUE(turner.until([&] { return std::filesystem::exists(path); }));
 }
 
 TEST_F(AControllerLink, keeps_nothing_of_an_agent_that_is_let_in_no_more) {

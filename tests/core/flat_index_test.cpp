@@ -60,6 +60,12 @@ TEST(FlatIndex, hashes_every_byte_of_every_length) {
   EXPECT_EQ(seen.size(), texts);
 }
 
+TEST(FlatIndex, folds_a_zero_without_losing_what_it_is_folded_with) {
+  std::set<std::uint64_t> seen;
+  for (std::uint64_t i = 0; i < 100; ++i) seen.insert(fold64(0, i << 32)), seen.insert(fold64(~i, 0));
+  EXPECT_EQ(seen.size(), 200u);
+}
+
 // Names as people give them differ in few bits of few bytes: what a table takes of the hash, its upper 32 bits or its lowest byte, has
 // to differ as if it were drawn.
 TEST(FlatIndex, hashes_names_that_are_alike_far_from_each_other) {
