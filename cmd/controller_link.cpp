@@ -7,6 +7,7 @@
 #include "core/text.h"
 #include "net/files.h"
 #include "net/log.h"
+#include "net/memory.h"
 
 namespace tg::cmd {
 namespace {
@@ -16,6 +17,7 @@ constexpr Duration kPingPatience = std::chrono::seconds(5);
 constexpr Duration kRenewalCheck = std::chrono::seconds(60);   // at most: clocks are set
 constexpr Duration kRenewalPatience = std::chrono::seconds(5);  // for an answer
 constexpr std::chrono::seconds kAhead(60);                  // as grants and certificates are forgiven
+constexpr std::size_t kLargeView = 10'000;                   // items
 constexpr Duration kSaveEvery = std::chrono::seconds(1);   // at most, in a storm of changes
 constexpr Duration kRenewalAgain = std::chrono::hours(1);   // when the newest certificate is not valid here either
 // Between two attempts of a process whose identity another one uses.
@@ -91,6 +93,7 @@ struct ControllerLink::State {
     saving.cancel();
     if (!unsaved && file->still(net::Loop::wall())) return;   // not where somebody took the file away
     unsaved = !file->save(view);
+    if (view.size() >= kLargeView) loop.post(net::give_back_memory);   // freed, and more than it takes itself
     save_again = net::Loop::now() + kSaveEvery;
   }
 

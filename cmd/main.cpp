@@ -1,5 +1,5 @@
 #include "cmd/command.h"
-#include "net/huge_pages.h"
+#include "net/memory.h"
 
 int main(int argc, char** argv) {
   tg::net::use_huge_pages();

@@ -150,7 +150,7 @@ class TextIndex {
     return used;
   }
 
-  std::pmr::vector<Place> places_;   // from the default resource: see net/huge_pages.h
+  std::pmr::vector<Place> places_;   // from the default resource: see net/memory.h
   std::vector<Far> far_;
 };
 

@@ -13,6 +13,7 @@
 #include "core/text.h"
 #include "net/control_stream.h"
 #include "net/log.h"
+#include "net/memory.h"
 #include "net/time_zone.h"
 
 namespace tg::controller {
@@ -20,6 +21,7 @@ namespace {
 
 constexpr Duration kUpkeep = std::chrono::seconds(10);
 constexpr Duration kForgetEvery = std::chrono::hours(1);
+constexpr std::size_t kLargeState = 10'000;                // Resources
 constexpr std::chrono::hours kIdleDevice(24 * 7);          // of a service: it comes in again by its key
 constexpr Duration kRemembered = std::chrono::hours(24);   // that a process lost its place
 
@@ -187,6 +189,7 @@ Result<> ControlServer::reload() {
   relays_ = relays_in_use(directory_->model(), settings_.relay);
   teller_.forget();
   must_reload_ = false;
+  tidy_ = directory_->model().resources.size() >= kLargeState;
   const UnixTime now = net::Loop::wall();
   if (next_end_ <= now) schedule();   // what has changed by the time is yet to be told
   Judge judge(now, net::utc_offset);
@@ -246,6 +249,7 @@ void ControlServer::tell_some() {
   }
   if (!to_tell_.empty()) return tell_more_.after(Duration(0));
   teller_.forget();
+  if (std::exchange(tidy_, false)) loop_.post(net::give_back_memory);
   if (std::exchange(tell_again_, false)) schedule();
 }
 

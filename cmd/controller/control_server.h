@@ -214,6 +214,7 @@ class ControlServer {
   Instant next_forgetting_{};
   Instant last_told_{};
   bool must_reload_ = false;
+  bool tidy_ = false;                                  // what a large state was read with, once all are told
   GuessLimit wishes_{20, std::chrono::minutes(1)};             // requests for access that one device makes
 
   net::Timer bury_;

@@ -17,7 +17,7 @@
 
 #include "core/json.h"
 #include "core/matcher.h"
-#include "net/huge_pages.h"
+#include "net/memory.h"
 
 namespace tg::bench {
 namespace {

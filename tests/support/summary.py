@@ -21,6 +21,7 @@ NO_GOOGLETEST = re.compile(r"layers|replay_\w+")
 
 # What root may skip, and why.
 MAY_SKIP = {
+    "HugePages.are_asked_for_where_a_table_is_large": "a kernel without transparent huge pages",
     "TimeAsleep.is_what_the_boot_clock_is_ahead_of_the_timers": "a kernel or container without time namespaces",
     "tests.e2e.test_demo.test_the_release_runs_where_there_is_nothing_else": "TG_BINARY is another than the release build",
     "tests.e2e.test_rights.test_no_role_starts_programs_or_looks_into_others":

@@ -1,5 +1,6 @@
-#include "net/huge_pages.h"
+#include "net/memory.h"
 
+#include <malloc.h>
 #include <sys/mman.h>
 
 #include <cstddef>
@@ -34,5 +35,7 @@ void use_huge_pages() noexcept {
   static HugePages& pages = *new HugePages;   // lives on when the process ends: what it gave may be given back later still
   std::pmr::set_default_resource(&pages);
 }
+
+void give_back_memory() noexcept { ::malloc_trim(0); }
 
 }  // namespace tg::net
