@@ -93,7 +93,7 @@ struct ControllerLink::State {
     saving.cancel();
     if (!unsaved && file->still(net::Loop::wall())) return;   // not where somebody took the file away
     unsaved = !file->save(view);
-    if (view.size() >= kLargeView) loop.post(net::give_back_memory);   // freed, and more than it takes itself
+    if (view.size() >= kLargeView) loop.post(net::give_back_memory);   // what reading and writing it took
     save_again = net::Loop::now() + kSaveEvery;
   }
 

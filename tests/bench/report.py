@@ -95,7 +95,7 @@ def dns(f: Figures) -> str:
                      f"{statistics.median(costs) * 1e6:.1f} µs" if costs else "–", "" if server == "tg" else spread(f.dns_cost_ratios(server))])
     rows += [[server, "not run", "", "", ""] for server in ("dnsmasq", "unbound, one thread") if server in f.not_run]
     asker = [v for v in f.dns_asker if v is not None]
-    return markdown(rows) + (f"\ndnsperf itself took {statistics.median(asker):.0%} of a core, and can be the limit.\n" if asker else "")
+    return markdown(rows) + (f"\ndnsperf itself took {statistics.median(asker):.0%} of a core, and can be the limit." if asker else "")
 
 
 def crowd(f: Figures) -> str:
