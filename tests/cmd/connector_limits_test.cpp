@@ -237,27 +237,29 @@ TEST_F(ConnectorLimits, a_device_that_floods_does_not_starve_its_neighbour_and_m
     work.after(std::chrono::milliseconds(1));
   });
   net::set_log_level(net::Level::warning);
-  std::size_t got[2] = {0, 0};
-  double took[2] = {0, 0};
+  std::vector<double> rates[2];   // bytes a second, of each turn
   std::size_t most_kept = 0;
   for (int turn = 0; turn < 10; ++turn) {
     loud = turn % 2 == 1;
     swallow(beside);
     const Instant start = net::Loop::now();
+    std::size_t got = 0;
     last = start;
     work.after(Duration::zero());
     turner_.until([&] {
-      got[loud] += swallow(beside);
+      got += swallow(beside);
       most_kept = std::max(most_kept, kept_.open());
       return net::Loop::now() - start > std::chrono::milliseconds(200);
     });
-    took[loud] += std::chrono::duration<double>(net::Loop::now() - start).count();
+    rates[loud].push_back(static_cast<double>(got) / std::chrono::duration<double>(net::Loop::now() - start).count());
     work.cancel();
   }
   net::set_log_level(net::Level::info);
-  // Quiet times carry what the loud ones before left over, too: their rate is not above what is sent.
-  const double quiet_rate = std::min(static_cast<double>(got[0]) / took[0], kPerMs * 1e3);
-  const double loud_rate = static_cast<double>(got[1]) / took[1];
+  // Of the turn in the middle: who starves does so in all of them, and a machine that had other work in one says nothing. Quiet times
+  // carry what the loud ones before left over, too: their rate is not above what is sent.
+  for (auto& of : rates) std::ranges::sort(of);
+  const double quiet_rate = std::min(rates[0][rates[0].size() / 2], kPerMs * 1e3);
+  const double loud_rate = rates[1][rates[1].size() / 2];
   EXPECT_GT(quiet_rate, 1e6);
   // The flood is made on this same thread, which a sanitizer slows down, and the machine may have other work: how much of the
   // rate is left to the neighbour is a benchmark's to say. Starved it would be left next to nothing.
