@@ -63,6 +63,12 @@ RESOURCES = '[[network]]\nname = "elsewhere"\n[[connector]]\nname = "spare"\nnet
 ])
 
 
+def connects(path: pathlib.Path) -> bool:
+    """Whether somebody listens at a socket that is a file."""
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(str(path)) == 0
+
+
 def binary() -> pathlib.Path:
     """What is tested: TG_BINARY, or the dev build, or the release build."""
     chosen = os.environ.get("TG_BINARY")
@@ -139,6 +145,8 @@ class Tg:
             "tg-controller", env=self.env())
         for port in (8443,) if self.relay_listen == "none" else (8443, 8444):
             self.wait_listening(self.lab.internet, self.controller, port)
+        wait_for("tg controller answers commands", lambda: connects(self.state("controller") / "control.sock"), 15,
+                 explain=self.controller.text)
         return self.controller
 
     def wait_listening(self, host: Host, process: Process, port: int, address: str = CONTROLLER) -> None:
